@@ -1,0 +1,30 @@
+"""The exact command line of each cache server."""
+
+from __future__ import annotations
+
+import json
+
+from cache.volume import CHUNK_SIZE, adapter
+from engines.command import Command
+from engines.settings import Settings
+from engines.topology import CacheServer
+
+
+def serve_cache(cache: CacheServer, settings: Settings) -> Command:
+    """One LMCache server: memory (L1) in front of the KV volume (L2)."""
+    size = str(settings.l1_size_gb)
+    argv = ["lmcache", "server", "--instance-id", cache.name]
+    argv += ["--host", settings.bind_host, "--port", str(cache.mq_port)]
+    argv += ["--http-host", settings.bind_host, "--http-port", str(cache.port)]
+    argv += ["--chunk-size", str(CHUNK_SIZE), "--l1-size-gb", size, "--eviction-policy", "LRU"]
+    if settings.device == "cpu":
+        # CPU engines move their KV through a pool in shared memory, which must exist from the start
+        argv += ["--l1-init-size-gb", size, "--no-l1-use-lazy", "--supported-transfer-mode", "auto"]
+        argv += ["--shm-name", shm_name(cache)]
+    argv += ["--l2-adapter", json.dumps(adapter(settings, cache.side))]
+    return Command(tuple(argv), {"PYTHONHASHSEED": "0", "LMCACHE_TRACK_USAGE": "false", "DO_NOT_TRACK": "1"})
+
+
+def shm_name(cache: CacheServer) -> str:
+    """The port makes it unique among stacks of one machine."""
+    return f"arena_{cache.side}_{cache.port}"

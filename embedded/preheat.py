@@ -1,0 +1,53 @@
+"""One small request of each kind on each engine, so that nobody's first question pays for first-time set-up.
+
+The texts are the same at every start and share nothing with any other prompt, so the volume keeps one copy of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from cache.counters import chunks_to_store, stored_chunks, wait_stored
+from embedded.progress import Progress
+from engines.client import reply_to
+from engines.document import fit
+from engines.prompt import Prompt, new_nonce
+from engines.topology import Engine, Topology
+
+WORDS = "The quick engine starts before anyone asks it a question, and then it waits for the first one. "
+SMALL, LARGE = 40, 330  # sentences: three whole chunks, and about as long as the handbook
+
+
+async def preheat(topology: Topology, progress: Progress) -> None:
+    """Computes on every engine, one after the other, and loads from the volume on those that can.
+
+    The first load of a long prompt takes seconds more than the next, so one is done here: a writes, b reads. (At the
+    first start a computes this text; later it loads it too.)
+    """
+    began = time.monotonic()
+    for engine in topology.engines:
+        await reply_to(engine, _prompt(new_nonce()[:4], sentences=8))
+        progress.done(f"{engine.name} has answered", time.monotonic() - began)
+    a, b = (engine for engine in topology.engines if engine.cache)
+    for writer, reader, sentences in ((a, b, LARGE), (b, a, SMALL)):
+        prompt = await fit(writer, _prompt("preheat", sentences), cut=True)
+        await _store(writer, prompt)
+        await reply_to(reader, prompt)
+        progress.done(f"{reader.name} has loaded what {writer.name} stored", time.monotonic() - began)
+
+
+async def _store(engine: Engine, prompt: Prompt) -> None:
+    assert engine.cache
+    before = await stored_chunks(engine.cache)
+    reply = await reply_to(engine, prompt)
+    await wait_stored(engine.cache, before, chunks_to_store(reply))
+
+
+def _prompt(nonce: str, sentences: int) -> Prompt:
+    return Prompt("Are you ready?", WORDS * sentences, f"{nonce} {sentences}", max_tokens=2, ignore_eos=True)
+
+
+def run(topology: Topology, progress: Progress) -> None:
+    """For callers outside an event loop."""
+    asyncio.run(preheat(topology, progress))

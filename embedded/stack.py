@@ -1,0 +1,207 @@
+"""The stack on one machine: the same commands that containers run, as processes; up, down and what is up."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import httpx
+
+from cache.command import shm_name
+from embedded.progress import Progress
+from embedded.supervisor import Process, Supervisor
+from embedded.supervisor_config import Program
+from engines.errors import StackError
+from engines.settings import Settings, running
+from engines.topology import Kind, Topology
+
+DEADLINE_S = 900  # for everything to be healthy; a start takes one to five minutes
+POLL_S = 0.5
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  # where POSIX shared memory lies on Linux
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One line of `status`. `pid` is 0 when it does not run."""
+
+    name: str
+    kind: Kind
+    url: str
+    healthy: bool
+    pid: int
+    state: str
+
+    def to_json(self) -> dict[str, object]:
+        return asdict(self)
+
+
+class Stack:
+    """The services of one ARENA_HOME."""
+
+    def __init__(self, home: Path, settings: Settings) -> None:
+        self.home, self.settings = home, settings
+        self.topology = Topology.of(settings)
+        self.supervisor = Supervisor(home / "run")
+        self._settings = running({"ARENA_HOME": str(home)})
+        self._token_file = home / "run" / "hf_token"
+
+    @property
+    def url(self) -> str:
+        """Where the page is."""
+        return f"http://127.0.0.1:{self.settings.ui_port}"
+
+    @property
+    def roster(self) -> tuple[tuple[str, Kind, str, str], ...]:
+        """Name, kind, URL and health path of each service, in the order in which they are started and shown."""
+        caches = tuple((cache.name, cache.kind, cache.url, "/healthcheck") for cache in self.topology.caches)
+        engines = tuple((engine.name, engine.kind, engine.url, "/health") for engine in self.topology.engines)
+        return (*caches, *engines, ("page", Kind.PAGE, self.url, "/"))
+
+    def start(self, progress: Progress, *, page: bool = True) -> None:
+        """Starts everything and returns when all are healthy; raises StackError, with nothing left running, else.
+
+        Cache servers come first: an lmcache engine that finds none gives up.
+        """
+        programs = [self._program(name, kind) for name, kind, *_ in self.roster if page or kind is not Kind.PAGE]
+        caches = [cache.name for cache in self.topology.caches]
+        try:
+            self.supervisor.start(programs, self._env())
+            self._remember()
+            self._start_together(caches, progress)
+            self._start_together([program.name for program in programs if program.name not in caches], progress)
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Ends all services and removes the shared memory that a killed cache server could not."""
+        with uninterrupted():
+            self._stop()
+
+    def _stop(self) -> None:
+        self.supervisor.stop()
+        for path in (self._settings, self._token_file):
+            path.unlink(missing_ok=True)
+        for cache in self.topology.caches:
+            (SHARED_MEMORY / f"lmcache_l1_pool_{shm_name(cache)}").unlink(missing_ok=True)
+
+    def services(self) -> tuple[Service, ...]:
+        """How each service does, right now."""
+        processes = self.supervisor.processes()
+        with httpx.Client(timeout=2) as client:
+            return tuple(
+                _service(client, processes.get(name), name, kind, url, path)
+                for name, kind, url, path in self.roster
+                if name in processes or not processes
+            )
+
+    def _start_together(self, names: list[str], progress: Progress) -> None:
+        began = time.monotonic()
+        for name in names:
+            self.supervisor.run(name)
+        waiting = dict.fromkeys(names)
+        while waiting:
+            waited = time.monotonic() - began
+            for service in self.services():
+                if service.name in waiting and service.healthy:
+                    del waiting[service.name]
+                    progress.done(f"{service.name} is healthy", waited)
+                elif service.name in waiting:
+                    self._check_progress(service, waited)
+            if waiting:
+                progress.waiting(waiting, waited)
+                time.sleep(POLL_S)
+
+    def _check_progress(self, service: Service, waited: float) -> None:
+        process = self.supervisor.processes().get(service.name)
+        died = process is None or process.state in ("BACKOFF", "EXITED", "FATAL")
+        if died or waited > DEADLINE_S:
+            fact = "died while starting" if died else f"is not healthy after {waited:.0f} s"
+            log = self.supervisor.logs / f"{service.name}.log"
+            raise StackError(f"{service.name} {fact}: {last_words(log)}\nall of it: {log}")
+
+    def _remember(self) -> None:
+        draft = self._settings.with_suffix(".partial")
+        draft.write_text(json.dumps(self.settings.to_env(), indent=1))
+        draft.replace(self._settings)
+
+    def _program(self, name: str, kind: Kind) -> Program:
+        if kind is Kind.PAGE:
+            return Program(name, (sys.executable, "-m", "frontend"))
+        if kind is Kind.CACHE:
+            return Program(name, (sys.executable, "-m", "cache", "serve", name))
+        return Program(name, (sys.executable, "-m", "engines", "serve", name), self._token())
+
+    def _env(self) -> Mapping[str, str]:
+        """The caller's environment with these settings; the token stays out of it, engines read a file."""
+        env = {key: value for key, value in os.environ.items() if key not in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")}
+        path = f"{self.home / 'env' / 'engines' / 'bin'}:{env.get('PATH', os.defpath)}"
+        offline = {"HF_HUB_OFFLINE": "1"} if Path(self.settings.model).is_dir() else {}
+        return env | self.settings.to_env() | {"PATH": path, "ARENA_HOME": str(self.home), **offline}
+
+    def _token(self) -> dict[str, str]:
+        token = self.settings.hf_token.get_secret_value()
+        if not token:
+            return {}
+        self._token_file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._token_file.unlink(missing_ok=True)
+        self._token_file.touch(mode=0o600)
+        self._token_file.write_text(token)
+        return {"HF_TOKEN_PATH": str(self._token_file)}
+
+
+def last_words(log: Path) -> str:
+    """The last line that tells an error, or else the last line."""
+    text = log.read_text(errors="replace") if log.is_file() else ""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    wrapper = "See root cause above"  # how vLLM ends its log, with the cause some lines before
+    errors = [line for line in lines if ("Error" in line or "error:" in line) and wrapper not in line]
+    return (errors or lines or ["it wrote nothing"])[-1][:400]
+
+
+def _service(client: httpx.Client, process: Process | None, name: str, kind: Kind, url: str, path: str) -> Service:
+    try:
+        healthy = process is not None and process.pid > 0 and client.get(url + path).is_success
+    except httpx.HTTPError:
+        healthy = False
+    return Service(name, kind, url, healthy, process.pid if process else 0, process.state if process else "STOPPED")
+
+
+def forget_killed(home: Path) -> None:
+    """Ends what is left of a stack whose supervisord was killed, and its settings; a running one is not touched."""
+    supervisor = Supervisor(home / "run")
+    if not supervisor.is_running():
+        supervisor.sweep()
+        running({"ARENA_HOME": str(home)}).unlink(missing_ok=True)
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """A second Ctrl+C does not break off the cleaning up."""
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(each, signal.SIG_IGN) for each in signals]
+    try:
+        yield
+    finally:
+        for each, handler in zip(signals, before, strict=True):
+            signal.signal(each, handler)
+
+
+@contextmanager
+def only_one(home: Path) -> Iterator[None]:
+    """Held while a stack is started; the kernel frees it with its process. Raises StackError if held."""
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "up.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            raise StackError("another ./arena up is at work; ./arena status shows how far it is") from exc
+        yield

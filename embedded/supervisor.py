@@ -1,0 +1,145 @@
+"""The seam to supervisord, which starts, restarts and stops the services. Nothing else knows that it is there."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+import xmlrpc.client
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+from supervisor.xmlrpc import SupervisorTransport
+
+from embedded import session
+from embedded.supervisor_config import GRACE_S, GROUP, Program, render
+from engines.errors import StackError
+from engines.settings import ROOT
+
+SOCKET_PATH_LIMIT = 100  # a Unix socket's path holds 108 bytes, supervisord adds its pid
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """What supervisord knows of one service; `state` in its words, `pid` 0 when there is none."""
+
+    name: str
+    state: str
+    pid: int
+    said: str
+
+    @property
+    def given_up(self) -> bool:
+        return self.state == "FATAL"
+
+
+class Supervisor:
+    """One supervisord, whose files lie in `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.logs = folder.parent / "logs"
+        self._socket = folder / "supervisor.sock"
+        self._pidfile = folder / "supervisord.pid"
+        self._config = folder / "supervisord.conf"
+
+    def start(self, programs: Sequence[Program], env: Mapping[str, str]) -> None:
+        """Starts supervisord with no service running yet. What a killed one left behind is ended first."""
+        if len(str(self._socket)) > SOCKET_PATH_LIMIT:
+            raise StackError(f"{self._socket} is too long a path for a socket: set ARENA_HOME to a shorter folder")
+        self.sweep()
+        for folder in (self.folder, self.logs):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for log in self.logs.glob("*.log"):
+            log.replace(log.with_suffix(".log.before"))
+        self._config.write_text(render(programs, self._socket, self._pidfile, self.logs))
+        command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(self._config)]
+        result = subprocess.run(command, env=dict(env), cwd=ROOT, capture_output=True, text=True)
+        if result.returncode:
+            raise StackError(f"supervisord did not start: {result.stderr.strip() or result.stdout.strip()}")
+        deadline = time.monotonic() + 10
+        while not self._answers():
+            if time.monotonic() > deadline:
+                raise StackError(f"supervisord does not answer: see {self.logs / 'supervisor.log'}")
+            time.sleep(0.05)
+
+    def is_running(self) -> bool:
+        """Whether it lives, be it that it is just stopping; a stale pid file, or a pid used again, does not count."""
+        try:
+            process = psutil.Process(self._leader())
+            return process.pid != 0 and str(self._config) in process.cmdline()
+        except psutil.Error:
+            return False
+
+    def was_stopped(self) -> bool:
+        """Whether it ended in order, and took its pid file with it."""
+        return not self._pidfile.exists() or self.is_running()
+
+    def processes(self) -> dict[str, Process]:
+        """By service's name; empty when supervisord does not answer."""
+        try:
+            rows = self._rpc().supervisor.getAllProcessInfo()
+        except (OSError, xmlrpc.client.Error):
+            return {}
+        assert isinstance(rows, list)
+        return {
+            row["name"]: Process(row["name"], row["statename"], row["pid"], row["description"])
+            for row in rows
+            if row["group"] == GROUP
+        }
+
+    def run(self, name: str) -> None:
+        """Starts one service without waiting for it. Raises StackError when supervisord is gone or going."""
+        try:
+            self._rpc().supervisor.startProcess(f"{GROUP}:{name}", False)
+        except (OSError, xmlrpc.client.Error) as exc:
+            raise StackError(f"{name} was not started: the stack is being stopped from elsewhere") from exc
+
+    def stop(self) -> None:
+        """Stops every service and supervisord; afterwards no process of theirs is left."""
+        leader = self._leader()
+        if self.is_running():
+            with suppress(OSError, xmlrpc.client.Error):  # it may be stopping already
+                self._rpc().supervisor.shutdown()
+            with suppress(psutil.NoSuchProcess):
+                _wait_or_kill(psutil.Process(leader))
+        self._sweep(leader)
+
+    def sweep(self) -> None:
+        """Ends what is left of a supervisord that is gone, and removes its files."""
+        self._sweep(self._leader())
+
+    def _sweep(self, leader: int) -> None:
+        if leader:
+            session.end(leader, ROOT)
+        for path in (self._socket, self._pidfile):
+            path.unlink(missing_ok=True)
+
+    def _leader(self) -> int:
+        """The pid of supervisord, which leads the session of all services; 0 when none was started."""
+        try:
+            return int(self._pidfile.read_text())
+        except (FileNotFoundError, ValueError):
+            return 0
+
+    def _answers(self) -> bool:
+        try:
+            self._rpc().supervisor.getState()
+        except (OSError, xmlrpc.client.Error):
+            return False
+        return True
+
+    def _rpc(self) -> xmlrpc.client.ServerProxy:
+        transport = SupervisorTransport(None, None, f"unix://{self._socket}")
+        return xmlrpc.client.ServerProxy("http://localhost", transport=transport)
+
+
+def _wait_or_kill(supervisord: psutil.Process) -> None:
+    try:
+        supervisord.wait(GRACE_S + 3)
+    except psutil.TimeoutExpired:
+        supervisord.kill()
+        supervisord.wait(1)

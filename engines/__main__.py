@@ -1,0 +1,101 @@
+"""`python -m engines serve NAME` becomes an engine; `python -m engines ask NAME "…"` asks one."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from engines.client import ask as measured
+from engines.command import serve_engine
+from engines.document import fit, read_document
+from engines.door import run, settings_of_the_caller
+from engines.prompt import Prompt
+from engines.reply import Delta, Reply
+from engines.settings import read_env
+from engines.topology import Engine, Topology
+
+app = typer.Typer(no_args_is_help=True, add_completion=False)
+
+
+@app.callback()
+def main() -> None:
+    """vLLM engines: become one, or ask one."""
+
+
+@app.command()
+def serve(
+    name: Annotated[str, typer.Argument(help="plain-a, plain-b, lmcache-a or lmcache-b")],
+    show: Annotated[bool, typer.Option("--print", help="Show the command without running it.")] = False,
+) -> None:
+    """Become the engine NAME."""
+    settings, _ = read_env(os.environ)
+    command = serve_engine(Topology.of(settings).engine(name), settings)
+    print(command, flush=True)
+    if not show:
+        command.exec()
+
+
+@app.command()
+def ask(
+    engine: Annotated[str, typer.Argument(help="plain-a, plain-b, lmcache-a or lmcache-b")],
+    question: Annotated[str, typer.Argument(help="What to ask.")],
+    context: Annotated[Path | None, typer.Option("--context", help="A text file that the question is about.")] = None,
+    nonce: Annotated[
+        str,
+        typer.Option("--nonce", help="Opens the prompt: a new one makes it cold, the same one lets engines share it."),
+    ] = "",
+    cut: Annotated[bool, typer.Option("--cut", help="Shorten the document when it is too long for the model.")] = False,
+    max_tokens: Annotated[int, typer.Option("--max-tokens", min=1)] = 128,
+    temperature: Annotated[float, typer.Option("--temperature", min=0, max=2)] = 0.0,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout instead of the stream.")] = False,
+) -> None:
+    """Ask one engine: the answer as it comes, then what it cost.
+
+    TTFT counts from just before the request is sent to the first chunk with text (docs/metrics.md). Ask lmcache-a with
+    a --context of some thousand tokens, then lmcache-b with the same: the second reads what the first stored.
+    """
+    chosen = Topology.of(settings_of_the_caller()).engine(engine)
+    document = read_document(context) if context else ""
+    prompt = Prompt(question, document, nonce, max_tokens, temperature)
+    reply = asyncio.run(_ask(chosen, prompt, cut=cut, show=not as_json))
+    if as_json:
+        print(json.dumps(reply.to_json(), indent=1))
+    else:
+        print(f"\n\n{summary(reply)}")
+
+
+def summary(reply: Reply) -> str:
+    """One line: TTFT, ITL, prompt and cached tokens, and where these came from."""
+    itl = f"ITL {reply.mean_itl * 1e3:.0f} ms, " if reply.mean_itl else ""
+    usage = reply.usage
+    cached = f"{usage.cached_tokens:,} of {usage.prompt_tokens:,} prompt tokens cached ({reply.source})"
+    return f"{reply.engine}: TTFT {reply.ttft * 1e3:,.0f} ms, {itl}{cached}"
+
+
+async def _ask(engine: Engine, prompt: Prompt, *, cut: bool, show: bool) -> Reply:
+    fitted = await fit(engine, prompt, cut=cut)
+    if fitted.document != prompt.document:
+        print(
+            f"arena: the document was cut to {len(fitted.document):,} of {len(prompt.document):,} characters",
+            file=sys.stderr,
+        )
+    async for event in measured(engine, fitted):
+        if isinstance(event, Reply):
+            return event
+        if show:
+            _show(event)
+    raise AssertionError("the stream ends with a Reply or an error")
+
+
+def _show(delta: Delta) -> None:
+    print(delta.text, end="", flush=True)
+
+
+if __name__ == "__main__":
+    run(app)

@@ -1,0 +1,141 @@
+"""How an engine is spoken to. The only place where a request is timed, and where foreign errors become ours.
+
+`ask` is the one measuring function: the page, the command line and the benchmark all read its stream.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import aclosing, contextmanager
+from typing import Any
+
+import httpx2
+import openai
+from openai import AsyncOpenAI
+
+from engines.command import SERVED_MODEL_NAME
+from engines.counters import Counters, read_counters, sources_between
+from engines.errors import EngineRefused, EngineUnreachable, StreamBroken
+from engines.prompt import Prompt
+from engines.reply import Delta, Reply, Second, Usage
+from engines.topology import Engine
+
+TIMEOUT_S = 600  # a long prompt on slow cores may take minutes to its first token
+
+Chunk = Any  # openai's ChatCompletionChunk, with vLLM's extra fields on it
+OpenStream = Callable[[Engine, Prompt], AsyncGenerator[Chunk]]
+ReadCounters = Callable[[Engine], Awaitable[Counters | None]]
+
+
+async def ask(
+    engine: Engine,
+    prompt: Prompt,
+    *,
+    open_stream: OpenStream | None = None,
+    counters: ReadCounters = read_counters,
+    clock: Callable[[], Second] = time.perf_counter,
+) -> AsyncGenerator[Delta | Reply]:
+    """Yields each Delta as it arrives, and the Reply last.
+
+    The clock starts just before the request is sent and stands outside the reading of counters. Raises EngineError;
+    closing the generator closes the connection, and with it frees the engine.
+    """
+    before = await counters(engine)
+    deltas: list[Delta] = []
+    usage: Usage | None = None
+    logprobs: dict[str, float] = {}
+    with _translated(engine.name):
+        sent = clock()
+        async with aclosing((open_stream or stream)(engine, prompt)) as chunks:
+            async for chunk in chunks:
+                at = clock() - sent
+                for delta in _deltas(chunk, at):
+                    deltas.append(delta)
+                    yield delta
+                logprobs = logprobs or _first_logprobs(chunk)
+                usage = _usage(chunk) or usage
+    if usage is None:
+        raise StreamBroken(engine.name, f"the answer has no usage at its end; ./arena logs {engine.name} says why")
+    sources = sources_between(before, await counters(engine), usage.prompt_tokens)
+    yield Reply.of(engine.name, deltas, usage, sources, logprobs)
+
+
+async def reply_to(engine: Engine, prompt: Prompt) -> Reply:
+    """The whole answer at once, timed like any other."""
+    async with aclosing(ask(engine, prompt)) as events:
+        async for event in events:
+            if isinstance(event, Reply):
+                return event
+    raise AssertionError("ask ends with a Reply or an error")
+
+
+async def stream(engine: Engine, prompt: Prompt) -> AsyncGenerator[Chunk]:
+    """The engine's chunks as they come. No retries: one would hide in the TTFT."""
+    client = AsyncOpenAI(base_url=f"{engine.url}/v1", api_key="none", max_retries=0, timeout=TIMEOUT_S)
+    async with client, await client.chat.completions.create(**_request(prompt)) as chunks:
+        async for chunk in chunks:
+            yield chunk
+
+
+def _request(prompt: Prompt) -> dict[str, Any]:
+    request: dict[str, Any] = {
+        "model": SERVED_MODEL_NAME,
+        "messages": prompt.messages,
+        "max_tokens": prompt.max_tokens,
+        "temperature": prompt.temperature,
+        "seed": prompt.seed,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+    if prompt.top_logprobs:
+        request |= {"logprobs": True, "top_logprobs": prompt.top_logprobs}
+    if prompt.ignore_eos:
+        request["extra_body"] = {"ignore_eos": True, "min_tokens": prompt.max_tokens}
+    return request
+
+
+def _deltas(chunk: Chunk, at: Second) -> Iterator[Delta]:
+    """Role-only, empty, keep-alive and usage chunks carry no generated text, and yield nothing."""
+    for choice in chunk.choices:
+        reasoning = getattr(choice.delta, "reasoning", None) or getattr(choice.delta, "reasoning_content", None)
+        calls = [call.function for call in choice.delta.tool_calls or () if call.function]
+        called = "".join((call.name or "") + (call.arguments or "") for call in calls)
+        if reasoning:
+            yield Delta(reasoning, at, reasoning=True)
+        if choice.delta.content or called:
+            yield Delta((choice.delta.content or "") + called, at)
+
+
+def _usage(chunk: Chunk) -> Usage | None:
+    if chunk.usage is None:
+        return None
+    details = chunk.usage.prompt_tokens_details
+    return Usage(chunk.usage.prompt_tokens, chunk.usage.completion_tokens, (details and details.cached_tokens) or 0)
+
+
+def _first_logprobs(chunk: Chunk) -> dict[str, float]:
+    for choice in chunk.choices:
+        if choice.logprobs and choice.logprobs.content:
+            return {best.token: best.logprob for best in choice.logprobs.content[0].top_logprobs}
+    return {}
+
+
+@contextmanager
+def _translated(engine: str) -> Iterator[None]:
+    """The one seam between the SDK's errors and ours."""
+    try:
+        yield
+    except openai.APITimeoutError as exc:
+        raise EngineUnreachable(engine, f"no answer within {TIMEOUT_S} s; ./arena status") from exc
+    except openai.APIConnectionError as exc:
+        raise EngineUnreachable(engine, "no answer; it is down or still starting (./arena status)") from exc
+    except openai.APIStatusError as exc:
+        raise EngineRefused(engine, f"HTTP {exc.status_code}: {_said(exc)}") from exc
+    except (openai.APIError, httpx2.HTTPError) as exc:
+        raise StreamBroken(engine, f"the answer broke off ({exc}); ./arena logs {engine} says why") from exc
+
+
+def _said(exc: openai.APIStatusError) -> str:
+    body = exc.body if isinstance(exc.body, dict) else {}
+    return str(body.get("message") or exc.message)[:300]

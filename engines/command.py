@@ -1,0 +1,76 @@
+"""The exact command line of each engine: what containers, Kubernetes and the embedded stack all run."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NoReturn
+
+from engines.settings import Settings
+from engines.topology import CacheServer, Engine
+
+SERVED_MODEL_NAME = "arena"
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """An argument list, and the environment variables it needs on top of the caller's."""
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+
+    def __str__(self) -> str:
+        """As one would type it into a shell."""
+        return " ".join([*(f"{key}={shlex.quote(value)}" for key, value in self.env.items()), shlex.join(self.argv)])
+
+    def exec(self) -> NoReturn:
+        """Becomes the command; signals then reach it directly."""
+        os.execvpe(self.argv[0], self.argv, {**os.environ, **self.env})  # noqa: S606
+
+
+def serve_engine(engine: Engine, settings: Settings) -> Command:
+    """One vLLM server. Both kinds differ in the connector only, or the comparison would be between builds."""
+    argv = ["vllm", "serve", settings.model, "--served-model-name", SERVED_MODEL_NAME]
+    argv += ["--host", settings.bind_host, "--port", str(engine.port)]
+    argv += ["--disable-access-log-for-endpoints", "/health,/metrics"]
+    argv += ["--enable-prefix-caching", "--enable-prompt-tokens-details", "--enable-per-request-metrics"]
+    if settings.kv_cache_memory_gb:
+        argv += ["--kv-cache-memory-bytes", str(int(settings.kv_cache_memory_gb * 2**30))]
+    if settings.device == "cpu":
+        argv += ["--enforce-eager"]
+    if engine.cache:
+        argv += ["--kv-transfer-config", json.dumps(_connector(engine.cache))]
+    env = {**_QUIET, "HF_HOME": str(settings.local_hf_home)}
+    return Command(tuple(argv), env | _CPU if settings.device == "cpu" else env)
+
+
+# Equal on every engine: LMCache's keys need one hash seed, and nothing is reported to anyone.
+_QUIET = {
+    "PYTHONHASHSEED": "0",
+    "VLLM_NO_USAGE_STATS": "1",
+    "VLLM_DO_NOT_TRACK": "1",
+    "LMCACHE_TRACK_USAGE": "false",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+}
+
+
+# One thread a core, bound to none: four engines share the cores, and only one computes at a time.
+_CPU = {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": str(len(os.sched_getaffinity(0)))}
+
+
+def _connector(cache: CacheServer) -> dict[str, object]:
+    return {
+        "kv_connector": "LMCacheMPConnector",
+        # named, so that a failed import is fatal: vLLM would else take its own copy, which does not key media
+        "kv_connector_module_path": "lmcache.integration.vllm.lmcache_mp_connector",
+        "kv_role": "kv_both",
+        "kv_load_failure_policy": "recompute",
+        "kv_connector_extra_config": {
+            "lmcache.mp.host": f"tcp://{cache.host}",
+            "lmcache.mp.port": cache.mq_port,
+            "lmcache.mp.heartbeat_interval": 2,
+        },
+    }

@@ -1,0 +1,97 @@
+"""Context documents: read, bounded, counted with the engine's own tokenizer, cut to fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from engines.command import SERVED_MODEL_NAME
+from engines.errors import ConfigError, ContextTooLong, DocumentError, EngineRefused, EngineUnreachable
+from engines.prompt import Prompt
+from engines.topology import Engine
+
+HANDBOOK = Path(__file__).parent / "documents" / "ffmpeg.md"
+LIMIT_BYTES = 2 * 2**20
+
+
+def read_document(path: Path) -> str:
+    """The file's text (UTF-8, or UTF-16 with its mark). Raises DocumentError that says what is wrong with it."""
+    try:
+        size = path.stat().st_size
+        if size > LIMIT_BYTES:
+            raise DocumentError(
+                f"{path.name} has {size / 2**20:.1f} MiB, over the limit of {LIMIT_BYTES // 2**20}: take a part of it"
+            )
+        raw = path.read_bytes()
+    except OSError as exc:
+        raise DocumentError(f"{path} cannot be read: {exc.strerror}") from exc
+    return decode(raw, path.name)
+
+
+def decode(raw: bytes, name: str) -> str:
+    """Raises DocumentError for bytes that are no text, or nothing but space."""
+    try:
+        text = raw.decode("utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    except UnicodeDecodeError as exc:
+        raise DocumentError(f"{name} is not text: give a UTF-8 file") from exc
+    if "\0" in text:
+        raise DocumentError(f"{name} is not text: give a UTF-8 file")
+    if not text.strip():
+        raise DocumentError(f"{name} is empty: give a file with text")
+    return text
+
+
+async def count_tokens(engine: Engine, prompt: Prompt) -> tuple[int, int]:
+    """Tokens of the whole prompt, chat template included, and the most that leaves room for its answer."""
+    body = await _post(engine, "tokenize", {"messages": prompt.messages, "add_generation_prompt": True})
+    return int(body["count"]), int(body["max_model_len"]) - prompt.max_tokens
+
+
+async def fit(engine: Engine, prompt: Prompt, *, cut: bool, tokens: int | None = None) -> Prompt:
+    """The prompt, unchanged when it fits; with `cut`, its document shortened until it does.
+
+    `tokens` asks for a prompt of at most so many instead of what the model takes. Raises ContextTooLong without `cut`,
+    or when the question alone is too long.
+    """
+    count, limit = await count_tokens(engine, prompt)
+    limit = min(limit, tokens or limit)
+    while count > limit:
+        if not cut or not prompt.document:
+            raise ContextTooLong(count, limit)
+        prompt = prompt.about(await head(engine, prompt.document, count - limit))
+        count, _ = await count_tokens(engine, prompt)
+    return prompt
+
+
+async def head(engine: Engine, text: str, less: int) -> str:
+    """The text without its last `less` tokens or so; empty when it has no more."""
+    ids = (await _post(engine, "tokenize", {"prompt": text, "add_special_tokens": False}))["tokens"]
+    body = await _post(engine, "detokenize", {"tokens": ids[: max(0, len(ids) - less)]})
+    return str(body["prompt"])
+
+
+async def of_length(engine: Engine, prompt: Prompt, tokens: int) -> Prompt:
+    """The prompt with its document repeated and cut so that it has at most `tokens`, and nearly so many.
+
+    Raises ConfigError when the model takes fewer.
+    """
+    count, limit = await count_tokens(engine, prompt)
+    if tokens > limit:
+        raise ConfigError(f"--input-len {tokens} is more than the {limit} tokens that the model leaves for a prompt")
+    repeats = tokens // max(1, count) + 1
+    return await fit(engine, prompt.about("\n\n".join([prompt.document] * repeats)), cut=True, tokens=tokens)
+
+
+async def _post(engine: Engine, path: str, body: dict[str, object]) -> dict[str, Any]:
+    try:
+        async with httpx.AsyncClient(timeout=30) as client:
+            answer = await client.post(f"{engine.url}/{path}", json={"model": SERVED_MODEL_NAME, **body})
+        return dict(answer.raise_for_status().json())
+    except httpx.HTTPStatusError as exc:
+        if exc.response.is_client_error:
+            raise DocumentError(f"{engine.name} cannot tokenize this text: {exc.response.text[:200]}") from exc
+        raise EngineRefused(engine.name, f"HTTP {exc.response.status_code} (./arena logs {engine.name})") from exc
+    except (httpx.HTTPError, ValueError) as exc:
+        raise EngineUnreachable(engine.name, "no answer; it is down or still starting (./arena status)") from exc

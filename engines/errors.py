@@ -1,0 +1,75 @@
+"""What can go wrong, outermost first. A message says the subject, the fact and the next step.
+
+ArenaError
+├── ConfigError              the settings do not describe a runnable stack
+├── DocumentError            a context document cannot be used
+│   └── ContextTooLong       it has more tokens than the model takes
+├── StackError               the services cannot be started, found or stopped
+└── EngineError              one engine failed one request; names the engine
+    ├── EngineUnreachable    no HTTP answer: down, starting or restarting
+    ├── EngineRefused        an HTTP answer that is not a success
+    ├── StreamBroken         the answer stopped in the middle
+    └── EmptyReply           the stream ended before any text, so no TTFT exists
+"""
+
+from __future__ import annotations
+
+
+class ArenaError(Exception):
+    """Anything that is shown to a person as one line instead of a trace."""
+
+
+class ConfigError(ArenaError):
+    """A setting is missing, unknown or out of range."""
+
+
+class DocumentError(ArenaError):
+    """Not text, empty, or over the size limit."""
+
+
+class ContextTooLong(DocumentError):
+    """The prompt and the answer's room together exceed the model's context."""
+
+    def __init__(self, tokens: int, limit: int) -> None:
+        """`tokens` the whole prompt takes; `limit` that the model leaves for it."""
+        self.tokens, self.limit = tokens, limit
+        super().__init__(self._fact("give a shorter document, or let it be cut (--cut)"))
+
+    def with_remedy(self, remedy: str) -> ContextTooLong:
+        """The same with another next step: a page has no --cut."""
+        other = ContextTooLong(self.tokens, self.limit)
+        other.args = (self._fact(remedy),)
+        return other
+
+    def _fact(self, remedy: str) -> str:
+        over = self.tokens - self.limit
+        room = f"the {self.limit:,} the model leaves for it"
+        return f"the prompt has {self.tokens:,} tokens, {over:,} more than {room}: {remedy}"
+
+
+class StackError(ArenaError):
+    """A service of the stack failed to start, or the stack is not in the state a command needs."""
+
+
+class EngineError(ArenaError):
+    """One engine failed one request."""
+
+    def __init__(self, engine: str, fact: str) -> None:
+        super().__init__(f"{engine}: {fact}")
+        self.engine = engine
+
+
+class EngineUnreachable(EngineError):
+    """No HTTP answer came."""
+
+
+class EngineRefused(EngineError):
+    """The engine answered with an HTTP error."""
+
+
+class StreamBroken(EngineError):
+    """The stream stopped before its end; what came until then is with the caller."""
+
+
+class EmptyReply(EngineError):
+    """The stream ended before any generated text: a failure, never a TTFT of zero."""

@@ -1,0 +1,51 @@
+"""What is sent: a nonce, a document and a question, in this order, so that one document is one shared prefix."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, replace
+
+from engines.errors import DocumentError
+
+Message = dict[str, str]
+ROLE = "You are a helpful AI assistant."  # SmolLM2 answers worse without one
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """One question about one document.
+
+    `nonce` opens the prompt: with a new one nothing that any engine or volume holds can be reused (cold); with the
+    same one everything up to the question can. It stands in the first block of the prompt, and a cache's key for a
+    block contains all blocks before it.
+    """
+
+    question: str
+    document: str = ""
+    nonce: str = ""
+    max_tokens: int = 128
+    temperature: float = 0.0
+    seed: int = 0
+    ignore_eos: bool = False
+    top_logprobs: int = 0  # candidates of each token to report, 0 to 20
+
+    def __post_init__(self) -> None:
+        if not self.question.strip():
+            raise DocumentError("the question is empty: type one")
+
+    @property
+    def messages(self) -> list[Message]:
+        """For the chat endpoint; engines and token counts are given the same."""
+        system = f"{self.nonce} {ROLE}" if self.nonce else ROLE
+        if self.document:
+            system += f"\n\nContext:\n{self.document}"
+        return [{"role": "system", "content": system}, {"role": "user", "content": self.question}]
+
+    def about(self, document: str) -> Prompt:
+        """The same question about another text."""
+        return replace(self, document=document)
+
+
+def new_nonce() -> str:
+    """64 random bits; nobody has seen a prompt that starts with it."""
+    return secrets.token_hex(8)

@@ -1,0 +1,118 @@
+"""Everything an operator may choose: one field per line of `.env.example`, in the same order.
+
+Read once, at the door, from the environment over `.env`; a value from then on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Literal
+
+from dotenv import dotenv_values
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+
+from engines.errors import ConfigError
+
+ROOT = Path(__file__).resolve().parent.parent
+EMBEDDED_MODEL = "SmolLM2-135M-Instruct"
+
+
+class Settings(BaseModel):
+    """A frozen set of choices. Sizes are GiB, ports TCP; paths may start with `~`."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+    model: str = Field(EMBEDDED_MODEL, alias="MODEL", min_length=1)
+    kv_store_dir: Path = Field(alias="KV_STORE_DIR")
+    hf_token: SecretStr = Field(SecretStr(""), alias="HF_TOKEN")
+    local_hf_home: Path = Field(Path("~/.cache/huggingface"), alias="LOCAL_HF_HOME", validate_default=True)
+    engines: Literal[2, 4] = Field(4, alias="ENGINES")
+    kv_cache_memory_gb: float = Field(0.5, alias="KV_CACHE_MEMORY_GB", ge=0, le=4096)
+    l1_size_gb: int = Field(1, alias="L1_SIZE_GB", ge=1, le=4096)
+    ui_port: int = Field(7860, alias="UI_PORT", ge=1, le=65535)
+    engine_port: int = Field(8001, alias="ENGINE_PORT", ge=1, le=65532)
+    cache_port: int = Field(8091, alias="CACHE_PORT", ge=1, le=65532)
+    bind_host: str = Field("127.0.0.1", alias="BIND_HOST")
+    engine_url: str = Field("http://127.0.0.1:{port}", alias="ENGINE_URL")
+    cache_url: str = Field("http://127.0.0.1:{port}", alias="CACHE_URL")
+    device: Literal["cpu", "cuda"] = Field("cpu", alias="DEVICE")
+    kv_key_file: Path = Field(alias="KV_KEY_FILE")
+
+    @field_validator("kv_store_dir", "local_hf_home", "kv_key_file")
+    @classmethod
+    def _absolute(cls, path: Path) -> Path:
+        try:
+            return (ROOT / path.expanduser()).resolve()
+        except RuntimeError as exc:
+            raise ValueError(str(exc)) from exc
+
+    @field_validator("engine_url", "cache_url")
+    @classmethod
+    def _template(cls, url: str) -> str:
+        try:
+            url.format(name="plain-a", port=1)
+        except (KeyError, IndexError, ValueError) as exc:
+            raise ValueError("takes {name} and {port}, and no other braces") from exc
+        return url
+
+    @model_validator(mode="after")
+    def _ports_are_distinct(self) -> Settings:
+        engines, caches = range(self.engine_port, self.engine_port + 4), range(self.cache_port, self.cache_port + 4)
+        if len({*engines, *caches, self.ui_port}) < 9:
+            raise ValueError("ENGINE_PORT and CACHE_PORT each take four ports; with UI_PORT they overlap")
+        return self
+
+    @field_validator("engines", mode="before")
+    @classmethod
+    def _number(cls, value: object) -> object:
+        return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> Settings:
+        """Unset and empty are the same. Raises ConfigError that names every bad value."""
+        home = home_of(env)
+        own = {"KV_STORE_DIR": str(home / "kv"), "KV_KEY_FILE": str(home / "kv.key")}
+        given = own | {key: value for key, value in env.items() if key in NAMES and value != ""}
+        try:
+            return cls.model_validate(given)
+        except ValidationError as exc:
+            faults = "; ".join(_fault(error["loc"], error["input"], error["msg"]) for error in exc.errors())
+            raise ConfigError(f"bad settings ({faults}); .env.example says what each one takes") from exc
+
+    def to_env(self) -> dict[str, str]:
+        """What a child process reads back as these settings; without the token."""
+        values = self.model_dump(by_alias=True, exclude={"hf_token"})
+        return {key: str(value) for key, value in values.items()}
+
+
+def _fault(place: Sequence[object], value: object, message: str) -> str:
+    return f"{place[0]}={value}: {message}" if place else message
+
+
+def home_of(env: Mapping[str, str]) -> Path:
+    """Where everything that the arena makes lies: environments, models, logs, the default KV volume."""
+    return Path(env.get("ARENA_HOME") or ROOT / ".arena").resolve()
+
+
+NAMES = tuple(str(field.alias) for field in Settings.model_fields.values())
+
+
+def running(environ: Mapping[str, str]) -> Path:
+    """Where a running stack keeps the settings that it was started with, as JSON of names and values."""
+    return home_of(environ) / "run" / "settings.json"
+
+
+def read_env(environ: Mapping[str, str], dotenv: Path = ROOT / ".env") -> tuple[Settings, tuple[str, ...]]:
+    """The settings of `environ` over those of a running stack over the file `dotenv`; and the file's unknown keys."""
+    try:
+        filed = {key: value or "" for key, value in dotenv_values(dotenv, interpolate=False).items()}
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"{dotenv} cannot be read: {exc}") from exc
+    unknown = tuple(key for key in filed if key not in NAMES)
+    given = {key: value for key, value in environ.items() if value != ""}
+    with suppress(FileNotFoundError, ValueError):
+        filed |= json.loads(running(environ).read_text())
+    return Settings.from_env(filed | given), unknown

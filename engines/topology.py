@@ -1,0 +1,91 @@
+"""Who is who: the engines, the cache servers, and where each is reached. Nothing is written per engine elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from urllib.parse import urlsplit
+
+from engines.errors import ConfigError
+from engines.settings import Settings
+
+
+class Kind(StrEnum):
+    """What a service is."""
+
+    PLAIN = "plain"
+    LMCACHE = "lmcache"
+    CACHE = "cache"
+    PAGE = "page"
+
+
+@dataclass(frozen=True, slots=True)
+class CacheServer:
+    """One LMCache server. `port` is its HTTP side, `mq_port` the ZeroMQ side that its engine talks to."""
+
+    name: str
+    side: str
+    port: int
+    mq_port: int
+    url: str
+    kind: Kind = Kind.CACHE
+
+    @property
+    def host(self) -> str:
+        return urlsplit(self.url).hostname or "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """One vLLM server. `cache` is the cache server of the same side, or None on a plain engine."""
+
+    name: str
+    kind: Kind
+    side: str
+    port: int
+    url: str
+    cache: CacheServer | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """All engines and cache servers, in the order in which every screen and report lists them."""
+
+    engines: tuple[Engine, ...]
+    caches: tuple[CacheServer, ...]
+
+    @classmethod
+    def of(cls, settings: Settings) -> Topology:
+        """With ENGINES=2 the plain pair is left out; ports stay where they are with four."""
+        caches = tuple(_cache(settings, side, index) for index, side in enumerate("ab"))
+        kinds = (Kind.PLAIN, Kind.LMCACHE) if settings.engines == 4 else (Kind.LMCACHE,)
+        return cls(
+            engines=tuple(_engine(settings, kind, cache) for kind in kinds for cache in caches),
+            caches=caches,
+        )
+
+    def engine(self, name: str) -> Engine:
+        """Raises ConfigError, listing the names, when there is none of this name."""
+        for engine in self.engines:
+            if engine.name == name:
+                return engine
+        raise ConfigError(f"no engine '{name}': choose one of {', '.join(e.name for e in self.engines)}")
+
+    def cache(self, name: str) -> CacheServer:
+        """Raises ConfigError, listing the names, when there is none of this name."""
+        for cache in self.caches:
+            if cache.name == name:
+                return cache
+        raise ConfigError(f"no cache server '{name}': choose one of {', '.join(c.name for c in self.caches)}")
+
+
+def _cache(settings: Settings, side: str, index: int) -> CacheServer:
+    name, port = f"cache-{side}", settings.cache_port + index
+    return CacheServer(name, side, port, port + 2, settings.cache_url.format(name=name, port=port))
+
+
+def _engine(settings: Settings, kind: Kind, cache: CacheServer) -> Engine:
+    name = f"{kind}-{cache.side}"
+    port = settings.engine_port + 2 * (kind is Kind.LMCACHE) + (cache.side == "b")
+    url = settings.engine_url.format(name=name, port=port)
+    return Engine(name, kind, cache.side, port, url, cache if kind is Kind.LMCACHE else None)

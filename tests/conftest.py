@@ -1,0 +1,20 @@
+"""Fixtures for all tests: settings and a topology that touch nothing outside the test's folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engines.settings import Settings
+from engines.topology import Topology
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings.from_env({"ARENA_HOME": str(tmp_path / "home")})
+
+
+@pytest.fixture
+def topology(settings: Settings) -> Topology:
+    return Topology.of(settings)

@@ -1,0 +1,73 @@
+import re
+import subprocess
+import sys
+
+import pytest
+
+from embedded import install
+from embedded.install import GIB, Environment, InstallError, check_disk, is_whole, stamp
+
+TINY = Environment("app", "app", GIB, "import sys")
+
+
+def test_an_environment_without_its_stamp_is_not_trusted(tmp_path):
+    (tmp_path / "env" / "app" / "bin").mkdir(parents=True)
+    assert not is_whole(TINY, tmp_path)
+
+
+def test_a_changed_lock_makes_it_unwhole(tmp_path):
+    stamp(TINY, tmp_path).parent.mkdir(parents=True)
+    stamp(TINY, tmp_path).write_text(install.digest(TINY))
+    assert is_whole(TINY, tmp_path)
+    stamp(TINY, tmp_path).write_text("of another lock")
+    assert not is_whole(TINY, tmp_path)
+
+
+def test_what_an_interrupted_install_left_is_built_anew(tmp_path):
+    half = tmp_path / "env" / "half-a-package.py"
+    half.parent.mkdir()
+    half.touch()
+    install.make_venv(tmp_path / "env")
+    assert not half.exists()
+    assert (tmp_path / "env" / "bin" / "python").exists()
+
+
+def test_a_disk_with_less_room_than_the_install_needs_is_refused_first(tmp_path):
+    with pytest.raises(InstallError, match=r"has 0\.5 GiB free and the install needs 1\.0.*ARENA_HOME"):
+        check_disk([TINY], tmp_path, usage=lambda _: GIB // 2)
+
+
+def test_a_failed_pip_is_told_with_its_own_words(tmp_path):
+    progress = install.Progress("app", 1, tmp_path)
+    with pytest.raises(InstallError, match="No matching distribution"):
+        install.run_pip(
+            [sys.executable, "-c", "import sys; print('ERROR: No matching distribution found for x'); sys.exit(1)"],
+            progress,
+        )
+
+
+@pytest.mark.parametrize(
+    ("line", "package"),
+    [
+        ("Collecting cuda-python==13.4.4 (from -r requirements/engines.txt (line 3))", "cuda-python"),
+        ("Processing /wheels/torch-2.13.0+cpu-cp311-cp311-linux.whl (from -r x)", "torch-2.13.0"),
+        ("Requirement already satisfied: torch==2.13.0+cpu in /env", "torch"),
+    ],
+)
+def test_progress_counts_packages_wherever_pip_takes_them_from(line, package):
+    assert install.STEP.match(line)[1] == package
+
+
+def test_it_runs_on_a_bare_python():
+    code = "import sys; sys.path.insert(0, '.'); import embedded.install"
+    result = subprocess.run([sys.executable, "-I", "-S", "-c", code], cwd=install.ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("name", install.ENVIRONMENTS)
+def test_every_package_of_a_lock_is_pinned_and_no_lock_names_a_place(name):
+    text = install.ENVIRONMENTS[name].lock.read_text()
+    wanted = [line for line in text.splitlines() if re.match(r"[A-Za-z0-9]", line)]
+    assert all("==" in line for line in wanted)
+    assert "://" not in text
+    assert "index" not in re.sub(r"(?m)^#.*$", "", text)

@@ -1,0 +1,116 @@
+"""A real supervisord with tiny programs: what it must do for engines, without engines."""
+
+import os
+import signal
+import sys
+import time
+
+import psutil
+import pytest
+
+from embedded.session import is_alive
+from embedded.stack import last_words, only_one
+from embedded.supervisor import Supervisor
+from embedded.supervisor_config import Program, render
+from engines.errors import StackError
+from engines.settings import ROOT
+
+SLEEPER = (sys.executable, "-c", "import time; time.sleep(600)")
+# as vLLM's API server: a child in the same group that outlives a killed parent
+PARENT = (
+    sys.executable,
+    "-c",
+    "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep(601)'])",
+)
+
+
+def until(condition, within=20.0):
+    """Waits for an event of another process, which nothing here can be woken by."""
+    deadline = time.monotonic() + within
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
+    return found
+
+
+@pytest.fixture
+def supervisor(tmp_path):
+    supervisor = Supervisor(tmp_path / "run")
+    yield supervisor
+    supervisor.stop()
+
+
+def start(supervisor, *programs):
+    supervisor.start(programs, {**os.environ, "PYTHONPATH": str(ROOT)})
+    for program in programs:
+        supervisor.run(program.name)
+    return until(lambda: pids(supervisor) if all(pids(supervisor).values()) else None)
+
+
+def pids(supervisor):
+    return {name: process.pid for name, process in supervisor.processes().items()}
+
+
+def test_a_killed_service_is_started_again(supervisor):
+    pid = start(supervisor, Program("sleeper", SLEEPER))["sleeper"]
+    os.kill(pid, signal.SIGKILL)
+    again = until(lambda: pids(supervisor)["sleeper"] not in (0, pid) and pids(supervisor)["sleeper"])
+    assert is_alive(again)
+
+
+def test_what_a_killed_service_leaves_behind_is_ended(supervisor):
+    pid = start(supervisor, Program("parent", PARENT))["parent"]
+    (child,) = until(lambda: psutil.Process(pid).children())
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: not is_alive(child.pid))
+
+
+def test_stop_ends_every_process(supervisor):
+    pid = start(supervisor, Program("parent", PARENT))["parent"]
+    (child,) = until(lambda: psutil.Process(pid).children())
+    supervisor.stop()
+    assert not is_alive(pid)
+    assert not is_alive(child.pid)
+    assert not supervisor.is_running()
+
+
+def test_services_of_a_killed_supervisord_are_ended_by_the_next_start(supervisor, tmp_path):
+    pid = start(supervisor, Program("sleeper", SLEEPER))["sleeper"]
+    os.kill(int((tmp_path / "run" / "supervisord.pid").read_text()), signal.SIGKILL)
+    until(lambda: not supervisor.is_running())
+    again = start(supervisor, Program("sleeper", SLEEPER))["sleeper"]
+    assert again != pid
+    assert not is_alive(pid)
+
+
+def test_a_stale_pid_file_of_somebody_elses_process_harms_nobody(supervisor, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "supervisord.pid").write_text(str(os.getsid(0)))
+    assert not supervisor.is_running()
+    supervisor.sweep()
+    assert is_alive(os.getpid())
+
+
+def test_a_secret_in_the_environment_is_not_written_into_the_configuration(tmp_path):
+    text = render([Program("a", ("run", "100%"), {"X": "1"})], tmp_path / "s", tmp_path / "p", tmp_path)
+    assert "run 100%%" in text
+    assert os.environ.get("PATH", "unset") not in text
+
+
+def test_two_starts_at_once_are_refused(tmp_path):
+    with only_one(tmp_path), pytest.raises(StackError, match="another"), only_one(tmp_path):
+        pass
+
+
+def test_the_lock_is_free_again_afterwards(tmp_path):
+    with only_one(tmp_path):
+        pass
+    with only_one(tmp_path):
+        pass
+
+
+def test_a_dead_services_last_error_is_what_one_is_told(tmp_path):
+    log = tmp_path / "a.log"
+    log.write_text("starting\nRuntimeError: no memory\nbye\n")
+    assert last_words(log) == "RuntimeError: no memory"
+    assert last_words(tmp_path / "none.log") == "it wrote nothing"

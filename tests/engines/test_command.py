@@ -1,0 +1,32 @@
+import json
+import os
+import subprocess
+import sys
+
+from engines.command import serve_engine
+from engines.settings import ROOT
+
+
+def test_the_kinds_differ_in_the_connector_only(topology, settings):
+    plain = serve_engine(topology.engine("plain-a"), settings)
+    lmcache = serve_engine(topology.engine("lmcache-a"), settings)
+    assert lmcache.env == plain.env
+    own = list(lmcache.argv[: lmcache.argv.index("--kv-transfer-config")])
+    own[own.index("--port") + 1] = str(topology.engine("plain-a").port)
+    assert tuple(own) == plain.argv
+
+
+def test_a_failed_load_is_recomputed_and_the_connector_is_named(topology, settings):
+    command = serve_engine(topology.engine("lmcache-b"), settings)
+    config = json.loads(command.argv[command.argv.index("--kv-transfer-config") + 1])
+    assert config["kv_load_failure_policy"] == "recompute"
+    assert config["kv_connector_module_path"] == "lmcache.integration.vllm.lmcache_mp_connector"
+    assert config["kv_connector_extra_config"]["lmcache.mp.port"] == topology.cache("cache-b").mq_port
+
+
+def test_print_shows_what_a_shell_would_take_and_runs_nothing(topology, settings):
+    env = {**os.environ, **settings.to_env(), "HF_TOKEN": "hf_secret"}
+    command = [sys.executable, "-m", "engines", "serve", "lmcache-a", "--print"]
+    shown = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=True).stdout
+    assert shown.strip() == str(serve_engine(topology.engine("lmcache-a"), settings))
+    assert "hf_secret" not in shown

@@ -1,0 +1,162 @@
+import asyncio
+
+import pytest
+from fakes import a_reply, collect
+
+from engines.errors import DocumentError, EngineUnreachable, StackError
+from engines.prompt import Prompt
+from engines.reply import Delta, Sources
+from engines.settings import Settings
+from engines.topology import Topology
+from frontend import race as racing
+from frontend.race import Pane, Race
+from frontend.view import board, card
+from frontend.visitor import Visit
+
+PROMPT = Prompt("Why?", "A document.", "n0nce")
+
+
+async def answering(engine, _prompt):
+    """Plain engines take nine seconds, lmcache engines half a one; nothing is left to store."""
+    ttft = 0.5 if engine.cache else 9.0
+    yield Delta("an ", ttft)
+    yield Delta("answer", ttft + 0.1)
+    sources = Sources(88, 0, 6912, l2=6912) if engine.cache else Sources(7000, 0, 0)
+    yield a_reply(engine, ttft=ttft, cached=6912 if engine.cache else 0, sources=sources)
+
+
+async def stored(_cache):
+    return 0
+
+
+def last_of(topology, ask=answering, prompt=PROMPT, race=None):
+    races = collect(racing.run(race or Race.of(topology.engines), topology.engines, prompt, ask, stored))
+    return races[-1], races
+
+
+def test_every_pane_ends_with_its_engines_reply(topology):
+    race, _ = last_of(topology)
+    assert {name: pane.text for name, pane in race.panes.items()} == dict.fromkeys(race.panes, "an answer")
+    assert race.panes["lmcache-b"].reply.ttft == 0.5
+
+
+def test_engines_are_asked_one_after_the_other(topology):
+    _, races = last_of(topology)
+    answering_at_once = [sum(bool(p.text) and p.reply is None for p in race.panes.values()) for race in races]
+    assert max(answering_at_once) == 1
+
+
+def test_an_engine_that_is_down_says_so_and_the_others_answer(topology):
+    async def ask(engine, prompt):
+        if engine.name == "plain-b":
+            raise EngineUnreachable("plain-b", "no answer; it is down or still starting")
+        async for event in answering(engine, prompt):
+            yield event
+
+    race, _ = last_of(topology, ask)
+    assert "down" in race.panes["plain-b"].fault
+    assert all(race.panes[name].reply for name in ("plain-a", "lmcache-a", "lmcache-b"))
+
+
+def test_an_answer_that_breaks_off_keeps_its_text(topology):
+    async def ask(engine, _prompt):
+        yield Delta("half an", 1.0)
+        raise EngineUnreachable(engine.name, "gone")
+
+    race, _ = last_of(topology, ask)
+    assert (race.panes["plain-a"].text, race.panes["plain-a"].fault) == ("half an", "plain-a: gone")
+
+
+def test_panes_stay_for_another_question_about_the_same_document_and_go_with_a_new_nonce(topology):
+    race, _ = last_of(topology)
+    assert race.about(Prompt("And?", "A document.", "n0nce")).panes["plain-a"].reply
+    assert race.about(Prompt("Why?", "A document.", "other")).panes["plain-a"].reply is None
+
+
+def test_an_lmcache_engine_is_compared_with_the_plain_one_of_its_side_and_says_what_that_one_did(topology):
+    race, _ = last_of(topology)
+    shown = card(race, topology.engine("lmcache-b"))
+    assert "18.0× faster than plain-b (computed)" in shown
+    assert "6,912 of 7,000 prompt tokens cached (shared volume)" in shown
+    assert 'data-ttft-ms="500.0"' in shown
+
+
+def test_without_a_plain_reply_nothing_is_claimed(topology):
+    race = Race.of(topology.engines).showing(Pane("lmcache-b", "x", ttft=0.5, reply=a_reply("lmcache-b", ttft=0.5)))
+    assert "faster" not in board(race, topology.engines)
+
+
+def test_what_comes_from_outside_is_escaped(topology):
+    evil = "<script>alert(1)</script>"
+    race = Race.of(topology.engines).showing(Pane("plain-a", evil, ttft=1.0))
+    race = race.showing(Pane("plain-b", fault=evil))
+    assert evil not in board(race, topology.engines)
+
+
+def test_stopped_panes_keep_their_text(topology):
+    race = Race.of(topology.engines).showing(Pane("plain-a", "half", ttft=1.0))
+    stopped = race.showing(Pane("plain-b", note="reading the prompt")).stopped()
+    assert (stopped.panes["plain-a"].text, stopped.panes["plain-a"].fault) == ("half", "stopped")
+    assert stopped.panes["plain-b"].fault == "stopped"
+    assert stopped.panes["lmcache-a"].fault == ""
+
+
+def test_starting_cold_keeps_the_document_and_changes_the_nonce(topology):
+    visit = Visit.of_the_handbook(topology.engines)
+    cold = visit.cold()
+    assert cold.document == visit.document
+    assert cold.nonce != visit.nonce
+
+
+def test_a_file_that_is_no_text_leaves_the_visit_as_it_was(topology, tmp_path):
+    path = tmp_path / "picture.png"
+    path.write_bytes(b"\x89PNG\xff")
+    with pytest.raises(DocumentError, match=r"picture\.png is not text"):
+        Visit.of_the_handbook(topology.engines).with_file(path)
+
+
+def test_an_empty_question_asks_nobody(topology):
+    visit = Visit.of_the_handbook(topology.engines)
+    with pytest.raises(DocumentError, match="empty"):
+        collect(visit.asking(topology.engines, " ", cut=False, ask=answering))
+
+
+def test_with_no_engine_up_the_document_is_shown_uncounted():
+    topology = Topology.of(Settings.from_env({"ENGINE_URL": "http://127.0.0.1:9"}))
+    assert "not counted" in asyncio.run(Visit.of_the_handbook(topology.engines).facts())
+
+
+def test_the_page_has_a_step_for_each_of_the_seeds(topology):
+    from frontend.app import build
+
+    labels = [block.value for block in build(topology).blocks.values() if type(block).__name__ == "Button"]
+    assert [label for label in labels if label[0].isdigit()] == [
+        "1. Ask vLLM (A)",
+        "2. Ask vLLM (B)",
+        "3. Ask vLLM + LMCache (A)",
+        "4. Ask vLLM + LMCache (B)",
+    ]
+
+
+def test_an_engine_answers_while_its_cache_server_is_down(topology):
+    async def down(_cache):
+        raise StackError("cache-a does not answer")
+
+    races = collect(racing.run(Race.of(topology.engines), topology.engines, PROMPT, answering, down))
+    assert all(pane.reply for pane in races[-1].panes.values())
+
+
+def test_a_store_that_fails_does_not_spoil_the_answer(topology):
+    async def ask(engine, _prompt):
+        yield Delta("an answer", 9.0)
+        yield a_reply(engine, ttft=9.0, sources=Sources(7000, 0, 0))
+
+    counts = iter([100, 0, 100, 0])  # fewer than before: the cache server was started anew
+
+    async def restarted(_cache):
+        return next(counts)
+
+    races = collect(racing.run(Race.of(topology.engines), topology.engines, PROMPT, ask, restarted))
+    pane = races[-1].panes["lmcache-a"]
+    assert (pane.reply.ttft, pane.fault) == (9.0, "")
+    assert pane.note.startswith("not stored")

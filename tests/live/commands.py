@@ -1,0 +1,22 @@
+"""The arena's commands, for tests."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from typing import Any
+
+from engines.settings import ROOT
+
+
+def run_arena(*arguments: str, timeout: float = 600, **environ: str) -> subprocess.CompletedProcess[str]:
+    """The front door, as a person types it."""
+    command = [str(ROOT / "arena"), *arguments]
+    return subprocess.run(command, env={**os.environ, **environ}, capture_output=True, text=True, timeout=timeout)
+
+
+def service(name: str) -> dict[str, Any]:
+    """One service's line of `status --json`."""
+    services = json.loads(run_arena("status", "--json").stdout)["services"]
+    return next(each for each in services if each["name"] == name)

@@ -1,0 +1,100 @@
+"""The stack as its commands show it. Files of this folder run in order: those that break things come last."""
+
+import json
+import stat
+from pathlib import Path
+
+import psutil
+import pytest
+
+from engines.settings import Settings
+
+pytestmark = pytest.mark.live
+
+
+def test_six_services_and_the_page_are_healthy(stack, arena):
+    status = arena("status", "--json")
+    assert status.returncode == 0
+    report = json.loads(status.stdout)
+    assert {s["name"]: s["kind"] for s in report["services"]} == {
+        "cache-a": "cache",
+        "cache-b": "cache",
+        "plain-a": "plain",
+        "plain-b": "plain",
+        "lmcache-a": "lmcache",
+        "lmcache-b": "lmcache",
+        "page": "page",
+    }
+    assert all(s["healthy"] and s["pid"] for s in report["services"])
+    assert report["kv_store_dir"]
+
+
+def test_the_stack_stays_under_fifteen_gib(stack, arena):
+    services = json.loads(arena("status", "--json").stdout)["services"]
+    family = {
+        p for s in services for p in (psutil.Process(s["pid"]), *psutil.Process(s["pid"]).children(recursive=True))
+    }
+    assert sum(process.memory_full_info().pss for process in family) < 15 * 2**30
+
+
+def test_nothing_listens_beyond_this_machine(stack, arena):
+    services = json.loads(arena("status", "--json").stdout)["services"]
+    for s in services:
+        for process in (psutil.Process(s["pid"]), *psutil.Process(s["pid"]).children(recursive=True)):
+            listening = [c.laddr.ip for c in process.net_connections("tcp") if c.status == psutil.CONN_LISTEN]
+            assert set(listening) <= {"127.0.0.1", "::1"}, (s["name"], listening)
+
+
+def test_a_second_up_says_that_the_stack_runs(stack, arena):
+    again = arena("up", "--detach", timeout=60)
+    assert again.returncode == 1
+    assert "already runs" in again.stderr
+    assert "Traceback" not in again.stderr
+
+
+def test_ask_streams_and_then_tells_the_cost(stack, arena):
+    asked = arena("ask", "plain-a", "What is a codec? One sentence.", "--max-tokens", "16")
+    assert asked.returncode == 0, asked.stderr
+    assert "TTFT" in asked.stdout
+    assert "prompt tokens cached" in asked.stdout
+
+
+def test_a_context_that_is_too_long_is_told_by_how_much_and_can_be_cut(stack, arena, tmp_path):
+    path = tmp_path / "long.txt"
+    path.write_text("One more sentence for a very long document. " * 1500)
+    asked = arena("ask", "plain-b", "What?", "--context", str(path), "--max-tokens", "4")
+    assert asked.returncode == 1
+    assert "more than" in asked.stderr
+    assert "--cut" in asked.stderr
+    cut = arena("ask", "plain-b", "What?", "--context", str(path), "--max-tokens", "4", "--cut", "--json")
+    assert cut.returncode == 0, cut.stderr
+    assert 7900 < json.loads(cut.stdout)["prompt_tokens"] <= 8188
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("nobody", "Why?"), "no engine 'nobody'"),
+        (("plain-a", " "), "empty"),
+        (("plain-a", "Why?", "--context", "/none"), "/none"),
+    ],
+)
+def test_bad_input_is_answered_in_one_line(stack, arena, arguments, said):
+    asked = arena("ask", *arguments)
+    assert asked.returncode in (1, 2)
+    assert said in asked.stderr
+    assert "Traceback" not in asked.stderr
+
+
+def test_stored_kv_is_authenticated_with_a_key_outside_the_volume(stack, arena):
+    volume = Path(json.loads(arena("status", "--json").stdout)["kv_store_dir"])
+    key = Settings.from_env({}).kv_key_file
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    assert not key.is_relative_to(volume)
+
+
+def test_logs_are_there_for_every_service_and_an_unknown_one_is_answered_with_the_known(stack, arena):
+    assert "vllm serve" in arena("logs", "lmcache-a").stdout
+    assert "lmcache server" in arena("logs", "cache-b").stdout
+    unknown = arena("logs", "nobody")
+    assert (unknown.returncode, "lmcache-a" in unknown.stderr) == (2, True)

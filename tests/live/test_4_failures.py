@@ -1,0 +1,103 @@
+"""Killed servers: the stack is whole again without a command, and the volume still serves."""
+
+import asyncio
+import os
+import signal
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from live.commands import run_arena, service
+
+from bench import ttft
+from cache.counters import chunks_to_store, stored_chunks, wait_stored
+from engines.client import reply_to
+from engines.document import HANDBOOK, of_length, read_document
+from engines.errors import EngineUnreachable, StackError
+from engines.prompt import Prompt, new_nonce
+
+pytestmark = pytest.mark.live
+WITHIN_S = 300
+KILLED = ("cache-a", "cache-b", "plain-a", "plain-b", "lmcache-a", "lmcache-b")
+
+
+def until_healthy(name, other_than):
+    """Restarts take a minute, and another process does them: there is nothing here to be woken by."""
+    deadline = time.monotonic() + WITHIN_S
+    while not ((now := service(name))["healthy"] and now["pid"] != other_than):
+        assert time.monotonic() < deadline, f"{name} is not back after {WITHIN_S} s"
+        time.sleep(1)
+
+
+async def store(stack, prompt):
+    writer = stack.engine("lmcache-a")
+    before = await stored_chunks(writer.cache)
+    reply = await reply_to(writer, prompt)
+    await wait_stored(writer.cache, before, chunks_to_store(reply), within=15)
+
+
+def a_prompt(stack):
+    prompt = Prompt(ttft.QUESTION, read_document(HANDBOOK), new_nonce(), 4, ignore_eos=True)
+    return asyncio.run(of_length(stack.engine("plain-a"), prompt, 2200))
+
+
+def test_every_service_survives_a_kill_and_the_volume_still_serves(stack):
+    """All six at once: the worst order there is, since engines need their cache servers to start."""
+    prompt = a_prompt(stack)
+    asyncio.run(store(stack, prompt))
+    pids = {name: service(name)["pid"] for name in KILLED}
+    families = [child for pid in pids.values() for child in psutil.Process(pid).children(recursive=True)]
+    for pid in pids.values():
+        os.kill(pid, signal.SIGKILL)
+    with pytest.raises(EngineUnreachable):
+        asyncio.run(reply_to(stack.engine("plain-a"), prompt))
+    for name, pid in pids.items():
+        until_healthy(name, pid)
+    assert not any(psutil.pid_exists(child.pid) and child.status() != psutil.STATUS_ZOMBIE for child in families)
+    reply = asyncio.run(reply_to(stack.engine("lmcache-b"), prompt))
+    assert reply.usage.cached_tokens >= 2048 - 256
+    assert reply.sources
+    assert reply.sources.shared == reply.usage.cached_tokens
+
+
+@pytest.mark.parametrize("name", ["cache-a", "cache-b", "lmcache-a", "lmcache-b"])
+def test_one_killed_server_of_a_pair_is_back_and_documents_cross_over_again(stack, name):
+    pid = service(name)["pid"]
+    os.kill(pid, signal.SIGKILL)
+    until_healthy(name, pid)
+    deadline = time.monotonic() + WITHIN_S
+    while not crosses_over(
+        stack
+    ):  # an engine notices a new cache server at its next heartbeat, and recomputes till then
+        assert time.monotonic() < deadline, f"lmcache-b reads nothing of lmcache-a after {name} was killed"
+
+
+def crosses_over(stack):
+    prompt = a_prompt(stack)
+    try:
+        asyncio.run(store(stack, prompt))
+    except StackError:
+        return False
+    reply = asyncio.run(reply_to(stack.engine("lmcache-b"), prompt))
+    return bool(reply.sources and reply.sources.shared)
+
+
+def test_down_leaves_no_process_no_port_and_no_shared_memory(stack):
+    before = service("plain-a")["pid"]
+    session = os.getsid(before)
+    assert run_arena("down").returncode == 0
+    left = [p for p in psutil.process_iter() if _session(p) == session and p.status() != psutil.STATUS_ZOMBIE]
+    assert left == []
+    listening = {c.laddr.port for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN}
+    assert not listening & {e.port for e in stack.engines} | listening & {c.port for c in stack.caches}
+    assert [
+        path.name for path in Path("/dev/shm").iterdir() if path.name.startswith(("lmcache", "psm_", "sem.mp"))
+    ] == []
+
+
+def _session(process):
+    try:
+        return os.getsid(process.pid)
+    except ProcessLookupError:
+        return None

@@ -1,0 +1,79 @@
+"""`./arena up` in a terminal: it reports, ends with Ctrl+C, and the volume remembers over a full restart."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from live.commands import run_arena
+from live.test_4_failures import a_prompt, store
+
+from engines.client import reply_to
+from engines.settings import ROOT
+
+pytestmark = pytest.mark.live
+STOP_WITHIN_S = 15
+
+
+@pytest.fixture
+def foreground():
+    """An `up` of its own, as in a terminal; stopped if the test has not."""
+    run_arena("down")
+    child = subprocess.Popen(
+        [ROOT / "arena", "up"], stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=_hear_ctrl_c
+    )
+    yield child
+    child.send_signal(signal.SIGTERM)
+    child.communicate(timeout=60)
+
+
+def _hear_ctrl_c():
+    """As in a terminal: a shell's background jobs, which tests may be, ignore it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def read_until(child, words):
+    for line in child.stderr:
+        if words in line:
+            return
+    raise AssertionError(f"up ended without saying '{words}'")
+
+
+def assert_nothing_is_left():
+    names = [" ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"])]
+    assert [name for name in names if "vllm serve" in name or "VLLM::" in name or "lmcache server" in name] == []
+    assert [p.name for p in Path("/dev/shm").iterdir() if p.name.startswith(("lmcache", "psm_", "sem.mp"))] == []
+
+
+def stop(child, how):
+    began = time.monotonic()
+    os.kill(child.pid, how)
+    child.communicate(timeout=60)
+    assert time.monotonic() - began < STOP_WITHIN_S
+    assert_nothing_is_left()
+
+
+def test_sigterm_while_it_starts_leaves_nothing(foreground):
+    read_until(foreground, "cache-b is healthy")
+    stop(foreground, signal.SIGTERM)
+
+
+def test_the_volume_remembers_over_a_full_restart_and_ctrl_c_leaves_nothing(stack, foreground):
+    read_until(foreground, "ready: http")
+    prompt = a_prompt(stack)
+    asyncio.run(store(stack, prompt))
+    stop(foreground, signal.SIGINT)
+    again = run_arena("up", "--detach", "--no-ui", "--engines", "2", timeout=1500)
+    assert again.returncode == 0, again.stderr
+    status = json.loads(run_arena("status", "--json").stdout)
+    assert [s["name"] for s in status["services"]] == ["cache-a", "cache-b", "lmcache-a", "lmcache-b"]
+    reply = asyncio.run(reply_to(stack.engine("lmcache-b"), prompt))
+    assert reply.sources
+    assert reply.sources.l2 >= 2048 - 256
+    assert run_arena("down").returncode == 0
+    assert_nothing_is_left()
