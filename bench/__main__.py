@@ -1,108 +1,353 @@
-"""`./arena bench ttft | verify`."""
+"""`./arena bench ttft | aa | storage | sweep | decode | verify | report | compare`."""
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import asdict
+import json
+import shlex
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-from bench import record, report, ttft, verify
+from bench import aa, decode, folder, gate, storage, sweep, ttft, verify
+from bench.load import Load
+from bench.plan import Cast, cast, cast_of
+from bench.report.terminal import report as shown
+from bench.run import Bench
+from bench.session import Past, conduct, preparation, publish, resume
+from bench.study import Options, Study
+from bench.target import engines_at, sizing
+from cache.storage import probe
+from cache.volume import namespace
 from engines.door import run, settings_of_the_caller
 from engines.errors import ConfigError
 from engines.settings import Settings
-from engines.topology import Topology
+from engines.topology import Engine, Topology
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 out = Console(highlight=False, markup=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
-NumPrompts = Annotated[
-    int,
-    typer.Option("--num-prompts", min=1, max=10_000, help="Fresh documents; each goes through every arm."),
-]
-InputLen = Annotated[int, typer.Option("--input-len", min=512, max=1_000_000, help="Tokens of each whole prompt.")]
-JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the result, raw rows included, to this file.")]
+NumPrompts = Annotated[int, typer.Option(min=1, max=10_000, help="Fresh documents; each goes through every arm.")]
+InputLen = Annotated[int, typer.Option(min=64, max=1_000_000, help="Tokens of each whole prompt.")]
+OutputLen = Annotated[int, typer.Option(min=2, max=100_000, help="Tokens of each answer.")]
+Seed = Annotated[int, typer.Option(help="Of the order of arms and of the bootstrap; documents are always new.")]
+NumWarmups = Annotated[int, typer.Option(min=0, max=10, help="Rounds before the first measured one.")]
+Level = Annotated[float, typer.Option("--confidence-level", min=0.5, max=0.999, help="Of every interval.")]
+ResultDir = Annotated[Path | None, typer.Option(help="Folder for result.json and the reports.  [default: results/…]")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the interrupted run in --result-dir, as it began.")]
+Json = Annotated[str | None, typer.Option("--json", help="Write result.json to this file too; - is stdout.")]
+Detailed = Annotated[bool, typer.Option("--save-detailed", help="Raw arrays in every arm, as vLLM saves them.")]
+Label = Annotated[str | None, typer.Option(help="A name for this run, kept in the result.")]
+Metadata = Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Kept in the result; may be repeated.")]
+Prepare = Annotated[str | None, typer.Option(help="A command to run before every read: to drop page caches, say.")]
+Gain = Annotated[float | None, typer.Option(min=0, help="Exit code 1 unless the interval's lower bound reaches this.")]
 
 
 @app.callback()
 def main() -> None:
-    """TTFT of plain and KV-sharing engines, measured side by side in one run."""
+    """TTFT of plain and KV-sharing engines, measured side by side in one run.
+
+    Exit codes: 0 for a result that holds, 1 for one that does not (or no result), 2 for wrong usage.
+    """
 
 
 @app.command("ttft")
-def ttft_(num_prompts: NumPrompts = 5, input_len: InputLen = 7000, json_file: JsonFile = None) -> None:
+def ttft_(
+    num_prompts: NumPrompts = 12,
+    input_len: InputLen = 7000,
+    output_len: OutputLen = 32,
+    seed: Seed = 0,
+    num_warmups: NumWarmups = 1,
+    level: Level = 0.95,
+    base_url: Annotated[
+        list[str] | None,
+        typer.Option(help="Twice: any two OpenAI-compatible servers instead of the arena's engines."),
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="With --base-url: the model's name there.")] = None,
+    expected_ttft_gain: Gain = None,
+    prepare: Prepare = None,
+    result_dir: ResultDir = None,
+    resume: Resume = False,
+    json_file: Json = None,
+    save_detailed: Detailed = False,
+    label: Label = None,
+    metadata: Metadata = None,
+) -> None:
     """How much sooner does a shared document start?
 
-    Each document goes cold to a plain engine, to the other plain engine, for the first time to lmcache-a, then to
-    lmcache-b, which reads what the first stored, and to lmcache-b again. A sample counts only if its cached tokens, and
-    where they came from, are what its arm demands. About half a minute a document on two cores.
+    Every document goes through six arms in random order: cold, own-warm and on the other instance of the plain pair;
+    first sight, cross-read and own-warm on the LMCache pair. A sample counts only if its cached tokens, and where they
+    came from, are what its arm demands. Half-way the engines of each pair swap roles.
+
+    With --base-url twice: cold on the first server, then on the second, then on the second again.
     """
-    settings, topology = _four_engines()
-    record.check(json_file)
-    result = asyncio.run(_ttft(settings, topology, num_prompts, input_len, json_file))
-    for fault in report.faults(result):
-        err.print(f"not counted: {fault}")
-    out.print(report.table(result))
-    out.print(report.conclusion(result))
-    raise typer.Exit(0 if result["comparison"]["speedup"]["n"] else 1)
+    options = _options("ttft", [input_len] * num_prompts, locals())
+    result = _measure(options, result_dir, resume, json_file, model=model)
+    holds = result["comparison"]["verdict"] != "no claim"
+    if expected_ttft_gain is not None:
+        finding = gate.expected_gain(result, expected_ttft_gain)
+        err.print(finding.says)
+        holds = holds and finding.passed
+    raise typer.Exit(0 if holds else 1)
+
+
+@app.command("aa")
+def aa_(
+    num_prompts: NumPrompts = 12,
+    input_len: InputLen = 7000,
+    output_len: OutputLen = 32,
+    seed: Seed = 0,
+    num_warmups: NumWarmups = 1,
+    level: Level = 0.95,
+    result_dir: ResultDir = None,
+    resume: Resume = False,
+    json_file: Json = None,
+    save_detailed: Detailed = False,
+    label: Label = None,
+    metadata: Metadata = None,
+) -> None:
+    """The noise floor: plain-a against plain-b. Exit code 1 when two equal engines can be told apart."""
+    options = _options("aa", [input_len] * num_prompts, locals())
+    result = _measure(options, result_dir, resume, json_file)
+    raise typer.Exit(0 if result["comparison"]["verdict"] == "not distinguishable" else 1)
+
+
+@app.command("storage")
+def storage_(
+    num_prompts: Annotated[int, typer.Option(min=1, max=1000, help="Fresh documents of each length.")] = 3,
+    input_len: Annotated[list[int] | None, typer.Option(min=64, help="A prompt length; repeat it for more.")] = None,
+    output_len: OutputLen = 4,
+    seed: Seed = 0,
+    num_warmups: NumWarmups = 1,
+    level: Level = 0.95,
+    prepare: Prepare = None,
+    result_dir: ResultDir = None,
+    resume: Resume = False,
+    json_file: Json = None,
+    save_detailed: Detailed = False,
+    label: Label = None,
+    metadata: Metadata = None,
+) -> None:
+    """How fast is the KV volume, and from which prompt length on does sharing win on it?
+
+    Measures the volume's bandwidth (with fio where it is installed), then TTFT of recomputing and of loading at each
+    length, and confirms the break-even at half and at twice its length. Exit code 1 when that does not hold.
+    """
+    lengths = [length for _ in range(num_prompts) for length in (input_len or storage.LENGTHS)]
+    options = _options("storage", lengths, locals())
+    result = _measure(options, result_dir, resume, json_file)
+    confirmed = result["break_even"]["confirmed"]
+    raise typer.Exit(0 if confirmed and all(each["holds"] for each in confirmed) else 1)
+
+
+@app.command("decode")
+def decode_(
+    num_prompts: NumPrompts = 8,
+    input_len: InputLen = 7000,
+    output_len: OutputLen = 64,
+    seed: Seed = 0,
+    num_warmups: NumWarmups = 1,
+    level: Level = 0.95,
+    result_dir: ResultDir = None,
+    resume: Resume = False,
+    json_file: Json = None,
+    save_detailed: Detailed = False,
+    label: Label = None,
+    metadata: Metadata = None,
+) -> None:
+    """What does storing cost the tokens that come meanwhile? Time per token, first sight against cold."""
+    options = _options("decode", [input_len] * num_prompts, locals())
+    result = _measure(options, result_dir, resume, json_file)
+    raise typer.Exit(0 if result["comparison"]["verdict"] != "no claim" else 1)
 
 
 @app.command("verify")
-def verify_(num_prompts: NumPrompts = 10, input_len: InputLen = 7000, json_file: JsonFile = None) -> None:
+def verify_(
+    num_prompts: NumPrompts = 10,
+    input_len: Annotated[int, typer.Option(min=1024, max=1_000_000, help="Tokens of each whole prompt.")] = 7000,
+    output_len: OutputLen = 32,
+    seed: Seed = 0,
+    num_warmups: NumWarmups = 1,
+    prepare: Prepare = None,
+    result_dir: ResultDir = None,
+    resume: Resume = False,
+    json_file: Json = None,
+    label: Label = None,
+    metadata: Metadata = None,
+) -> None:
     """Does the fast path give the right answer? Exit code 1 when noise does not explain a difference.
 
-    For each document, the first token's five best log-probabilities on lmcache-b, which read what lmcache-a stored,
-    against plain-a's; the noise floor is plain-a against itself, cold and own-warm, over the same documents.
+    The first token's five best log-probabilities of a cross-read against a plain engine's; the noise floor is that
+    engine against itself, cold and own-warm. Texts are compared to where they part, and a needle in each document that
+    the plain engine finds must be found.
     """
+    options = _options("verify", [input_len] * num_prompts, locals())
+    result = _measure(options, result_dir, resume, json_file)
+    raise typer.Exit(0 if result["verify"]["agrees"] else 1)
+
+
+@app.command("sweep")
+def sweep_(
+    num_prompts: Annotated[int, typer.Option(min=1, max=10_000, help="Requests of each cell.")] = 8,
+    input_len: Annotated[list[int] | None, typer.Option(min=64, help="A prompt length; repeat it for more.")] = None,
+    max_concurrency: Annotated[
+        list[int] | None, typer.Option(min=1, help="Closed loop: at most so many in flight; repeat it for more.")
+    ] = None,
+    request_rate: Annotated[
+        list[float] | None, typer.Option(min=0.001, help="Open loop: requests a second; repeat it for more.")
+    ] = None,
+    burstiness: Annotated[float, typer.Option(min=0.01, help="Shape of the gaps; 1 is Poisson, less is burstier.")] = 1,
+    goodput: Annotated[
+        list[str] | None, typer.Option(metavar="METRIC:MS", help="ttft:500, tpot:50 or e2el:2000; may be repeated.")
+    ] = None,
+    output_len: OutputLen = 16,
+    seed: Seed = 0,
+    result_dir: ResultDir = None,
+    json_file: Json = None,
+    save_detailed: Detailed = False,
+    label: Label = None,
+    metadata: Metadata = None,
+) -> None:
+    """How does the gain hold under load? Prompt lengths times loads, plain against shared.
+
+    Under --request-rate requests count from when they were meant to be sent, whatever the engine does; under
+    --max-concurrency the next waits for one to end. The time that a request waited in the client is shown.
+    """
+    lengths = input_len or [1024, 4096]
+    loads = [Load(max_concurrency=n) for n in max_concurrency or ([] if request_rate else [1, 4])]
+    loads += [Load(rate, burstiness) for rate in request_rate or []]
+    options = _options("sweep", lengths, {**locals(), "num_warmups": 0})
+    todo = sweep.cells(lengths, loads, num_prompts, seed)
+    path = folder.claim(result_dir or folder.default_folder("sweep"))
     _, topology = _four_engines()
-    record.check(json_file)
-    comparisons = asyncio.run(_verify(topology, num_prompts, input_len))
-    verdict = verify.verdict(comparisons)
-    out.print(
-        f"noise floor {verdict.floor:.3f} nats, worst cross-read {verdict.worst:.3f} nats, n = {len(comparisons)}"
+    result = asyncio.run(
+        sweep.conduct(
+            todo,
+            options,
+            topology,
+            path,
+            lambda line: err.print(line),
+            promised=sweep.promises(goodput or ()),
+            command=_command(),
+        )
     )
-    same, same_plain = sum(c.same_text for c in comparisons), sum(c.same_text_plain for c in comparisons)
-    out.print(
-        f"equal texts, of {len(comparisons)}: cross-read and cold {same}; own-warm and cold on plain-a {same_plain}"
-    )
-    out.print(
-        "The fast path gives the right answer."
-        if verdict.agrees
-        else "The answers differ by more than the noise floor explains."
-    )
-    if json_file:
-        rows = [asdict(comparison) for comparison in comparisons]
-        record.write(json_file, {"verdict": {**asdict(verdict), "agrees": verdict.agrees}, "comparisons": rows})
-    raise typer.Exit(0 if verdict.agrees else 1)
+    _show(result, path, json_file)
+    raise typer.Exit(0 if all(cell["completed"] for cell in result["cells"]) else 1)
 
 
-async def _ttft(
-    settings: Settings, topology: Topology, num_prompts: int, input_len: int, json_file: Path | None
+@app.command("report")
+def report_(
+    result: Annotated[Path, typer.Argument(help="A result folder, or its result.json.")],
+    json_file: Json = None,
+) -> None:
+    """Render a result again: a table here, report.md and report.html beside it. Needs no engine."""
+    found = folder.read(result)
+    _show(found, result if result.is_dir() else result.parent, json_file)
+
+
+@app.command("compare")
+def compare_(
+    old: Annotated[Path, typer.Argument(help="A result folder, or its result.json.")],
+    new: Annotated[Path, typer.Argument(help="The one to hold against it.")],
+    expected_ttft_gain: Gain = None,
+) -> None:
+    """Is a new result as good as an old one? Exit code 1 when its whole interval lies below the old one's."""
+    before, after = folder.read(old), folder.read(new)
+    findings = [gate.compare(before, after)]
+    if expected_ttft_gain is not None:
+        findings.append(gate.expected_gain(after, expected_ttft_gain))
+    for finding in findings:
+        out.print(finding.says)
+    for line in gate.differences(before, after):
+        out.print(f"  {line}")
+    raise typer.Exit(0 if all(finding.passed for finding in findings) else 1)
+
+
+def _options(kind: str, input_lens: Sequence[int], given: Mapping[str, Any]) -> Options:
+    pairs = [text.partition("=") for text in given.get("metadata") or ()]
+    if bad := [key for key, equals, _ in pairs if not key or not equals]:
+        raise ConfigError(f"--metadata {bad[0]} has no value: write KEY=VALUE")
+    return Options(
+        kind=kind,
+        input_lens=tuple(input_lens),
+        output_len=given["output_len"],
+        seed=given["seed"],
+        num_warmups=given["num_warmups"],
+        confidence_level=given.get("level", 0.95),
+        save_detailed=given.get("save_detailed", False),
+        label=given["label"],
+        metadata={key: value for key, _, value in pairs},
+        base_url=tuple(given.get("base_url") or ()),
+        prepare=given.get("prepare"),
+    )
+
+
+def _measure(
+    options: Options, result_dir: Path | None, resuming: bool, json_file: str | None, *, model: str | None = None
 ) -> dict[str, Any]:
-    """Writes the result after every sample, so that an interrupted run keeps what it has."""
-    samples: list[ttft.Sample] = []
-    async for sample in ttft.run(topology, num_prompts, input_len):
-        samples.append(sample)
-        cost = f"{sample.reply.ttft * 1e3:,.0f} ms" if sample.reply else "failed"
-        counts = "" if sample.valid else ", not counted"
-        err.print(f"document {sample.document + 1} of {num_prompts}, {sample.arm}: {cost}{counts}")
-        if json_file:
-            record.write(json_file, record.result(samples, settings, num_prompts, input_len))
-    return record.result(samples, settings, num_prompts, input_len)
+    """From the choices to the shown result; what a resumed run began with goes before what is chosen now."""
+    past: Past | None = None
+    if resuming:
+        if result_dir is None:
+            raise ConfigError("--resume goes on with the run in --result-dir: name the folder")
+        kind = options.kind
+        options, past = resume(result_dir)
+        if options.kind != kind:
+            raise ConfigError(f"{result_dir} holds a run of bench {options.kind}: resume it with that")
+        path = result_dir
+    else:
+        path = folder.claim(result_dir or folder.default_folder(options.kind))
+    result = asyncio.run(_conduct(options, path, past, model))
+    _show(result, path, json_file)
+    return result
 
 
-async def _verify(topology: Topology, num_prompts: int, input_len: int) -> list[verify.Comparison]:
-    comparisons = []
-    async for comparison in verify.run(topology, num_prompts, input_len):
-        comparisons.append(comparison)
-        cached = f"{comparison.cached_tokens} of {comparison.prompt_tokens} tokens cached"
-        nats = f"noise {comparison.noise:.3f}, cross-read {comparison.cross:.3f} nats"
-        err.print(f"document {comparison.document + 1} of {num_prompts}: {nats}, {cached}")
-    return comparisons
+async def _conduct(options: Options, path: Path, past: Past | None, model: str | None) -> dict[str, Any]:
+    bench = Bench(prepare=preparation(options.prepare))
+    if options.base_url:
+        engines: Sequence[Engine] = await engines_at(options.base_url, model)
+        study = ttft.foreign(options, cast(*engines))
+        bench = Bench(prepare=bench.prepare, sized=sizing())
+    else:
+        settings, topology = _four_engines()
+        engines = topology.engines
+        study = _study(options, settings, cast_of(topology))
+    return await conduct(study, options, engines, path, err.print, command=_command(), past=past, bench=bench)
+
+
+def _study(options: Options, settings: Settings, cast: Cast) -> Study:
+    studies: Mapping[str, Callable[[Options, Cast], Study]] = {
+        "ttft": ttft.study,
+        "aa": aa.study,
+        "decode": decode.study,
+        "verify": verify.study,
+    }
+    if options.kind != "storage":
+        return studies[options.kind](options, cast)
+    bandwidth = probe(settings.kv_store_dir, progress=lambda step: err.print(f"KV volume, {step}"))
+    return storage.study(options, cast, bandwidth, storage.bytes_per_token(namespace(settings)))
+
+
+def _show(result: Mapping[str, Any], path: Path, json_file: str | None) -> None:
+    publish(result, path)
+    console = out
+    if json_file == "-":
+        sys.stdout.write(json.dumps(result, indent=1) + "\n")
+        console = err
+    elif json_file:
+        folder.write(Path(json_file), result)
+    console.print(shown(result))
+    err.print(f"kept in {path}: result.json, report.md, report.html")
+
+
+def _command() -> str:
+    """As it was typed; --metadata and --label are the caller's own, and no option takes a secret."""
+    return shlex.join(["./arena", "bench", *sys.argv[1:]])
 
 
 def _four_engines() -> tuple[Settings, Topology]:

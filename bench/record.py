@@ -1,104 +1,125 @@
-"""What a run leaves: one JSON object, in the words of `vllm bench serve`, written whole or not at all."""
+"""A result as one JSON object, in the words of `vllm bench serve`."""
 
 from __future__ import annotations
 
-import json
 import os
 import platform
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import fmean, median, pstdev
 from typing import Any
 
-from bench.ttft import ARMS, Sample, median_or_none, speedups
-from cache.volume import VERSIONS
-from engines.errors import ConfigError
-from engines.settings import Settings
+import psutil
+
+from bench.caveats import caveats
+from bench.fields import arm_fields
+from bench.preflight import Preflight
+from bench.sample import Sample
+from bench.study import Options, Study
+
+SCHEMA = 1
 
 
-def result(samples: Sequence[Sample], settings: Settings, num_prompts: int, input_len: int) -> dict[str, Any]:
-    """Arms under their names, each as one result of `vllm bench serve`; the comparison; and every sample."""
-    ratios = speedups(samples)
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """When, where and by what a result was made. `duration` counts seconds of measuring, over all resumptions."""
+
+    run_id: str
+    date: str
+    command: str
+    duration: float
+    preflight: Preflight
+
+
+def result(
+    study: Study, options: Options, origin: Origin, samples: Sequence[Sample], *, complete: bool
+) -> dict[str, Any]:
+    """The frame that all kinds share, the arms, what the study makes of its samples, and every sample."""
     return {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "model_id": Path(settings.model).name if Path(settings.model).is_dir() else settings.model,
-        "num_prompts": num_prompts,
-        "input_len": input_len,
+        **frame(options, origin, samples, complete=complete),
+        "arms": _arms(study, options, samples),
+        **study.summary(samples, options),
+        "warnings": [*origin.preflight.mismatches, *caveats(samples)],
+        "samples": [row(sample) for sample in samples],
+    }
+
+
+def frame(options: Options, origin: Origin, samples: Sequence[Sample], *, complete: bool) -> dict[str, Any]:
+    """What was asked, by whom, where and of what."""
+    counted = sum(sample.valid for sample in samples)
+    model = str(next((f["model"] for f in origin.preflight.engines.values() if "model" in f), ""))
+    return {
+        "schema": SCHEMA,
+        "kind": options.kind,
+        "date": origin.date,
+        "run_id": origin.run_id,
+        "complete": complete,
+        "command": origin.command,
+        "label": options.label,
+        "metadata": dict(options.metadata),
+        "endpoint_type": "openai-chat",
+        "backend": "openai-chat",
+        "model_id": Path(model).name if Path(model).is_dir() else model,
+        "tokenizer_id": model,
+        "num_prompts": len(options.input_lens),
+        "input_len": max(options.input_lens),
+        "output_len": options.output_len,
+        "seed": options.seed,
+        "num_warmups": options.num_warmups,
         "max_concurrency": 1,
-        "versions": {**VERSIONS, "python": platform.python_version()},
-        "host": {"machine": platform.machine(), "cpus": len(os.sched_getaffinity(0))},
-        "comparison": {
-            "of": "cross_read",
-            "over": "cold",
-            "speedup": {
-                "median": median_or_none(ratios),
-                "min": min(ratios, default=None),
-                "max": max(ratios, default=None),
-                "n": len(ratios),
-            },
-        },
-        "arms": {arm.name: arm_result([s for s in samples if s.arm == arm.name]) for arm in ARMS},
-        "samples": [sample_row(sample) for sample in samples],
+        "request_rate": "inf",
+        "confidence_level": options.confidence_level,
+        "duration": origin.duration,
+        "completed": counted,
+        "failed": len(samples) - counted,
+        "versions": _versions(origin.preflight),
+        "host": host(),
+        "preflight": asdict(origin.preflight),
+        "options": options.model_dump(mode="json"),
     }
 
 
-def arm_result(samples: Sequence[Sample]) -> dict[str, Any]:
-    """Milliseconds in the flat fields, seconds in the arrays, as vLLM has them; valid samples only."""
-    replies = [s.reply for s in samples if s.valid and s.reply]
-    fields: dict[str, Any] = {
-        "completed": len(replies),
-        "failed": len(samples) - len(replies),
-        "total_input_tokens": sum(r.usage.prompt_tokens for r in replies),
-        "total_output_tokens": sum(r.usage.completion_tokens for r in replies),
-        "total_cached_tokens": sum(r.usage.cached_tokens for r in replies),
-        "ttfts": [r.ttft for r in replies],
-        "itls": [list(r.itl) for r in replies],
-        "input_lens": [r.usage.prompt_tokens for r in replies],
-        "output_lens": [r.usage.completion_tokens for r in replies],
-    }
-    fields |= _flat("ttft", [r.ttft for r in replies])
-    fields |= _flat("tpot", [r.tpot for r in replies if r.tpot is not None])
-    fields |= _flat("itl", [gap for r in replies for gap in r.itl])
-    fields |= _flat("e2el", [r.e2el for r in replies])
-    return fields
+def row(sample: Sample) -> dict[str, Any]:
+    """One sample; log-probabilities only where they were asked for."""
+    return sample.model_dump(mode="json", exclude=set() if sample.logprobs else {"logprobs"})
 
 
-def sample_row(sample: Sample) -> dict[str, Any]:
-    """One sample, with its reply's fields where it has one."""
-    reply = sample.reply.to_json() if sample.reply else {}
+def host() -> dict[str, Any]:
+    """The machine that asked; the engines may be elsewhere."""
     return {
-        "document": sample.document,
-        "arm": sample.arm,
-        "valid": sample.valid,
-        "reason": sample.reason,
-        **reply,
+        "machine": platform.machine(),
+        "cpu": _cpu(),
+        "cpus": len(os.sched_getaffinity(0)),
+        "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
+        "kernel": platform.release(),
     }
 
 
-def check(path: Path | None) -> None:
-    """Raises ConfigError, before anything is measured, when no result could be written there."""
+def _arms(study: Study, options: Options, samples: Sequence[Sample]) -> dict[str, Any]:
+    """In the order in which the study names them, whatever order they were measured in."""
+    return {
+        arm.name: arm_fields(
+            [s for s in samples if s.arm == arm.name],
+            detailed=options.save_detailed,
+            confidence_level=options.confidence_level,
+        )
+        for arm in study.arms
+    }
+
+
+def _versions(preflight: Preflight) -> dict[str, str]:
+    facts = list(preflight.engines.values())
+    stated = {
+        "vllm": next((f["version"] for f in facts if "version" in f), None),
+        "lmcache": next((f["lmcache_version"] for f in facts if "lmcache_version" in f), None),
+        "python": platform.python_version(),
+    }
+    return {name: version for name, version in stated.items() if version}
+
+
+def _cpu() -> str:
     try:
-        if path:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("a"):
-                pass
-    except OSError as exc:
-        raise ConfigError(f"--json {path} cannot be written: {exc.strerror}") from exc
-
-
-def write(path: Path, content: Mapping[str, Any]) -> None:
-    """A reader sees the old file or the new one, never half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(content, indent=1) + "\n")
-    partial.replace(path)
-
-
-def _flat(metric: str, seconds: Sequence[float]) -> dict[str, float | None]:
-    ms = [value * 1e3 for value in seconds]
-    return {
-        f"mean_{metric}_ms": fmean(ms) if ms else None,
-        f"median_{metric}_ms": median(ms) if ms else None,
-        f"std_{metric}_ms": pstdev(ms) if ms else None,
-    }
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")

@@ -1,99 +1,136 @@
 """Does the fast path give the right answer?
 
 Texts are not the test: at temperature 0 a cold and a cached prefill round differently, near-ties flip, and answers
-differ now and then on one plain engine too. The test is the first token's best log-probabilities on the engine that
-read another's KV, beside the noise floor: how far the same plain engine differs from itself, cold against own-warm.
+differ now and then on one plain engine too. The test is the best log-probabilities of the first token on the engine
+that read another's KV, beside the noise floor: how far one plain engine differs from itself, cold against own-warm.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Callable, Mapping, Sequence
+from itertools import takewhile
+from typing import Any
 
-from bench.ttft import QUESTION, Ask, from_its_own_cache, nothing_cached, through_the_cache_server
-from cache.counters import chunks_to_store, stored_chunks, wait_stored
-from engines.client import reply_to
-from engines.document import HANDBOOK, of_length, read_document
-from engines.errors import StackError
-from engines.prompt import Prompt, new_nonce
-from engines.reply import Reply
-from engines.topology import Topology
+from bench.arms import COLD, CROSS_READ, FIRST_SIGHT, OWN_WARM
+from bench.plan import Cast, plan, warmups
+from bench.sample import Sample
+from bench.study import Options, Study
+from engines.document import HANDBOOK, read_document
+from engines.prompt import Prompt
 
+ARMS = (COLD, OWN_WARM, FIRST_SIGHT, CROSS_READ)
 TOP = 5
+NEAR_TIE = 0.5  # nats between two candidates
 ASKED = 20  # candidates to ask for, so that the best five of one reply are found in the other
+QUESTION = "What is the secret code of this document?"
+CLOSING = (
+    1600  # characters between the needle and the question: more than one chunk, so the needle is read, not computed
+)
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """One document: differences in nats, the largest over the plain reply's five best first tokens."""
-
-    document: int
-    noise: float  # plain-a own-warm against plain-a cold
-    cross: float  # lmcache-b cross-read against the nearer of plain-a's two
-    cached_tokens: int
-    prompt_tokens: int
-    same_text: bool  # lmcache-b's and plain-a's cold answer
-    same_text_plain: bool  # plain-a's two answers
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """`agrees` when no cross-read is further off than the noise floor of the run."""
-
-    floor: float
-    worst: float
-
-    @property
-    def agrees(self) -> bool:
-        return self.worst <= self.floor
-
-
-async def run(
-    topology: Topology, num_prompts: int, input_len: int, *, ask: Ask = reply_to
-) -> AsyncIterator[Comparison]:
-    """Yields one comparison for each fresh document. Raises StackError when a reply did not go its way."""
-    plain, writer, reader = (topology.engine(name) for name in ("plain-a", "lmcache-a", "lmcache-b"))
-    assert writer.cache
-    handbook = read_document(HANDBOOK)
-    for document in range(num_prompts):
-        prompt = Prompt(QUESTION, handbook, new_nonce(), 32, top_logprobs=ASKED)
-        prompt = await of_length(plain, prompt, input_len)
-        cold, warm = await ask(plain, prompt), await ask(plain, prompt)
-        before = await stored_chunks(writer.cache)
-        await wait_stored(writer.cache, before, chunks_to_store(await ask(writer, replace(prompt, max_tokens=1))))
-        cross = await ask(reader, prompt)
-        _check(cold, nothing_cached)
-        _check(warm, from_its_own_cache)
-        _check(cross, through_the_cache_server)
-        yield compare(document, cold, warm, cross)
-
-
-def _check(reply: Reply, fault: Callable[[Reply], str]) -> None:
-    if reason := fault(reply):
-        raise StackError(f"{reply.engine}: {reason}; nothing can be said of its answer")
-
-
-def compare(document: int, cold: Reply, warm: Reply, cross: Reply) -> Comparison:
-    """Three replies to one prompt."""
-    return Comparison(
-        document,
-        noise=difference(cold.first_logprobs, warm.first_logprobs),
-        cross=min(difference(plain.first_logprobs, cross.first_logprobs) for plain in (cold, warm)),
-        cached_tokens=cross.usage.cached_tokens,
-        prompt_tokens=cross.usage.prompt_tokens,
-        same_text=cross.text == cold.text,
-        same_text_plain=warm.text == cold.text,
+def study(options: Options, cast: Cast) -> Study:
+    """A plain engine twice, and a document that crosses over; the same prompt, with a needle in it, to all."""
+    return Study(
+        arms=ARMS,
+        trials=plan(ARMS, cast, options.input_lens, options.seed),
+        warmups=warmups((COLD, FIRST_SIGHT, CROSS_READ), cast, options.input_lens, options.num_warmups),
+        prompt=prompts(options),
+        summary=summary,
     )
 
 
-def difference(reference: Mapping[str, float], other: Mapping[str, float]) -> float:
-    """The largest, in nats, over the reference's five best; infinite when one of them is not among the other's."""
-    best = sorted(reference, key=lambda token: reference[token], reverse=True)[:TOP]
-    if not best:
-        return float("inf")
-    return max(abs(reference[token] - other.get(token, float("-inf"))) for token in best)
+def prompts(options: Options) -> Callable[[str], Prompt]:
+    """The handbook, a code that only this document has, and the handbook's end again."""
+    handbook = read_document(HANDBOOK)
+
+    def with_needle(nonce: str) -> Prompt:
+        appendix = f"\n\nThe secret code of this document is {needle(nonce)}.\n\n{handbook[-CLOSING:]}"
+        return Prompt(QUESTION, handbook, nonce, options.output_len, top_logprobs=ASKED, appendix=appendix)
+
+    return with_needle
 
 
-def verdict(comparisons: Sequence[Comparison]) -> Verdict:
-    """Over all documents of the run."""
-    return Verdict(max(c.noise for c in comparisons), max(c.cross for c in comparisons))
+def needle(nonce: str) -> str:
+    """Four digits."""
+    return str(int(nonce, 16) % 9000 + 1000)
+
+
+def summary(samples: Sequence[Sample], options: Options) -> Mapping[str, Any]:  # noqa: ARG001
+    """Every document whose four replies count, and whether noise explains the cross-reads."""
+    by_arm = {(s.document, s.arm): s for s in samples if s.valid}
+    documents = [
+        document(*(by_arm[number, arm.name] for arm in (COLD, OWN_WARM, CROSS_READ)))
+        for number in sorted({s.document for s in samples})
+        if all((number, arm.name) in by_arm for arm in (COLD, OWN_WARM, CROSS_READ))
+    ]
+    left_out = len({s.document for s in samples}) - len(documents)
+    return {"verify": verdict(documents, left_out)}
+
+
+def verdict(documents: Sequence[Mapping[str, Any]], left_out: int = 0) -> dict[str, Any]:
+    """`agrees` when no cross-read is further off than the run's noise floor, and finds every needle that plain found.
+
+    A needle is asked of a cross-read only where the plain engine found it cold and own-warm alike.
+    """
+    floor = max((d["noise"] for d in documents), default=None)
+    worst = max((d["cross"] for d in documents), default=None)
+    lost = [d["document"] for d in documents if d["needle"]["plain"] and not d["needle"]["cross"]]
+    agrees = floor is not None and worst is not None and worst <= floor and not lost and not left_out
+    return {
+        "agrees": agrees,
+        "floor": _finite(floor),
+        "worst": _finite(worst),
+        "n": len(documents),
+        "left_out": left_out,
+        "needles_lost": lost,
+        "documents": [{**d, "noise": _finite(d["noise"]), "cross": _finite(d["cross"])} for d in documents],
+    }
+
+
+def document(cold: Sample, warm: Sample, cross: Sample) -> dict[str, Any]:
+    """Three replies to one prompt. Differences in nats, over the five best first tokens of the plain reply."""
+    code = needle(cold.nonce)
+    return {
+        "document": cold.document,
+        "noise": difference(cold, warm),
+        "cross": min(difference(plain, cross) for plain in (cold, warm)),
+        "cached_tokens": cross.cached_tokens,
+        "prompt_tokens": cross.prompt_tokens,
+        "same_text": cross.text == cold.text,
+        "same_text_plain": warm.text == cold.text,
+        "divergence": divergence(cold, cross),
+        "needle": {"plain": all(code in (s.text or "") for s in (cold, warm)), "cross": code in (cross.text or "")},
+    }
+
+
+def difference(reference: Sample, other: Sample) -> float:
+    """The largest, in nats; infinite when one of the reference's five best is not among the other's candidates."""
+    if not reference.logprobs or not other.logprobs:
+        return math.inf
+    best, others = _best(reference.logprobs[0].best), other.logprobs[0].best
+    return max((abs(value - others.get(token, -math.inf)) for token, value in best.items()), default=math.inf)
+
+
+def divergence(reference: Sample, other: Sample) -> dict[str, Any] | None:
+    """Where two answers part: the place of the token, and by how many nats the reference preferred its own.
+
+    A small gap is a near-tie, which rounding alone may flip. None when one answer is the other's beginning.
+    """
+    pairs = list(zip(reference.logprobs, other.logprobs, strict=False))
+    place = len(list(takewhile(lambda pair: pair[0].token == pair[1].token, pairs)))
+    if place == len(pairs):
+        return None
+    ours, theirs = pairs[place]
+    gap = ours.best.get(ours.token, math.inf) - ours.best.get(theirs.token, -math.inf)
+    return {"token": place, "gap": _finite(gap), "near_tie": gap < NEAR_TIE}
+
+
+def _best(candidates: Mapping[str, float]) -> Mapping[str, float]:
+    names = sorted(candidates, key=lambda token: candidates[token], reverse=True)[:TOP]
+    return {name: candidates[name] for name in names}
+
+
+def _finite(value: float | None) -> float | str | None:
+    """JSON has no infinity; a word is better than an invalid file."""
+    return "infinite" if value is not None and math.isinf(value) else value

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from engines.command import dtype
 from engines.errors import ConfigError
 from engines.settings import Settings
 
@@ -29,7 +30,7 @@ def fingerprint(settings: Settings) -> dict[str, object]:
     return {
         "model": settings.model,
         "weights": _weights(Path(settings.model)),
-        "dtype": "auto",
+        "dtype": dtype(settings),
         "chunk_size": CHUNK_SIZE,
         **VERSIONS,
     }

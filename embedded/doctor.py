@@ -79,7 +79,12 @@ def cpu(cpuinfo: str | None = None, machine: str = platform.machine()) -> Findin
     if machine == "x86_64" and "avx2" not in flags:
         return Finding("CPU", Verdict.BAD, f"{fact}, no AVX2", "vLLM's CPU build needs AVX2: use another machine")
     if machine == "x86_64" and "avx512f" not in flags:
-        return Finding("CPU", Verdict.NOTE, f"{fact}, AVX2 only", "it works, some times slower than with AVX-512")
+        return Finding(
+            "CPU",
+            Verdict.NOTE,
+            f"{fact}, AVX2 only",
+            "it works, in float32 (DTYPE), some times slower than with AVX-512",
+        )
     return Finding("CPU", Verdict.GOOD, fact)
 
 

@@ -14,11 +14,10 @@ import httpx2
 import openai
 from openai import AsyncOpenAI
 
-from engines.command import SERVED_MODEL_NAME
 from engines.counters import Counters, read_counters, sources_between
 from engines.errors import EngineRefused, EngineUnreachable, StreamBroken
 from engines.prompt import Prompt
-from engines.reply import Delta, Reply, Second, Usage
+from engines.reply import Delta, Reply, Second, ServerTimes, TokenLogprobs, Usage
 from engines.topology import Engine
 
 TIMEOUT_S = 600  # a long prompt on slow cores may take minutes to its first token
@@ -44,7 +43,8 @@ async def ask(
     before = await counters(engine)
     deltas: list[Delta] = []
     usage: Usage | None = None
-    logprobs: dict[str, float] = {}
+    server: ServerTimes | None = None
+    logprobs: list[TokenLogprobs] = []
     with _translated(engine.name):
         sent = clock()
         async with aclosing((open_stream or stream)(engine, prompt)) as chunks:
@@ -53,12 +53,13 @@ async def ask(
                 for delta in _deltas(chunk, at):
                     deltas.append(delta)
                     yield delta
-                logprobs = logprobs or _first_logprobs(chunk)
+                logprobs += _logprobs(chunk)
                 usage = _usage(chunk) or usage
+                server = _server_times(chunk) or server
     if usage is None:
         raise StreamBroken(engine.name, f"the answer has no usage at its end; ./arena logs {engine.name} says why")
     sources = sources_between(before, await counters(engine), usage.prompt_tokens)
-    yield Reply.of(engine.name, deltas, usage, sources, logprobs)
+    yield Reply.of(engine.name, deltas, usage, sources, logprobs, server)
 
 
 async def reply_to(engine: Engine, prompt: Prompt) -> Reply:
@@ -73,14 +74,14 @@ async def reply_to(engine: Engine, prompt: Prompt) -> Reply:
 async def stream(engine: Engine, prompt: Prompt) -> AsyncGenerator[Chunk]:
     """The engine's chunks as they come. No retries: one would hide in the TTFT."""
     client = AsyncOpenAI(base_url=f"{engine.url}/v1", api_key="none", max_retries=0, timeout=TIMEOUT_S)
-    async with client, await client.chat.completions.create(**_request(prompt)) as chunks:
+    async with client, await client.chat.completions.create(**_request(engine, prompt)) as chunks:
         async for chunk in chunks:
             yield chunk
 
 
-def _request(prompt: Prompt) -> dict[str, Any]:
+def _request(engine: Engine, prompt: Prompt) -> dict[str, Any]:
     request: dict[str, Any] = {
-        "model": SERVED_MODEL_NAME,
+        "model": engine.model,
         "messages": prompt.messages,
         "max_tokens": prompt.max_tokens,
         "temperature": prompt.temperature,
@@ -114,11 +115,16 @@ def _usage(chunk: Chunk) -> Usage | None:
     return Usage(chunk.usage.prompt_tokens, chunk.usage.completion_tokens, (details and details.cached_tokens) or 0)
 
 
-def _first_logprobs(chunk: Chunk) -> dict[str, float]:
+def _server_times(chunk: Chunk) -> ServerTimes | None:
+    metrics = getattr(chunk, "metrics", None) or {}
+    queue, ttft = metrics.get("queue_time_ms"), metrics.get("time_to_first_token_ms")
+    return ServerTimes(queue / 1e3, ttft / 1e3) if queue is not None and ttft is not None else None
+
+
+def _logprobs(chunk: Chunk) -> Iterator[TokenLogprobs]:
     for choice in chunk.choices:
-        if choice.logprobs and choice.logprobs.content:
-            return {best.token: best.logprob for best in choice.logprobs.content[0].top_logprobs}
-    return {}
+        for token in (choice.logprobs and choice.logprobs.content) or ():
+            yield TokenLogprobs(token.token, {best.token: best.logprob for best in token.top_logprobs})
 
 
 @contextmanager

@@ -7,7 +7,6 @@ from typing import Any
 
 import httpx
 
-from engines.command import SERVED_MODEL_NAME
 from engines.errors import ConfigError, ContextTooLong, DocumentError, EngineRefused, EngineUnreachable
 from engines.prompt import Prompt
 from engines.topology import Engine
@@ -87,7 +86,7 @@ async def of_length(engine: Engine, prompt: Prompt, tokens: int) -> Prompt:
 async def _post(engine: Engine, path: str, body: dict[str, object]) -> dict[str, Any]:
     try:
         async with httpx.AsyncClient(timeout=30) as client:
-            answer = await client.post(f"{engine.url}/{path}", json={"model": SERVED_MODEL_NAME, **body})
+            answer = await client.post(f"{engine.url}/{path}", json={"model": engine.model, **body})
         return dict(answer.raise_for_status().json())
     except httpx.HTTPStatusError as exc:
         if exc.response.is_client_error:

@@ -28,6 +28,7 @@ class Prompt:
     seed: int = 0
     ignore_eos: bool = False
     top_logprobs: int = 0  # candidates of each token to report, 0 to 20
+    appendix: str = ""  # follows the document, and stays when that is cut
 
     def __post_init__(self) -> None:
         if not self.question.strip():
@@ -38,7 +39,7 @@ class Prompt:
         """For the chat endpoint; engines and token counts are given the same."""
         system = f"{self.nonce} {ROLE}" if self.nonce else ROLE
         if self.document:
-            system += f"\n\nContext:\n{self.document}"
+            system += f"\n\nContext:\n{self.document}{self.appendix}"
         return [{"role": "system", "content": system}, {"role": "user", "content": self.question}]
 
     def about(self, document: str) -> Prompt:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean
 
@@ -19,6 +19,14 @@ class Delta:
     text: str
     at: Second
     reasoning: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprobs:
+    """One generated token, and the log-probabilities (nats) of the best candidates for its place."""
+
+    token: str
+    best: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +65,17 @@ class Sources:
 
 
 @dataclass(frozen=True, slots=True)
+class ServerTimes:
+    """By the engine's own clock: waiting in its queue, then from being scheduled to the first token.
+
+    vLLM's `--enable-per-request-metrics`; its time to first token leaves the queue out.
+    """
+
+    queue: Second
+    ttft: Second
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """One finished answer. `0 < ttft <= e2el`; times in seconds from just before the send."""
 
@@ -67,7 +86,8 @@ class Reply:
     e2el: Second  # until the last chunk with text
     usage: Usage
     sources: Sources | None = None  # None where other requests were in flight, or the counters could not be read
-    first_logprobs: Mapping[str, float] = field(default_factory=dict)  # of the first token's best candidates
+    logprobs: tuple[TokenLogprobs, ...] = ()  # of each token, where they were asked for
+    server: ServerTimes | None = None
 
     @classmethod
     def of(
@@ -76,7 +96,8 @@ class Reply:
         deltas: Sequence[Delta],
         usage: Usage,
         sources: Sources | None = None,
-        first_logprobs: Mapping[str, float] | None = None,
+        logprobs: Sequence[TokenLogprobs] = (),
+        server: ServerTimes | None = None,
     ) -> Reply:
         """Raises EmptyReply when no chunk carried text."""
         if not deltas:
@@ -86,7 +107,7 @@ class Reply:
         at = [delta.at for delta in deltas]
         gaps = tuple(later - sooner for sooner, later in pairwise(at))
         text = "".join(delta.text for delta in deltas if not delta.reasoning)
-        return cls(engine, text, at[0], gaps, at[-1], usage, sources, first_logprobs or {})
+        return cls(engine, text, at[0], gaps, at[-1], usage, sources, tuple(logprobs), server)
 
     @property
     def mean_itl(self) -> Second | None:
@@ -128,4 +149,6 @@ class Reply:
                 "shared": sources.shared,
             },
             "source": self.source,
+            "server_queue_ms": self.server and self.server.queue * 1e3,
+            "server_ttft_ms": self.server and self.server.ttft * 1e3,
         }

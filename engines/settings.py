@@ -39,6 +39,7 @@ class Settings(BaseModel):
     engine_url: str = Field("http://127.0.0.1:{port}", alias="ENGINE_URL")
     cache_url: str = Field("http://127.0.0.1:{port}", alias="CACHE_URL")
     device: Literal["cpu", "cuda"] = Field("cpu", alias="DEVICE")
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field("auto", alias="DTYPE")
     kv_key_file: Path = Field(alias="KV_KEY_FILE")
 
     @field_validator("kv_store_dir", "local_hf_home", "kv_key_file")

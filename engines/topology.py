@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 from engines.errors import ConfigError
 from engines.settings import Settings
 
+SERVED_MODEL_NAME = "arena"
+
 
 class Kind(StrEnum):
     """What a service is."""
@@ -45,6 +47,7 @@ class Engine:
     port: int
     url: str
     cache: CacheServer | None = None
+    model: str = SERVED_MODEL_NAME  # what it calls its model
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,10 @@ import os
 import subprocess
 import sys
 
-from engines.command import serve_engine
-from engines.settings import ROOT
+import pytest
+
+from engines.command import dtype, serve_engine
+from engines.settings import ROOT, Settings
 
 
 def test_the_kinds_differ_in_the_connector_only(topology, settings):
@@ -22,6 +24,22 @@ def test_a_failed_load_is_recomputed_and_the_connector_is_named(topology, settin
     assert config["kv_load_failure_policy"] == "recompute"
     assert config["kv_connector_module_path"] == "lmcache.integration.vllm.lmcache_mp_connector"
     assert config["kv_connector_extra_config"]["lmcache.mp.port"] == topology.cache("cache-b").mq_port
+
+
+@pytest.mark.parametrize(
+    ("flags", "chosen", "taken"),
+    [
+        ("sse2 avx2", "auto", "float32"),
+        ("sse2 avx2 avx512f", "auto", "auto"),
+        ("asimd bf16", "auto", "auto"),
+        ("sse2 avx2", "bfloat16", "bfloat16"),
+    ],
+)
+def test_a_cpu_that_emulates_bfloat16_computes_in_float32_unless_told_otherwise(tmp_path, flags, chosen, taken):
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text(f"flags : {flags}\n")
+    settings = Settings.from_env({"ARENA_HOME": str(tmp_path), "DTYPE": chosen})
+    assert dtype(settings, cpuinfo) == taken
 
 
 def test_print_shows_what_a_shell_would_take_and_runs_nothing(topology, settings):

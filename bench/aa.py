@@ -1,0 +1,33 @@
+"""The noise floor: two engines that should not differ, each with documents that nobody has seen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bench.arms import PLAIN_A, PLAIN_B
+from bench.comparison import compare
+from bench.plan import Cast, plan, warmups
+from bench.sample import Sample
+from bench.study import Options, Study
+from bench.ttft import prompts
+
+ARMS = (PLAIN_A, PLAIN_B)
+
+
+def study(options: Options, cast: Cast) -> Study:
+    """Both plain engines get every document. No roles are swapped: the arms are the engines."""
+    still = {role: (engines[0], engines[0]) for role, engines in cast.items()}
+    return Study(
+        arms=ARMS,
+        trials=plan(ARMS, still, options.input_lens, options.seed),
+        warmups=warmups((PLAIN_A,), cast, options.input_lens, options.num_warmups),
+        prompt=prompts(options),
+        summary=summary,
+    )
+
+
+def summary(samples: Sequence[Sample], options: Options) -> Mapping[str, Any]:
+    """One arm against the other."""
+    level, seed = options.confidence_level, options.seed
+    return {"comparison": compare(samples, "plain_b", "plain_a", confidence_level=level, seed=seed)}

@@ -1,0 +1,67 @@
+"""What storing costs the tokens that come meanwhile.
+
+An lmcache engine stores a document while it already answers. The same answer on a plain engine stores nothing; the
+difference of their time per output token is the price.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bench.arms import COLD, FIRST_SIGHT
+from bench.comparison import compare
+from bench.plan import Cast, plan, warmups
+from bench.sample import Sample
+from bench.study import Options, Study
+from bench.ttft import prompts
+
+ARMS = (COLD, FIRST_SIGHT)
+
+
+def study(options: Options, cast: Cast) -> Study:
+    """Every document cold on a plain engine and at first sight on an lmcache engine."""
+    return Study(
+        arms=ARMS,
+        trials=plan(ARMS, cast, options.input_lens, options.seed),
+        warmups=warmups(ARMS, cast, options.input_lens, options.num_warmups),
+        prompt=prompts(options),
+        summary=summary,
+    )
+
+
+def summary(samples: Sequence[Sample], options: Options) -> Mapping[str, Any]:
+    """By milliseconds per output token from the engine's own first token on."""
+    level, seed = options.confidence_level, options.seed
+    return {
+        "comparison": {
+            "metric": "decode_ms",
+            **compare(samples, "first_sight", "cold", measure=decode_ms, confidence_level=level, seed=seed),
+        },
+        "decode": {
+            "stall_ms": {arm.name: _longest_gap(samples, arm.name) for arm in ARMS},
+            "bursts": {arm.name: _bursts(samples, arm.name) for arm in ARMS},
+        },
+    }
+
+
+def decode_ms(sample: Sample) -> float | None:
+    """Milliseconds per output token after the first, from when the engine had its first token to the client's last.
+
+    TPOT would start at the client's first token, which an engine that is busy storing may hand on late: several
+    tokens then come in one burst, and TPOT looks better the worse it is.
+    """
+    if sample.server_ttft_ms is None or sample.server_queue_ms is None or sample.e2el_ms is None:
+        return sample.tpot_ms
+    tokens = (sample.completion_tokens or 0) - 1
+    return (sample.e2el_ms - sample.server_queue_ms - sample.server_ttft_ms) / tokens if tokens > 0 else None
+
+
+def _longest_gap(samples: Sequence[Sample], arm: str) -> float | None:
+    gaps = [max(s.itls) * 1e3 for s in samples if s.arm == arm and s.valid and s.itls]
+    return max(gaps, default=None)
+
+
+def _bursts(samples: Sequence[Sample], arm: str) -> int:
+    """Answers whose tokens came all but together: the first waited for the store, the others with it."""
+    return sum(bool(s.itls) and max(s.itls) < 0.001 for s in samples if s.arm == arm and s.valid)

@@ -1,0 +1,99 @@
+"""Samples of one arm as the fields of one `vllm bench serve` result."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from statistics import fmean, median, pstdev
+from typing import Any
+
+from bench.sample import Sample
+from bench.statistics import interval, outliers, percentile
+
+PERCENTILES = (50, 90, 99)
+
+
+def arm_fields(
+    samples: Sequence[Sample], *, detailed: bool, confidence_level: float = 0.95, duration: float | None = None
+) -> dict[str, Any]:
+    """Milliseconds in the flat fields, seconds in the arrays, as vLLM has them; valid samples only.
+
+    Without a `duration` it is the sum of the requests' own times: one was in flight. What the samples do not support
+    is None.
+    """
+    valid = [s for s in samples if s.valid and s.ttft_ms is not None]
+    ttfts = _ms(s.ttft_ms for s in valid)
+    duration = sum(_ms(s.e2el_ms for s in valid)) / 1e3 if duration is None else duration
+    found = interval(ttfts, confidence_level)
+    fields = {
+        "duration": duration,
+        "completed": len(valid),
+        "failed": len(samples) - len(valid),
+        **_tokens(valid, duration),
+        **flat("ttft", ttfts),
+        "ttft_ci_low_ms": found and found.ci_low,
+        "ttft_ci_high_ms": found and found.ci_high,
+        **flat("tpot", _ms(s.tpot_ms for s in valid)),
+        **flat("itl", [gap * 1e3 for s in valid for gap in s.itls]),
+        **flat("e2el", _ms(s.e2el_ms for s in valid)),
+        "median_client_overhead_ms": _median_overhead(valid),
+        "outliers": [valid[index].document for index in outliers(ttfts)],
+    }
+    return fields | (_arrays(valid) if detailed else {})
+
+
+def flat(metric: str, ms: Sequence[float]) -> dict[str, float | None]:
+    """Mean, median, standard deviation and percentiles of milliseconds under vLLM's names."""
+    return {
+        f"mean_{metric}_ms": fmean(ms) if ms else None,
+        f"median_{metric}_ms": median(ms) if ms else None,
+        f"std_{metric}_ms": pstdev(ms) if ms else None,
+    } | {f"p{percent}_{metric}_ms": percentile(ms, percent) for percent in PERCENTILES}
+
+
+def _tokens(valid: Sequence[Sample], duration: float) -> dict[str, Any]:
+    prompt, output, cached = (
+        sum(value or 0 for value in column)
+        for column in (
+            [s.prompt_tokens for s in valid],
+            [s.completion_tokens for s in valid],
+            [s.cached_tokens for s in valid],
+        )
+    )
+    return {
+        "total_input_tokens": prompt,
+        "total_output_tokens": output,
+        "total_cached_tokens": cached,
+        "cache_hit_rate_pct": 100 * cached / prompt if prompt else None,
+        "request_throughput": len(valid) / duration if duration else None,
+        "output_throughput": output / duration if duration else None,
+        "total_token_throughput": (prompt + output) / duration if duration else None,
+    }
+
+
+def _median_overhead(valid: Sequence[Sample]) -> float | None:
+    """Client TTFT less the engine's queue and TTFT: the network, HTTP, and tokenising the prompt."""
+    gaps = [
+        s.ttft_ms - s.server_queue_ms - s.server_ttft_ms
+        for s in valid
+        if s.ttft_ms is not None and s.server_queue_ms is not None and s.server_ttft_ms is not None
+    ]
+    return median(gaps) if gaps else None
+
+
+def _arrays(valid: Sequence[Sample]) -> dict[str, Any]:
+    return {
+        "input_lens": [s.prompt_tokens for s in valid],
+        "output_lens": [s.completion_tokens for s in valid],
+        "cached_tokens": [s.cached_tokens for s in valid],
+        "ttfts": [ms / 1e3 for ms in _ms(s.ttft_ms for s in valid)],
+        "itls": [list(s.itls) for s in valid],
+        "latencies": [ms / 1e3 for ms in _ms(s.e2el_ms for s in valid)],
+        "start_times": [s.started_s for s in valid],
+        "generated_texts": [s.text for s in valid],
+        "queue_times": [(s.queue_ms or 0.0) / 1e3 for s in valid],
+        "errors": [""] * len(valid),
+    }
+
+
+def _ms(values: Iterable[float | None]) -> list[float]:
+    return [value for value in values if value is not None]

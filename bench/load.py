@@ -1,0 +1,91 @@
+"""Many requests at once: when each is meant to be sent, and how long it waited for its turn.
+
+Open loop: requests arrive on a schedule whatever the engine does (`request_rate`, `burstiness`), and count from when
+they were meant to be sent; else a slow engine would slow its own load down and look better for it. Closed loop: at most
+`max_concurrency` are in flight, and the next waits for one to end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from engines.errors import EngineError
+from engines.prompt import Prompt
+from engines.reply import Reply
+from engines.topology import Engine
+
+Ask = Callable[[Engine, Prompt], Awaitable[Reply]]
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Requests a second (infinite: all at once), the gamma shape of the gaps (1 is Poisson), and the most in flight."""
+
+    request_rate: float = math.inf
+    burstiness: float = 1.0
+    max_concurrency: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """One request under load. Times in seconds since the load began; `reply` is None where `reason` says why."""
+
+    index: int
+    intended: float
+    sent: float
+    reply: Reply | None
+    reason: str = ""
+
+    @property
+    def queue(self) -> float:
+        """How long it waited here, in the client."""
+        return self.sent - self.intended
+
+
+def arrivals(load: Load, count: int, seed: int) -> tuple[float, ...]:
+    """Seconds at which requests are meant to be sent, the first at 0; gaps as `vllm bench serve` draws them."""
+    if math.isinf(load.request_rate):
+        return (0.0,) * count
+    draw = random.Random(seed)
+    scale = 1 / (load.request_rate * load.burstiness)
+    times = [0.0]
+    while len(times) < count:
+        times.append(times[-1] + draw.gammavariate(load.burstiness, scale))
+    return tuple(times[:count])
+
+
+async def send(
+    engine: Engine,
+    prompts: Sequence[Prompt],
+    load: Load,
+    ask: Ask,
+    *,
+    seed: int = 0,
+    clock: Callable[[], float] = time.perf_counter,
+) -> AsyncIterator[Sent]:
+    """Sends every prompt and yields each as it ends. Leaving early cancels what is in flight."""
+    turn = asyncio.Semaphore(load.max_concurrency or len(prompts))
+    began = clock()
+
+    async def one(index: int, intended: float) -> Sent:
+        await asyncio.sleep(max(0.0, intended - (clock() - began)))
+        async with turn:
+            sent = clock() - began
+            try:
+                return Sent(index, intended, sent, await ask(engine, prompts[index]))
+            except EngineError as exc:
+                return Sent(index, intended, sent, None, str(exc))
+
+    tasks = [asyncio.create_task(one(i, at)) for i, at in enumerate(arrivals(load, len(prompts), seed))]
+    try:
+        for done in asyncio.as_completed(tasks):
+            yield await done
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

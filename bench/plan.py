@@ -1,0 +1,71 @@
+"""Which document goes where, in which order: a pure function of the choices and the seed."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from bench.arms import Arm, Role
+from engines.topology import Engine, Topology
+
+Cast = Mapping[Role, tuple[Engine, Engine]]  # the engine of each role: in the first half of a run, and swapped
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One request of a trial."""
+
+    arm: Arm
+    engine: Engine
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One fresh document of `input_len` tokens, the whole prompt counted, and the order of its arms."""
+
+    document: int
+    input_len: int
+    steps: tuple[Step, ...]
+
+
+def plan(arms: Sequence[Arm], cast: Cast, input_lens: Sequence[int], seed: int) -> tuple[Trial, ...]:
+    """One trial for each of `input_lens`, arms in random order; roles are swapped half-way."""
+    shuffle = random.Random(seed)
+    return tuple(
+        Trial(document, input_len, _steps(arms, cast, swapped=2 * document >= len(input_lens), shuffle=shuffle))
+        for document, input_len in enumerate(input_lens)
+    )
+
+
+def warmups(arms: Sequence[Arm], cast: Cast, input_lens: Sequence[int], times: int) -> tuple[Trial, ...]:
+    """Every engine computes, or loads, each length `times` times, on documents of their own (numbered below zero)."""
+    lengths = sorted(set(input_lens)) * times
+    both_ways = [
+        Trial(-1, input_len, _steps(arms, cast, swapped=swapped, shuffle=random.Random(0)))
+        for input_len in lengths
+        for swapped in (False, True)
+    ]
+    return tuple(both_ways)
+
+
+def cast_of(topology: Topology) -> Cast:
+    """The arena's own four engines."""
+    plain_a, plain_b, lmcache_a, lmcache_b = topology.engines
+    return cast(plain_a, plain_b) | {Role.WRITER: (lmcache_a, lmcache_b), Role.READER: (lmcache_b, lmcache_a)}
+
+
+def cast(first: Engine, second: Engine) -> dict[Role, tuple[Engine, Engine]]:
+    """Two engines of which nothing is known but that they answer."""
+    return {Role.PLAIN: (first, second), Role.OTHER: (second, first)}
+
+
+def _steps(arms: Sequence[Arm], cast: Cast, *, swapped: bool, shuffle: random.Random) -> tuple[Step, ...]:
+    """A random order in which every arm comes after the one that it needs."""
+    waiting, done = list(arms), list[Arm]()
+    while waiting:
+        ready = [arm for arm in waiting if not arm.after or arm.after in {other.name for other in done}]
+        arm = shuffle.choice(ready)
+        waiting.remove(arm)
+        done.append(arm)
+    return tuple(Step(arm, cast[arm.role][swapped]) for arm in done)

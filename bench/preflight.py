@@ -1,0 +1,101 @@
+"""Is the comparison one of KV sharing, and of nothing else? Read off the servers before anything is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+
+from engines.counters import scrape
+from engines.errors import ConfigError, EngineUnreachable
+from engines.topology import Engine
+
+CACHE_CONFIG = "vllm:cache_config_info"
+FROM_CACHE_CONFIG = (
+    "enable_prefix_caching",
+    "prefix_caching_hash_algo",
+    "cache_dtype",
+    "block_size",
+    "kv_cache_size_tokens",
+    "kv_cache_memory_bytes",
+)
+MUST_AGREE = (
+    "version",
+    "model",
+    "max_model_len",
+    "enable_prefix_caching",
+    "cache_dtype",
+    "lmcache_version",
+    "chunk_size",
+)
+
+Facts = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Preflight:
+    """What each engine says of itself, and where engines that are compared differ without harm."""
+
+    engines: Mapping[str, Facts]
+    mismatches: tuple[str, ...]
+
+
+async def preflight(engines: Sequence[Engine]) -> Preflight:
+    """Raises EngineUnreachable for an engine that does not answer, and ConfigError for one that cannot be compared."""
+    facts = {engine.name: await facts_of(engine) for engine in engines}
+    differing = _differences(facts)
+    if grave := [text for key, text in differing if key in MUST_AGREE]:
+        raise ConfigError(f"the engines cannot be compared: {'; '.join(grave)}")
+    off = [name for name, of in facts.items() if of.get("enable_prefix_caching") == "False"]
+    if off:
+        raise ConfigError(f"prefix caching is off on {', '.join(off)}: start it with --enable-prefix-caching")
+    return Preflight(facts, tuple(text for _, text in differing))
+
+
+async def facts_of(engine: Engine) -> Facts:
+    """What an engine, and its cache server, answer about themselves; only the model is asked of every server."""
+    async with httpx.AsyncClient(timeout=10) as client:
+        try:
+            model = (await client.get(f"{engine.url}/v1/models")).raise_for_status().json()["data"][0]
+        except (httpx.HTTPError, ValueError, LookupError, TypeError) as exc:
+            raise EngineUnreachable(engine.name, f"no list of models at {engine.url}/v1/models; is it up?") from exc
+        facts = {"model": model.get("root") or model.get("id"), "max_model_len": model.get("max_model_len")}
+        facts |= {"version": await _json(client, f"{engine.url}/version", "version")}
+        if engine.cache:
+            facts["lmcache_version"] = await _json(client, f"{engine.cache.url}/lmc_version")
+            facts["chunk_size"] = await _json(client, f"{engine.cache.url}/status", "chunk_size")
+    return {key: value for key, value in (facts | await _cache_config(engine)).items() if value is not None}
+
+
+async def _json(client: httpx.AsyncClient, url: str, *path: str) -> Any:
+    try:
+        value = (await client.get(url)).raise_for_status().json()
+        for key in path:
+            value = value[key]
+    except (httpx.HTTPError, ValueError, LookupError, TypeError):
+        return None
+    return value
+
+
+async def _cache_config(engine: Engine) -> dict[str, str]:
+    """The labels of vLLM's gauge; nothing from a server that has none."""
+    try:
+        families = list(text_string_to_metric_families(await scrape(engine.url)))
+    except (httpx.HTTPError, ValueError):
+        return {}
+    labels = next((s.labels for family in families for s in family.samples if s.name == CACHE_CONFIG), {})
+    return {key: labels[key] for key in FROM_CACHE_CONFIG if key in labels}
+
+
+def _differences(facts: Mapping[str, Facts]) -> Sequence[tuple[str, str]]:
+    """`(key, sentence)` for each fact that not all engines that state it agree on."""
+    keys = dict.fromkeys(key for of in facts.values() for key in of)
+    found = []
+    for key in keys:
+        stated = {name: of[key] for name, of in facts.items() if key in of}
+        if len(set(map(str, stated.values()))) > 1:
+            found.append((key, f"{key} is " + ", ".join(f"{value} on {name}" for name, value in stated.items())))
+    return found

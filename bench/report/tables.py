@@ -1,0 +1,298 @@
+"""The tables that answer a kind's question, one row for an arm, a length, a document or a load."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from bench.report.grid import Column, Grid, figures, text
+from bench.report.numbers import (
+    MS,
+    NOTHING,
+    Unit,
+    confidence,
+    count,
+    digits,
+    percent,
+    ratio,
+    ratio_span,
+    unit_for,
+)
+from bench.report.reading import Fields, arms, fields, number, rows
+from bench.report.words import meaning
+
+TOO_SMALL = "n too small"
+
+
+def tables(result: Fields) -> Sequence[Grid]:
+    """The main tables of a result; those without a row are left out."""
+    grids = [table(result) for table in TABLES.get(str(result.get("kind")), (ladder,))]
+    return [grid for grid in grids if grid.rows]
+
+
+def ladder(result: Fields) -> Grid:
+    """The arms: median TTFT with its interval, the ratio to the arm they are held against, what was cached."""
+    found = list(arms(result))
+    unit = unit_for([number(arm, "median_ttft_ms") for _, arm in found])
+    comparison = fields(result, "comparison")
+    over, of = str(comparison.get("over") or "cold"), comparison.get("of")
+    interval = f"{confidence(result)} interval"
+    return Grid(
+        "Time to first token",
+        [
+            *text("arm"),
+            *figures("median TTFT", interval, f"{over} / this"),
+            Column("interval of the ratio", wide=True),
+            *figures("cached", "ITL", "n", "failed"),
+            Column("what it is", text=True, wide=True),
+        ],
+        [
+            (name, *_ttft(arm, unit), *_against(result, name, over), *_rest(arm), meaning(result, name))
+            for name, arm in found
+        ],
+        strong=next((index for index, (name, _) in enumerate(found) if name == of), None),
+    )
+
+
+def decoding(result: Fields) -> Grid:
+    """What comes after the first token."""
+    found, seen = list(arms(result)), fields(result, "decode")
+    return Grid(
+        "Time per output token",
+        [
+            *text("arm"),
+            *figures("median TPOT", "p99 TPOT", "ITL", "longest gap", "in one burst", "n", "failed"),
+            Column("what it is", text=True, wide=True),
+        ],
+        [
+            (
+                name,
+                MS(number(arm, "median_tpot_ms")),
+                _percentile(arm, "p99_tpot_ms", MS),
+                MS(number(arm, "median_itl_ms")),
+                MS(number(fields(seen, "stall_ms"), name)),
+                count(number(fields(seen, "bursts"), name)),
+                *_n(arm),
+                meaning(result, name),
+            )
+            for name, arm in found
+        ],
+        note="“In one burst”: answers whose tokens came all but together, late.",
+        strong=next((index for index, (name, _) in enumerate(found) if name == "first_sight"), None),
+    )
+
+
+def distributions(result: Fields) -> Grid:
+    """Every latency of every arm, with its percentiles."""
+    return Grid(
+        "All latencies",
+        [*text("arm", "latency"), *figures("mean", "std", "median", "p90", "p99")],
+        [
+            (name, metric.upper(), *_distribution(arm, metric))
+            for name, arm in arms(result)
+            for metric in ("ttft", "tpot", "itl", "e2el")
+        ],
+        note=f"A percentile that the samples do not support reads “{TOO_SMALL}”.",
+    )
+
+
+def lengths(result: Fields) -> Grid:
+    """Computing again against loading, for each prompt length."""
+    return Grid(
+        "By prompt length",
+        [
+            *figures("prompt tokens", "computed"),
+            Column("computed, interval", wide=True),
+            *figures("loaded"),
+            Column("loaded, interval", wide=True),
+            *figures("computed / loaded", "interval of the ratio", "n", "failed"),
+        ],
+        [_length(row) for row in rows(result, "lengths")],
+    )
+
+
+def confirmed(result: Fields) -> Grid:
+    """Lengths that were measured to see whether the break-even holds."""
+    return Grid(
+        "Does the break-even hold?",
+        [
+            *figures("prompt tokens"),
+            *text("expected to win"),
+            *figures("computed / loaded", "interval of the ratio"),
+            *text("holds"),
+        ],
+        [
+            (
+                count(number(row, "input_len")),
+                str(row.get("expected") or NOTHING),
+                *_ratio_cells(fields(row, "speedup")),
+                yes_no(row.get("holds")),
+            )
+            for row in rows(fields(result, "break_even"), "confirmed")
+        ],
+    )
+
+
+def devices(result: Fields) -> Grid:
+    """What the storage gives by itself."""
+    storage = fields(result, "storage")
+    names = ("read_cached", "read_device", "write_device")
+    return Grid(
+        "The storage by itself",
+        [*text("access"), *figures("GB/s"), *text("how")],
+        [(name.replace("_", " "), *_device(fields(storage, name))) for name in names if fields(storage, name)],
+        note=" ".join(str(storage[name]) for name in ("tool", "filesystem", "path") if storage.get(name)),
+    )
+
+
+def compared_documents(result: Fields) -> Grid:
+    """The first token's log-probabilities and the texts, for each document."""
+    return Grid(
+        "By document",
+        [
+            *figures("document", "noise, nats", "cross-read, nats"),
+            *text("same text", "texts part", "needle found, plain / cross-read"),
+        ],
+        [
+            (
+                count(number(row, "document")),
+                _nats(number(row, "noise")),
+                _nats(number(row, "cross")),
+                yes_no(row.get("same_text")),
+                _divergence(fields(row, "divergence")),
+                _needle(fields(row, "needle")),
+            )
+            for row in rows(fields(result, "verify"), "documents")
+        ],
+    )
+
+
+def cells(result: Fields) -> Grid:
+    """One row for each load."""
+    found = rows(result, "cells")
+    unit = unit_for([number(cell, "median_ttft_ms") for cell in found])
+    return Grid(
+        "By load",
+        [
+            *figures("prompt tokens"),
+            *text("load", "arm"),
+            *figures("median TTFT"),
+            Column("p99 TTFT", wide=True),
+            *figures("ITL"),
+            Column("client queue", wide=True),
+            *figures("goodput, 1/s", "n", "failed"),
+        ],
+        [
+            (
+                count(number(cell, "input_len")),
+                _load(cell),
+                str(cell.get("arm") or NOTHING),
+                unit(number(cell, "median_ttft_ms")),
+                _percentile(cell, "p99_ttft_ms", unit),
+                MS(number(cell, "median_itl_ms")),
+                unit_for([number(cell, "mean_client_queue_time_ms")])(number(cell, "mean_client_queue_time_ms")),
+                ratio(number(cell, "request_goodput")),
+                *_n(cell),
+            )
+            for cell in found
+        ],
+    )
+
+
+def yes_no(value: object) -> str:
+    """A dash when it was not looked at."""
+    return NOTHING if value is None else "yes" if value else "no"
+
+
+TABLES: Mapping[str, Sequence[Callable[[Fields], Grid]]] = {
+    "decode": (decoding, ladder),
+    "storage": (lengths, confirmed, devices),
+    "verify": (compared_documents,),
+    "sweep": (cells,),
+}
+
+
+def _ttft(arm: Fields, unit: Unit) -> tuple[str, str]:
+    interval = unit.span(number(arm, "ttft_ci_low_ms"), number(arm, "ttft_ci_high_ms"))
+    return unit(number(arm, "median_ttft_ms")), interval
+
+
+def _against(result: Fields, arm: str, over: str) -> tuple[str, str]:
+    if arm == over:
+        return "1", ""
+    comparison = fields(result, "comparison")
+    by_ttft = arm == comparison.get("of") and comparison.get("metric", "ttft_ms") == "ttft_ms"
+    return _ratio_cells(fields(comparison, "speedup") if by_ttft else fields(result, "ladder", arm, "speedup"))
+
+
+def _ratio_cells(speedup: Fields) -> tuple[str, str]:
+    span = ratio_span(number(speedup, "ci_low"), number(speedup, "ci_high"))
+    return ratio(number(speedup, "median")), span
+
+
+def _rest(arm: Fields) -> tuple[str, ...]:
+    return percent(_cached(arm)), MS(number(arm, "median_itl_ms")), *_n(arm)
+
+
+def _n(arm: Fields) -> tuple[str, str]:
+    return count(number(arm, "completed")), count(number(arm, "failed"))
+
+
+def _cached(arm: Fields) -> float | None:
+    total, cached = number(arm, "total_input_tokens"), number(arm, "total_cached_tokens")
+    return 100 * cached / total if total and cached is not None else None
+
+
+def _distribution(arm: Fields, metric: str) -> tuple[str, ...]:
+    unit = unit_for([number(arm, f"{name}_{metric}_ms") for name in ("mean", "median", "p99")])
+    measured = tuple(unit(number(arm, f"{name}_{metric}_ms")) for name in ("mean", "std", "median"))
+    return *measured, *(_percentile(arm, f"{name}_{metric}_ms", unit) for name in ("p90", "p99"))
+
+
+def _percentile(arm: Fields, name: str, unit: Unit) -> str:
+    if number(arm, name) is None and number(arm, "completed"):
+        return TOO_SMALL
+    return unit(number(arm, name))
+
+
+def _length(row: Fields) -> tuple[str, ...]:
+    computed, loaded = fields(row, "recompute"), fields(row, "load")
+    unit = unit_for([number(computed, "median_ttft_ms"), number(loaded, "median_ttft_ms")])
+    failed = [number(arm, "failed") or 0 for arm in (computed, loaded)]
+    return (
+        count(number(row, "input_len")),
+        *_ttft(computed, unit),
+        *_ttft(loaded, unit),
+        *_ratio_cells(fields(row, "speedup")),
+        count(number(fields(row, "speedup"), "n")),
+        count(sum(failed)),
+    )
+
+
+def _device(probe: Fields) -> tuple[str, str]:
+    speed = number(probe, "gb_per_s")
+    return NOTHING if speed is None else digits(speed), str(probe.get("how") or "")
+
+
+def _nats(value: float | None) -> str:
+    return NOTHING if value is None else "∞" if value == float("inf") else f"{value:.3f}"
+
+
+def _divergence(found: Fields) -> str:
+    if not found:
+        return NOTHING
+    gap = number(found, "gap")
+    size = "" if gap is None else f" ({_nats(gap)} nats apart)"
+    return f"token {count(number(found, 'token'))}, {'a near-tie' if found.get('near_tie') else 'not a near-tie'}{size}"
+
+
+def _needle(found: Fields) -> str:
+    if not found:
+        return NOTHING
+    return f"{yes_no(found.get('plain'))} / {yes_no(found.get('cross'))}"
+
+
+def _load(cell: Fields) -> str:
+    concurrency, rate = cell.get("max_concurrency"), cell.get("request_rate")
+    said: list[Any] = [] if concurrency is None else [f"{concurrency} at once"]
+    return ", ".join(said + ([] if rate in (None, "inf") else [f"{rate} requests/s"])) or "all at once"

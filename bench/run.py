@@ -1,0 +1,89 @@
+"""Trials become samples, one request in flight."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from dataclasses import dataclass
+
+from bench.plan import Step, Trial
+from bench.sample import Sample
+from cache.counters import Stored, chunks_to_store, stored_chunks, wait_stored
+from engines.client import reply_to
+from engines.document import of_length
+from engines.errors import ArenaError, EngineError, EngineUnreachable, StackError
+from engines.prompt import Prompt, new_nonce
+from engines.reply import Reply
+from engines.topology import Engine
+
+Ask = Callable[[Engine, Prompt], Awaitable[Reply]]
+Sized = Callable[[Engine, Prompt, int], Awaitable[Prompt]]
+PromptOf = Callable[[str], Prompt]  # of a nonce
+Prepare = Callable[[], Awaitable[None]]
+
+
+async def nothing() -> None:
+    """No preparation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """How requests are sent and stores awaited; tests bring their own."""
+
+    ask: Ask = reply_to
+    sized: Sized = of_length
+    stored: Stored = stored_chunks
+    prepare: Prepare = nothing  # runs before every read from the volume
+    clock: Callable[[], float] = time.perf_counter
+    nonce: Callable[[], str] = new_nonce
+
+
+async def run(trials: Iterable[Trial], ask_with: PromptOf, bench: Bench, began: float) -> AsyncIterator[Sample]:
+    """Yields each sample as it is measured; what fails is a sample with its reason, and the run goes on.
+
+    Each trial has a nonce of its own, and its prompt the trial's length. Raises StackError when no request of a
+    whole document was answered: going on would only fail faster.
+    """
+    for trial in trials:
+        answered = False
+        async for sample, error in _trial(trial, ask_with, bench, began):
+            yield sample
+            answered |= not isinstance(error, EngineUnreachable)
+        if not answered:
+            raise StackError("no engine answers any more: ./arena status; then go on with --resume")
+
+
+async def _trial(
+    trial: Trial, ask_with: PromptOf, bench: Bench, began: float
+) -> AsyncIterator[tuple[Sample, ArenaError | None]]:
+    nonce = bench.nonce()
+    try:
+        prompt = await bench.sized(trial.steps[0].engine, ask_with(nonce), trial.input_len)
+    except EngineError as exc:
+        for step in trial.steps:
+            yield Sample.of(trial, step, nonce, bench.clock() - began, str(exc)), exc
+        return
+    for step in trial.steps:
+        yield await _measure(trial, step, prompt, bench, began)
+
+
+async def _measure(
+    trial: Trial, step: Step, prompt: Prompt, bench: Bench, began: float
+) -> tuple[Sample, ArenaError | None]:
+    cache = step.engine.cache if step.arm.stores else None
+    reply: Reply | None = None
+    stored_s: float | None = None
+    started_s = bench.clock() - began
+    try:
+        if step.arm.reads:
+            await bench.prepare()
+            started_s = bench.clock() - began
+        before = await bench.stored(cache) if cache else 0
+        reply = await bench.ask(step.engine, prompt)
+        if cache:
+            answered = bench.clock()
+            await wait_stored(cache, before, chunks_to_store(reply), stored=bench.stored)
+            stored_s = bench.clock() - answered
+    except (EngineError, StackError) as exc:
+        return Sample.of(trial, step, prompt.nonce, started_s, str(exc), reply), exc
+    return Sample.of(trial, step, prompt.nonce, started_s, step.arm.fault(reply), reply, stored_s=stored_s), None

@@ -1,0 +1,91 @@
+"""One request as a row of the result: what was asked, whether it counts, and what it cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, computed_field
+
+from bench.plan import Step, Trial
+from engines.reply import Reply
+
+
+class TokenRow(BaseModel):
+    """One generated token and the log-probabilities (nats) of the best candidates for its place."""
+
+    model_config = ConfigDict(frozen=True)
+    token: str
+    best: Mapping[str, float]
+
+
+class Sample(BaseModel):
+    """One request of one document in one arm; a flat row, read back from a result when a run is resumed.
+
+    Names and units are those of `vllm bench serve`: milliseconds in flat fields, seconds in `itls`. What was not
+    measured is None. `reason` says why the sample does not count.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    document: int
+    arm: str
+    engine: str
+    input_len: int
+    position: int  # in the order of its document's arms
+    nonce: str
+    started_s: float  # since the run began
+    reason: str = ""
+    ttft_ms: float | None = None
+    mean_itl_ms: float | None = None
+    tpot_ms: float | None = None
+    e2el_ms: float | None = None
+    itls: tuple[float, ...] = ()
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cached_tokens: int | None = None
+    cached_tokens_details: Mapping[str, int] | None = None
+    source: str | None = None
+    server_queue_ms: float | None = None
+    server_ttft_ms: float | None = None
+    queue_ms: float | None = None  # under load: waited in the client, and counted in TTFT and E2EL
+    stored_s: float | None = None  # from the end of the answer until all chunks were on the volume
+    text: str | None = None
+    logprobs: tuple[TokenRow, ...] = ()
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def valid(self) -> bool:
+        """Whether it counts."""
+        return not self.reason
+
+    @classmethod
+    def of(
+        cls,
+        trial: Trial,
+        step: Step,
+        nonce: str,
+        started_s: float,
+        reason: str,
+        reply: Reply | None = None,
+        **more: Any,
+    ) -> Sample:
+        """From what was sent and what came back."""
+        position = trial.steps.index(step)
+        measured = reply.to_json() if reply else {}
+        tokens = [{"token": token.token, "best": token.best} for token in reply.logprobs] if reply else []
+        return cls.model_validate(
+            {
+                **measured,
+                "document": trial.document,
+                "arm": step.arm.name,
+                "engine": step.engine.name,
+                "input_len": trial.input_len,
+                "position": position,
+                "nonce": nonce,
+                "started_s": started_s,
+                "reason": reason,
+                "logprobs": tokens,
+                **more,
+            }
+        )

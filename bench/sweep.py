@@ -1,0 +1,205 @@
+"""How the gain holds under load: prompt lengths times loads, plain against shared, in one run.
+
+Each cell sends fresh documents to a plain engine, or others, which the writer has stored, to the reader. Sources
+cannot be told while several requests are in flight, so a sample counts by its own number of cached tokens.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bench import folder
+from bench.arms import COLD, CROSS_READ, Arm, Role
+from bench.fields import arm_fields
+from bench.load import Load, Sent, send
+from bench.plan import Cast, cast_of
+from bench.preflight import Preflight, preflight
+from bench.record import Origin, frame, row
+from bench.run import Bench
+from bench.sample import Sample
+from bench.study import Options
+from bench.ttft import prompts
+from cache.counters import chunks_to_store, wait_stored
+from cache.volume import CHUNK_SIZE
+from engines.errors import ConfigError
+from engines.prompt import Prompt
+from engines.topology import Engine, Topology
+
+GOODPUT_METRICS = ("ttft", "tpot", "e2el")
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One prompt length under one load in one arm."""
+
+    input_len: int
+    load: Load
+    arm: Arm
+    num_prompts: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A cell with its samples; TTFT and E2EL of a sample count from when it was meant to be sent."""
+
+    cell: Cell
+    samples: tuple[Sample, ...]
+    duration: float
+
+    def to_json(self, goodput: Mapping[str, float], *, detailed: bool) -> dict[str, Any]:
+        """As one result of `vllm bench serve`; `goodput` gives the most milliseconds for each metric."""
+        load, valid = self.cell.load, [s for s in self.samples if s.valid]
+        good = sum(meets(sample, goodput) for sample in valid)
+        queues = [s.queue_ms for s in valid if s.queue_ms is not None]
+        return {
+            "input_len": self.cell.input_len,
+            "arm": self.cell.arm.name,
+            "request_rate": "inf" if math.isinf(load.request_rate) else load.request_rate,
+            "burstiness": load.burstiness,
+            "max_concurrency": load.max_concurrency,
+            "num_prompts": len(self.samples),
+            **arm_fields(self.samples, detailed=detailed, duration=self.duration),
+            "request_goodput": good / self.duration if goodput and self.duration else None,
+            "mean_client_queue_time_ms": sum(queues) / len(queues) if queues else None,
+        }
+
+
+def cells(input_lens: Sequence[int], loads: Sequence[Load], num_prompts: int, seed: int) -> tuple[Cell, ...]:
+    """Both arms of a length and load follow each other, in random order."""
+    shuffle = random.Random(seed)
+    found = list[Cell]()
+    for input_len in input_lens:
+        for load in loads:
+            arms = shuffle.sample((COLD, CROSS_READ), 2)
+            found += [Cell(input_len, load, arm, num_prompts, seed) for arm in arms]
+    return tuple(found)
+
+
+def promises(goodput: Sequence[str]) -> dict[str, float]:
+    """`["ttft:500"]` as milliseconds by metric. Raises ConfigError for anything else."""
+    found = {}
+    for text in goodput:
+        metric, _, ms = text.partition(":")
+        try:
+            found[metric] = float(ms)
+        except ValueError:
+            metric = ""
+        if metric not in GOODPUT_METRICS:
+            raise ConfigError(f"--goodput {text}: write ttft:500, tpot:50 or e2el:2000 (milliseconds)")
+    return found
+
+
+async def conduct(
+    todo: Sequence[Cell],
+    options: Options,
+    topology: Topology,
+    path: Path,
+    say: Callable[[str], object],
+    *,
+    promised: Mapping[str, float],
+    command: str,
+    bench: Bench | None = None,
+    check: Callable[[Sequence[Engine]], Awaitable[Preflight]] = preflight,
+) -> dict[str, Any]:
+    """Measures every cell, writes the result after each, and returns it whole."""
+    found = await check(topology.engines)
+    outcomes = list[Outcome]()
+    began, date, run_id = time.perf_counter(), datetime.now(UTC).isoformat(timespec="seconds"), secrets.token_hex(8)
+
+    def written(*, complete: bool) -> dict[str, Any]:
+        samples = [sample for outcome in outcomes for sample in outcome.samples]
+        origin = Origin(run_id, date, command, time.perf_counter() - began, found)
+        result = {
+            **frame(options, origin, samples, complete=complete),
+            "goodput": dict(promised),
+            "max_concurrency": None,
+            "cells": [outcome.to_json(promised, detailed=options.save_detailed) for outcome in outcomes],
+            "warnings": list(found.mismatches),
+            "samples": [row(sample) for sample in samples],
+        }
+        folder.write(path / folder.RESULT, result)
+        return result
+
+    async for outcome in run(todo, cast_of(topology), prompts(options), bench or Bench(), say):
+        outcomes.append(outcome)
+        written(complete=False)
+    return written(complete=True)
+
+
+async def run(
+    todo: Sequence[Cell], cast: Cast, ask_with: Callable[[str], Prompt], bench: Bench, say: Callable[[str], object]
+) -> AsyncIterator[Outcome]:
+    """Yields each cell when it is done."""
+    for number, cell in enumerate(todo, 1):
+        engine = cast[cell.arm.role][0]
+        where = f"{number}/{len(todo)} {cell.input_len:,} tokens, {_load(cell.load)}, {cell.arm.name} on {engine.name}"
+        prompts = [await bench.sized(engine, ask_with(bench.nonce()), cell.input_len) for _ in range(cell.num_prompts)]
+        if cell.arm is CROSS_READ:
+            say(f"{where}: storing {len(prompts)} documents first")
+            await _store(prompts, cast, bench)
+        began = time.perf_counter()
+        samples = list[Sample]()
+        async for sent in send(engine, prompts, cell.load, bench.ask, seed=cell.seed):
+            samples.append(_sample(cell, engine.name, prompts[sent.index], sent))
+            say(f"{where}: {len(samples)} of {len(prompts)}")
+        yield Outcome(cell, tuple(samples), time.perf_counter() - began)
+
+
+def meets(sample: Sample, goodput: Mapping[str, float]) -> bool:
+    """Whether it keeps every promise."""
+    found = {"ttft": sample.ttft_ms, "tpot": sample.tpot_ms, "e2el": sample.e2el_ms}
+    return all((value := found[name]) is not None and value <= most for name, most in goodput.items())
+
+
+async def _store(prompts: Sequence[Prompt], cast: Cast, bench: Bench) -> None:
+    """One after the other: the store is awaited by the count of this document's chunks."""
+    writer = cast[Role.WRITER][0]
+    assert writer.cache
+    for prompt in prompts:
+        before = await bench.stored(writer.cache)
+        reply = await bench.ask(writer, prompt)
+        await wait_stored(writer.cache, before, chunks_to_store(reply), stored=bench.stored)
+
+
+def _sample(cell: Cell, engine: str, prompt: Prompt, sent: Sent) -> Sample:
+    row: dict[str, Any] = sent.reply.to_json() if sent.reply else {}
+    for metric in ("ttft_ms", "e2el_ms"):
+        if metric in row:
+            row[metric] += sent.queue * 1e3
+    return Sample.model_validate(
+        {
+            **row,
+            "document": sent.index,
+            "arm": cell.arm.name,
+            "engine": engine,
+            "input_len": cell.input_len,
+            "position": 0,
+            "nonce": prompt.nonce,
+            "started_s": sent.intended,
+            "queue_ms": sent.queue * 1e3,
+            "reason": sent.reason or _fault(cell.arm, row),
+        }
+    )
+
+
+def _fault(arm: Arm, row: Mapping[str, Any]) -> str:
+    expected = (row["prompt_tokens"] - 1) // CHUNK_SIZE * CHUNK_SIZE if arm is CROSS_READ else 0
+    cached = row["cached_tokens"]
+    if arm is CROSS_READ and cached < expected:
+        return f"only {cached} of {row['prompt_tokens']} tokens were cached"
+    return f"{cached} tokens were cached, and nothing should be" if arm is COLD and cached else ""
+
+
+def _load(load: Load) -> str:
+    if math.isinf(load.request_rate):
+        return f"{load.max_concurrency} at once"
+    return f"{load.request_rate:g} requests a second"

@@ -1,0 +1,64 @@
+import pytest
+from fakes import a_reply
+
+from bench.arms import FOREIGN, LADDER
+from engines.reply import Sources
+
+COLD = Sources(7000, 0, 0)
+SHARED = Sources(88, 0, 6912, l2=6912)
+OWN = Sources(88, 6912, 0)
+GOOD = {
+    "cold": a_reply("plain-a", ttft=9.0, sources=COLD),
+    "own_warm": a_reply("plain-a", ttft=0.3, cached=6912, sources=OWN),
+    "other_instance": a_reply("plain-b", ttft=9.1, sources=COLD),
+    "first_sight": a_reply("lmcache-a", ttft=9.9, sources=COLD),
+    "cross_read": a_reply("lmcache-b", ttft=0.5, cached=6912, sources=SHARED),
+    "lmcache_own_warm": a_reply("lmcache-b", ttft=0.3, cached=6912, sources=OWN),
+}
+FAULT = {arm.name: arm.fault for arm in LADDER}
+
+
+@pytest.mark.parametrize("arm", GOOD)
+def test_a_reply_that_went_its_arms_way_counts(arm):
+    assert FAULT[arm](GOOD[arm]) == ""
+
+
+@pytest.mark.parametrize("arm", ["cold", "other_instance", "first_sight"])
+def test_a_cold_sample_with_anything_cached_does_not_count(arm):
+    assert "nothing should be" in FAULT[arm](a_reply(cached=128, sources=Sources(6872, 128, 0)))
+
+
+def test_a_cross_read_from_the_engines_own_cache_does_not_count():
+    assert "only 0 of 7000" in FAULT["cross_read"](GOOD["own_warm"])
+
+
+def test_a_cross_read_from_the_cache_servers_memory_does_not_count():
+    warm = a_reply(cached=6912, sources=Sources(88, 0, 6912, l1=6912))
+    assert "memory" in FAULT["cross_read"](warm)
+
+
+@pytest.mark.parametrize("arm", ["own_warm", "lmcache_own_warm"])
+def test_an_own_warm_sample_from_the_volume_does_not_count(arm):
+    assert "only 0 of 7000" in FAULT[arm](GOOD["cross_read"])
+
+
+def test_a_cross_read_of_half_the_document_does_not_count():
+    half = a_reply(cached=3584, sources=Sources(3416, 0, 3584))
+    assert "only 3584 of 7000" in FAULT["cross_read"](half)
+
+
+@pytest.mark.parametrize(("tokens", "whole_chunks"), [(256, 0), (257, 256), (512, 256), (513, 512)])
+def test_all_whole_chunks_before_the_last_token_must_cross_over(tokens, whole_chunks):
+    enough = a_reply(prompt=tokens, cached=whole_chunks, sources=Sources(tokens - whole_chunks, 0, whole_chunks))
+    assert FAULT["cross_read"](enough) == ""
+
+
+@pytest.mark.parametrize("arm", GOOD)
+def test_a_source_that_cannot_be_told_does_not_count(arm):
+    assert "in flight" in FAULT[arm](a_reply(cached=GOOD[arm].usage.cached_tokens, sources=None))
+
+
+def test_a_foreign_server_without_counters_is_cold_by_its_own_count():
+    cold = FOREIGN[0]
+    assert cold.fault(a_reply(sources=None)) == ""
+    assert "128 tokens were cached" in cold.fault(a_reply(cached=128, sources=None))

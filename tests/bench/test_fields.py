@@ -1,0 +1,34 @@
+from bench_rows import sample
+
+from bench.caveats import caveats
+from bench.fields import arm_fields
+
+
+def test_an_arm_reads_like_vllms_result_with_units_as_there():
+    arm = arm_fields([sample(n, "cold", 8000.0 + n) for n in range(5)], detailed=True)
+    assert (arm["completed"], arm["failed"], arm["total_input_tokens"]) == (5, 0, 35_000)
+    assert (arm["median_ttft_ms"], arm["ttfts"][0]) == (8002.0, 8.0)
+    assert (arm["p50_ttft_ms"], arm["p99_ttft_ms"]) == (8002.0, None)
+    assert arm["request_throughput"] == 5 / arm["duration"]
+
+
+def test_raw_arrays_are_left_out_unless_asked_for():
+    assert "ttfts" not in arm_fields([sample(0, "cold")], detailed=False)
+
+
+def test_an_arm_without_samples_has_no_numbers_instead_of_zeros():
+    empty = arm_fields([sample(0, "cold", None, reason="no answer")], detailed=False)
+    assert (empty["completed"], empty["failed"], empty["median_ttft_ms"]) == (0, 1, None)
+
+
+def test_the_gap_between_client_and_server_is_kept_and_a_large_one_is_told():
+    samples = [sample(n, "cold", 1000.0, server_queue_ms=5.0, server_ttft_ms=900.0 + n) for n in range(3)]
+    assert arm_fields(samples, detailed=False)["median_client_overhead_ms"] == 94
+    assert any("94 ms over" in line for line in caveats(samples))
+
+
+def test_outliers_count_and_are_named():
+    samples = [sample(n, "cold", 1000.0 + n) for n in range(6)] + [sample(6, "cold", 9000.0)]
+    arm = arm_fields(samples, detailed=False)
+    assert (arm["outliers"], arm["completed"]) == ([6], 7)
+    assert any("outliers" in line for line in caveats(samples))

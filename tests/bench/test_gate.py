@@ -1,0 +1,51 @@
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from bench import gate
+from bench.__main__ import app
+from engines.errors import ConfigError
+
+
+def a_result(low, high, **more):
+    speedup = {"median": (low + high) / 2, "ci_low": low, "ci_high": high, "min": low, "max": high, "n": 5}
+    frame = {"schema": 1, "kind": "ttft", "input_len": 7000, "model_id": "small"}
+    return {**frame, "comparison": {"of": "cross_read", "over": "cold", "speedup": speedup}, **more}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "passed", "word"),
+    [
+        ((9, 11), (5, 7), False, "slower"),
+        ((9, 11), (8, 10), True, "not distinguishable"),
+        ((9, 11), (12, 14), True, "faster"),
+        ((9, 11), (None, None), False, "no interval"),
+    ],
+)
+def test_only_an_interval_that_lies_wholly_below_is_a_regression(old, new, passed, word):
+    after = a_result(1, 1)
+    after["comparison"]["speedup"] |= {"ci_low": new[0], "ci_high": new[1]}
+    finding = gate.compare(a_result(*old), after)
+    assert (finding.passed, word in finding.says) == (passed, True)
+
+
+@pytest.mark.parametrize(("expected", "passed"), [(8.9, True), (9, True), (9.1, False)])
+def test_an_expected_gain_is_held_against_the_lower_bound(expected, passed):
+    assert gate.expected_gain(a_result(9, 11), expected).passed is passed
+
+
+def test_results_that_say_nothing_of_each_other_are_refused():
+    with pytest.raises(ConfigError, match="input_len"):
+        gate.compare(a_result(9, 11), a_result(9, 11, input_len=100))
+    with pytest.raises(ConfigError, match="no speed-up"):
+        gate.expected_gain({"kind": "verify"}, 2)
+
+
+def test_the_exit_code_says_it_to_a_script(tmp_path):
+    for name, low, high in (("old", 9, 11), ("worse", 5, 7), ("same", 9, 12)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "result.json").write_text(json.dumps(a_result(low, high)))
+    run = lambda *names: CliRunner().invoke(app, ["compare", *(str(tmp_path / n) if n[0] != "-" else n for n in names)])  # noqa: E731
+    assert run("old", "same").exit_code == 0
+    assert run("old", "worse").exit_code == 1

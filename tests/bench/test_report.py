@@ -1,0 +1,406 @@
+import math
+import re
+from functools import cache
+from html.parser import HTMLParser
+from statistics import median
+
+import pytest
+from rich.console import Console
+
+from bench.report import markdown, terminal
+from bench.report.conclusion import headline
+from bench.report.cost import cost
+from bench.report.files import render
+from bench.report.numbers import digits, duration, ratio, sentence, unit_for
+from bench.report.plots import plots
+from bench.report.words import conclusion, counting, faults, meaning
+from engines.errors import ConfigError
+
+MEDIANS = {  # ms
+    "cold": 19_900.0,
+    "own_warm": 905.0,
+    "other_instance": 20_100.0,
+    "first_sight": 21_400.0,
+    "cross_read": 1_710.0,
+    "lmcache_own_warm": 930.0,
+}
+ENGINE = {"cold": "plain-a", "own_warm": "plain-a", "other_instance": "plain-b", "first_sight": "lmcache-a"}
+HOSTILE = "<script src='http://evil/x.js'></script> | `$a_b$` [x](http://evil) &"
+FAULT = "1280 tokens came from the cache server's memory, so it had seen them before"
+
+
+def a_sample(arm, document, position, **changes):
+    ttft = MEDIANS.get(arm, 20_000.0) * (1 + 0.02 * ((document * 7 + position * 3) % 5 - 2))
+    cached = 0 if arm in ("cold", "other_instance", "first_sight") else 6912
+    row = {"document": document, "arm": arm, "engine": ENGINE.get(arm, "lmcache-b"), "input_len": 7000}
+    row |= {"position": position, "started_s": document * 70.0 + position * 11.0, "valid": True, "reason": ""}
+    row |= {"nonce": "9f3a", "ttft_ms": ttft, "tpot_ms": 44.0, "mean_itl_ms": 45.0, "e2el_ms": ttft + 1400}
+    row |= {"itls": [0.040 + 0.001 * ((document + n) % 9) for n in range(31)], "prompt_tokens": 7000}
+    row |= {"completion_tokens": 32, "cached_tokens": cached, "source": "shared volume" if cached else "computed"}
+    row |= {"server_queue_ms": 2.1, "server_ttft_ms": ttft - 5, "text": "A handbook of FFmpeg."}
+    return row | {"stored_s": 0.4 if arm == "first_sight" else None} | changes
+
+
+def an_arm(samples):
+    ttfts = [row["ttft_ms"] for row in samples if row["valid"]]
+    middle = median(ttfts) if ttfts else None
+    flat = {f"{name}_{metric}_ms": 45.0 for metric in ("tpot", "itl") for name in ("mean", "median", "std", "p90")}
+    flat |= {f"p99_{metric}_ms": None for metric in ("ttft", "tpot", "itl", "e2el")}
+    flat |= {f"{name}_ttft_ms": middle for name in ("mean", "median", "p50")} if ttfts else dict.fromkeys(flat)
+    tokens = {"total_input_tokens": 7000 * len(ttfts), "total_output_tokens": 32 * len(ttfts)}
+    tokens["total_cached_tokens"] = sum(row["cached_tokens"] or 0 for row in samples if row["valid"])
+    ends = {"ttft_ci_low_ms": min(ttfts, default=None), "ttft_ci_high_ms": max(ttfts, default=None)}
+    counts = {"completed": len(ttfts), "failed": len(samples) - len(ttfts)}
+    return counts | flat | tokens | ends | {"median_client_overhead_ms": 3.1 if ttfts else None, "outliers": []}
+
+
+def an_interval(middle, spread=0.05, n=12):
+    low, high = sorted((middle * (1 - spread), middle * (1 + spread)))
+    ends = {"ci_low": low, "ci_high": high, "min": low, "max": high}
+    return {"median": middle, **ends, "n": n, "confidence_level": 0.95}
+
+
+NOBODY = {"median": None, "ci_low": None, "ci_high": None, "min": None, "max": None, "n": 0, "confidence_level": 0.95}
+
+
+def a_frame(kind, samples=(), arms=None, **changes):
+    names = dict.fromkeys(row["arm"] for row in samples)
+    own = {name: an_arm([row for row in samples if row["arm"] == name]) for name in names}
+    engines = {name: {"version": "0.32.0", "max_model_len": 8192} for name in ("plain-a", "lmcache-b")}
+    frame = {"schema": 1, "kind": kind, "date": "2026-11-22T23:40:00+00:00", "run_id": "9f3a", "complete": True}
+    frame |= {"command": f"./arena bench {kind} --num-prompts 12", "label": None, "metadata": {}}
+    frame |= {"model_id": "SmolLM2-135M-Instruct", "num_prompts": 12, "input_len": 7000, "output_len": 32, "seed": 0}
+    frame |= {"num_warmups": 1, "max_concurrency": 1, "request_rate": "inf", "confidence_level": 0.95}
+    frame |= {"duration": 861.2, "completed": len(samples), "failed": 0}
+    frame |= {"versions": {"vllm": "0.32.0", "lmcache": "0.5.6", "python": "3.11.14"}}
+    frame |= {"host": {"machine": "x86_64", "cpus": 2, "cpu": "AMD EPYC", "memory_gb": 24.0, "kernel": "6.8.0"}}
+    frame |= {"preflight": {"engines": engines, "mismatches": []}, "warnings": [], "samples": list(samples)}
+    return frame | {"arms": own if arms is None else arms} | changes
+
+
+def a_rung(arm):
+    return {
+        "speedup": an_interval(MEDIANS["cold"] / MEDIANS[arm]),
+        "saved_ms": an_interval(MEDIANS["cold"] - MEDIANS[arm]),
+    }
+
+
+def a_comparison(of="cross_read", over="cold", verdict="faster", **changes):
+    floor = {"of": "other_instance", "over": "cold", **an_interval(0.99), "ratio": 1.06}
+    why = "the interval of the ratio is clear of the noise floor"
+    rung = a_rung(of) if of in MEDIANS else {"speedup": an_interval(1.0), "saved_ms": an_interval(5.0)}
+    return {"of": of, "over": over, "verdict": verdict, "why": why, "noise_floor": floor, **rung, **changes}
+
+
+def a_ttft_result(documents=12, **changes):
+    samples = [a_sample(arm, d, p) for d in range(documents) for p, arm in enumerate(MEDIANS)]
+    if documents > 4:
+        samples[4 * 6 + 4] |= {"valid": False, "reason": FAULT}
+        nothing = dict.fromkeys(("ttft_ms", "tpot_ms", "mean_itl_ms", "e2el_ms", "cached_tokens", "text"))
+        samples[2 * 6] |= {"valid": False, "reason": "plain-a: the stream stopped", "itls": [], **nothing}
+    ladder = {arm: a_rung(arm) for arm in MEDIANS if arm != "cold"}
+    return a_frame("ttft", samples) | {"comparison": a_comparison(), "ladder": ladder} | changes
+
+
+def an_aa_result():
+    samples = [a_sample(arm, d, p) for d in range(5) for p, arm in enumerate(("plain_a", "plain_b"))]
+    return a_frame("aa", samples, comparison=a_comparison("plain_b", "plain_a", "not distinguishable"))
+
+
+def a_decode_result():
+    samples = [a_sample(arm, d, p) for d in range(5) for p, arm in enumerate(("cold", "first_sight"))]
+    slower = {"speedup": an_interval(0.8), "saved_ms": an_interval(-9.0), "metric": "decode_ms", "noise_floor": None}
+    seen = {"stall_ms": {"cold": 61.0, "first_sight": 312.0}, "bursts": {"cold": 0, "first_sight": 1}}
+    return a_frame("decode", samples, comparison=a_comparison("first_sight", "cold", "slower", **slower), decode=seen)
+
+
+def a_length(tokens):
+    sides = {"recompute": 120 + 1.2 * tokens + 2e-4 * tokens**2, "load": 600 + 0.16 * tokens}
+    arms = {
+        side: {
+            "completed": 5,
+            "failed": 0,
+            "median_ttft_ms": ms,
+            "ttft_ci_low_ms": ms * 0.9,
+            "ttft_ci_high_ms": ms * 1.1,
+        }
+        for side, ms in sides.items()
+    }
+    return {"input_len": tokens, **arms, "speedup": an_interval(sides["recompute"] / sides["load"], n=5)}
+
+
+def a_storage_result():
+    storage = {"tool": "fio", "path": "/work/kv", "filesystem": "ext4", "read_cached": {"gb_per_s": 4.2}}
+    storage |= {"read_device": {"gb_per_s": None, "how": "O_DIRECT"}, "write_device": {"gb_per_s": 0.9}}
+    even = {"input_len": 430, "recompute_fit": [120, 1.2, 2e-4], "load_fit": [600, 0.16], "bytes_per_token": 46_080}
+    even["confirmed"] = [{"input_len": 215, "expected": "recompute", "speedup": an_interval(0.6), "holds": True}]
+    lengths = [a_length(tokens) for tokens in (512, 1024, 2048, 4096, 7000)]
+    return a_frame("storage", storage=storage, lengths=lengths, break_even=even)
+
+
+def a_verify_result(**changes):
+    parted = {"token": 7, "near_tie": True, "gap": 0.02}
+    documents = [{"document": 0, "noise": 0.238, "cross": 0.0, "same_text": True, "divergence": None}]
+    documents += [{"document": 1, "noise": math.inf, "cross": None, "same_text": False, "divergence": parted}]
+    documents[0]["needle"] = {"plain": True, "cross": True}
+    verify = {"agrees": True, "floor": 0.238, "worst": 0.0, "n": 2, "documents": documents}
+    return a_frame("verify", verify=verify | changes)
+
+
+def a_sweep_result():
+    cells = [
+        {"input_len": 7000, "max_concurrency": n, "request_rate": "inf", "arm": arm, "completed": 8, "failed": 0}
+        | {"median_ttft_ms": ms * n, "p99_ttft_ms": None, "median_itl_ms": 45.0, "request_goodput": 0.31}
+        for n in (1, 2)
+        for arm, ms in (("cold", 19_900), ("cross_read", 1_990))
+    ]
+    return a_frame("sweep", cells=cells)
+
+
+RESULTS = {
+    "ttft": a_ttft_result,
+    "aa": an_aa_result,
+    "storage": a_storage_result,
+    "decode": a_decode_result,
+    "verify": a_verify_result,
+    "sweep": a_sweep_result,
+}
+
+
+def on_a_terminal(result, width=80):
+    console = Console(width=width, color_system=None)
+    with console.capture() as capture:
+        console.print(terminal.report(result))
+    return capture.get()
+
+
+def everywhere(result):
+    return [*render(result).values(), on_a_terminal(result)]
+
+
+class Page(HTMLParser):
+    """What a browser would load or run, and whether every element is closed."""
+
+    VOID = ("meta", "path", "use", "rect", "br")
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.open, self.links, self.ids, self.text = [], [], [], [], ""
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.handle_startendtag(tag, attrs)
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append(tag)
+        for name, value in attrs:
+            self.links += [value] if name in ("src", "href", "xlink:href", "srcset", "action", "data") else []
+            self.links += re.findall(r"url\(([^)]*)\)", value or "")
+            self.ids += [value] if name == "id" else []
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+
+@cache
+def files_of(kind):
+    return render(RESULTS[kind]())
+
+
+@pytest.mark.parametrize("kind", RESULTS)
+def test_every_kind_says_its_conclusion_in_every_form(kind):
+    result = RESULTS[kind]()
+    files = files_of(kind)
+    assert headline(result) in Page(files["report.html"]).text
+    assert markdown.escape(headline(result)) in files["report.md"]
+    assert headline(result)[:30] in on_a_terminal(result)
+
+
+@pytest.mark.parametrize("kind", RESULTS)
+def test_a_page_loads_nothing_and_runs_nothing(kind):
+    html = files_of(kind)["report.html"]
+    page = Page(html)
+    assert page.open == []
+    assert not {"script", "link", "img", "iframe", "object", "image", "base"} & set(page.tags)
+    assert [link for link in page.links if not link.startswith("#")] == []
+    assert "@import" not in html
+    assert "http:" not in html
+    assert "https:" not in html
+
+
+@pytest.mark.parametrize("kind", RESULTS)
+def test_identifiers_of_a_page_are_unique_and_what_is_referred_to_is_there(kind):
+    page = Page(files_of(kind)["report.html"])
+    assert len(page.ids) == len(set(page.ids))
+    assert {link.strip("#") for link in page.links} <= set(page.ids)
+
+
+@pytest.mark.parametrize("kind", RESULTS)
+def test_the_same_result_gives_the_same_bytes(kind):
+    assert render(RESULTS[kind]()) == files_of(kind)
+
+
+@pytest.mark.parametrize("kind", RESULTS)
+def test_a_frame_alone_makes_a_report_without_a_claim(kind):
+    for text in everywhere({"kind": kind}):
+        assert "No claim" in text or "No break-even" in text
+
+
+def without_numbers(value):
+    if isinstance(value, dict):
+        return {name: without_numbers(inner) for name, inner in value.items() if name != "schema"}
+    if isinstance(value, list):
+        return [without_numbers(inner) for inner in value]
+    return value if isinstance(value, str | bool) else None
+
+
+@pytest.mark.parametrize("kind", RESULTS)
+def test_numbers_may_be_missing_anywhere(kind):
+    for text in everywhere(without_numbers(RESULTS[kind]())):
+        assert "nan" not in text.lower().split()
+        assert "None" not in text
+
+
+def test_an_arm_without_a_counted_sample_keeps_its_row():
+    result = a_ttft_result()
+    result["arms"]["own_warm"] = an_arm([])
+    line = next(line for line in render(result)["report.md"].splitlines() if line.startswith("| own_warm"))
+    assert line.split(" | ")[1:3] == ["-", "-"]
+
+
+def test_a_run_that_was_cut_short_says_so_everywhere():
+    for text in everywhere(a_ttft_result(documents=1, complete=False)):
+        assert "not complete" in text
+    assert "not complete" not in "".join(everywhere(a_ttft_result()))
+
+
+def test_text_of_others_is_shown_and_never_markup():
+    result = a_ttft_result(documents=6, label=HOSTILE, warnings=[HOSTILE], metadata={HOSTILE: HOSTILE})
+    for row in result["samples"]:
+        row |= {"text": HOSTILE, "engine": HOSTILE, "reason": row["reason"] and HOSTILE}
+    result["arms"][HOSTILE] = result["arms"].pop("own_warm")
+    files = render(result)
+    page = Page(files["report.html"])
+    assert "script" not in page.tags
+    assert HOSTILE in page.text
+    assert [link for link in page.links if not link.startswith("#")] == []
+    assert "<script" not in files["report.md"].replace("\\<", "")
+
+
+def test_every_row_of_a_markdown_table_has_as_many_cells_as_its_head():
+    result = a_ttft_result(warnings=[HOSTILE])
+    result["samples"][0] |= {"valid": False, "reason": HOSTILE + "\nsecond line"}
+    for block in render(result)["report.md"].split("\n\n"):
+        rows = [line for line in block.splitlines() if line.startswith("|")]
+        assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows}) <= 1
+
+
+def test_a_percentile_without_support_says_that_n_is_too_small():
+    for text in files_of("ttft").values():
+        assert "n too small" in text
+
+
+def test_every_sample_that_does_not_count_is_listed_with_its_reason():
+    result = a_ttft_result()
+    assert counting(result) == "70 of 72 samples counted."
+    assert faults(result)[1] == f"document 4, cross_read: {FAULT}"
+    assert "plain-a: the stream stopped" in on_a_terminal(result)
+    page = Page(render(result)["report.html"]).text
+    assert FAULT in page
+    assert "plain-a: the stream stopped" in page
+
+
+def test_a_ladder_fits_a_terminal_of_80_columns():
+    lines = on_a_terminal(a_ttft_result(), width=80).splitlines()
+    row = next(line for line in lines if line.startswith("cross_read"))
+    assert all(text in row for text in ("1.71 s", "11.6", "99 %", "45.0 ms"))
+
+
+def test_the_plots_of_a_ttft_run_are_the_ladder_the_gaps_and_the_timeline():
+    drawn = "".join(plots(a_ttft_result()).values())
+    assert drawn.count("<svg") == 3
+    assert "cross_read: 1.71 s" in drawn
+    assert "does not count" in drawn
+
+
+def test_the_break_even_is_in_the_plot_over_the_length():
+    drawn = "".join(plots(a_storage_result()).values())
+    assert "break-even, 430 tokens" in drawn
+
+
+def test_a_faster_arm_is_claimed_with_interval_n_and_what_it_saves():
+    assert conclusion(a_ttft_result()) == (
+        "Reading what the other LMCache engine stored starts 11.6 times sooner than a cold start. "
+        "Median of 12 documents, 95 % interval 11.1 to 12.2. TTFT is 18.2 s less (17.3 to 19.1)."
+    )
+
+
+def test_a_slower_arm_is_said_to_be_slower_with_the_interval_the_same_way_round():
+    worse = {"speedup": an_interval(0.5, 0.2), "saved_ms": an_interval(-800.0, 0.25)}
+    found = conclusion(a_ttft_result(comparison=a_comparison(verdict="slower", **worse)))
+    assert "takes 2.00 times as long to start as a cold start" in found
+    assert "interval 1.67 to 2.50" in found
+    assert "TTFT is 800 ms more (600 to 1,000)" in found
+
+
+def test_arms_that_cannot_be_told_apart_are_not_ranked():
+    assert "plain_b cannot be told from plain_a" in headline(an_aa_result())
+
+
+def test_no_claim_says_why():
+    why = "3 of 6 samples do not count: their reasons are listed"
+    nothing = a_comparison(verdict="no claim", why=why, speedup=NOBODY, saved_ms=NOBODY)
+    assert conclusion(a_ttft_result(comparison=nothing)) == f"No claim: {why}."
+
+
+def test_decoding_is_compared_by_the_time_of_an_output_token():
+    assert "takes 1.25 times as long for an output token as a cold start" in headline(a_decode_result())
+
+
+def test_an_answer_that_differs_is_not_called_right():
+    assert "differ by more" in headline(a_verify_result(agrees=False))
+    assert "right one" in headline(a_verify_result())
+
+
+def test_the_first_reader_pays_and_is_paid_back():
+    later, back, stored = cost(a_ttft_result())
+    assert "starts 1.50 s later (1.43 to 1.57) than a cold start" in later
+    assert "one cross-read pays for it" in back
+    assert "400 ms after the answer" in stored
+
+
+def test_servers_of_the_callers_are_not_called_lmcache():
+    foreign = {"options": {"base_url": ["one", "two"]}}
+    assert meaning(foreign, "other_instance") == "the second server, only the first has seen it"
+
+
+@pytest.mark.parametrize("result", [{"kind": "latte"}, {}, {"kind": "ttft", "schema": 2}])
+def test_a_result_of_another_version_is_refused(result):
+    with pytest.raises(ConfigError):
+        render(result)
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        (digits(19.93), "19.9"),
+        (digits(1712), "1,712"),
+        (digits(0), "0.00"),
+        (digits(math.inf), "∞"),
+        (duration(912), "912 ms"),
+        (duration(1712), "1.71 s"),
+        (duration(None), "-"),
+        (ratio(0.9412), "0.94"),
+        (unit_for([905, 19_900])(905), "0.905 s"),
+        (unit_for([])(None), "-"),
+        (sentence("first_sight is dear"), "first_sight is dear."),
+        (sentence("the interval is wide."), "The interval is wide."),
+    ],
+)
+def test_a_number_is_written_with_three_digits_that_count(written, expected):
+    assert written == expected

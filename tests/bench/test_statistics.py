@@ -1,0 +1,56 @@
+import numpy as np
+import pytest
+from scipy import stats
+
+from bench.statistics import instability, interval, outliers, percentile
+
+
+@pytest.mark.parametrize(("draw", "median"), [("normal", 0.0), ("exponential", np.log(2))])
+def test_the_interval_covers_the_true_median_about_as_often_as_it_says(draw, median):
+    rng = np.random.default_rng(1)
+    covered = 0
+    for seed in range(200):
+        found = interval(list(getattr(rng, draw)(size=15)), 0.95, seed)
+        covered += found.ci_low <= median <= found.ci_high
+    assert stats.binomtest(covered, 200, 0.95).pvalue > 0.001, f"{covered} of 200"
+
+
+def test_an_interval_is_a_function_of_its_values_and_seed():
+    values = [8.0, 9.5, 11.0, 12.5, 9.0]
+    assert interval(values, seed=3) == interval(values, seed=3)
+    assert interval(values).ci_low <= interval(values).median <= interval(values).ci_high
+
+
+def test_one_value_has_a_median_and_no_interval_and_none_has_nothing():
+    alone = interval([7.0])
+    assert (alone.median, alone.ci_low, alone.ci_high, alone.n) == (7.0, None, None, 1)
+    assert alone.clear_of(1, 1) == 0
+    assert interval([]) is None
+
+
+def test_equal_values_have_an_interval_without_width():
+    found = interval([2.0] * 6)
+    assert (found.ci_low, found.ci_high) == (2.0, 2.0)
+
+
+@pytest.mark.parametrize(("percent", "n"), [(50, 5), (90, 29), (99, 299)])
+def test_a_percentile_is_given_from_the_first_n_whose_largest_value_bounds_it(percent, n):
+    """scipy's binomial as reference: the chance that all of n values lie below the quantile."""
+    assert stats.binom.pmf(n, n, percent / 100) <= 0.05 < stats.binom.pmf(n - 1, n - 1, percent / 100)
+    assert percentile(list(range(n)), percent) == pytest.approx(np.percentile(range(n), percent))
+    assert percentile(list(range(n - 1)), percent) is None
+
+
+def test_outliers_are_told_by_place():
+    assert outliers([10, 11, 10, 12, 11, 99]) == (5,)
+    assert outliers([10, 11, 10, 12, 11, 13]) == ()
+    assert outliers([1, 99, 1]) == ()
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [([100, 101, 99], ""), ([100, 140, 100, 60], "standard deviation"), ([100] * 40 + [160], "extremes"), ([5], "")],
+)
+def test_instability_is_what_pyperf_calls_so(values, said):
+    assert said in instability(values)
+    assert bool(instability(values)) is bool(said)

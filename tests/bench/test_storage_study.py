@@ -1,0 +1,83 @@
+import json
+
+import pytest
+from bench_rows import sample
+
+from bench import storage
+from bench.plan import cast_of
+from bench.study import Options
+from cache.probe_files import Speed
+from cache.storage import Bandwidth, Speeds
+
+SPEED = Speed(2.0, 10**9, 0.5, "O_DIRECT", 0.0, None)
+BANDWIDTH = Bandwidth(
+    "/kv", "ext4", "built-in", None, 8, 5_898_240, Speeds(SPEED, SPEED, SPEED), Speeds(SPEED, SPEED, SPEED)
+)
+LENGTHS = (256, 512, 1024, 2048, 4096)
+OPTIONS = Options(kind="storage", input_lens=LENGTHS)
+
+
+def recompute(n):
+    return 50 + 0.5 * n + 2e-4 * n * n
+
+
+def rows(load, lengths=LENGTHS, first=0):
+    for number, n in enumerate(lengths, first):
+        yield sample(number, "cold", recompute(n), input_len=n, prompt_tokens=n)
+        yield sample(number, "cross_read", load(n), input_len=n, prompt_tokens=n)
+
+
+def found(load, options=OPTIONS, extra=()):
+    return storage.break_even([*rows(load), *extra], options, BANDWIDTH, 20_000.0)
+
+
+def test_the_break_even_is_where_the_fitted_times_cross():
+    even = found(lambda n: 500 + 0.01 * n)
+    n = even["input_len"]
+    assert recompute(n - 1) <= 500 + 0.01 * (n - 1)
+    assert recompute(n) > 500 + 0.01 * n
+
+
+def test_the_slope_of_loading_is_the_effective_bandwidth_beside_the_volumes_own():
+    even = found(lambda n: 500 + 0.01 * n)
+    assert even["effective_gb_per_s"] == pytest.approx(20_000 / 0.01e-3 / 1e9)
+    assert even["share_of_device_pct"] == pytest.approx(100 * even["effective_gb_per_s"] / 2.0)
+
+
+def test_nothing_shorter_than_a_chunk_and_a_token_can_be_shared():
+    even = found(lambda n: 1 + 0.001 * n)
+    assert even["input_len"] == 257
+    assert "one chunk" in even["why"]
+
+
+def test_a_volume_that_is_slower_at_every_length_has_no_break_even():
+    even = found(lambda n: 100 + 2 * n)
+    assert (even["input_len"], even["confirmed"]) == (None, [])
+
+
+def test_half_and_twice_the_length_are_measured_and_say_whether_it_holds(topology):
+    options = OPTIONS
+    length = found(lambda n: 500 + 0.01 * n)["input_len"]
+    study = storage.study(options, cast_of(topology), BANDWIDTH, 20_000.0)
+    planned = list(rows(lambda n: 500 + 0.01 * n))
+    more = study.more(planned)
+    assert {trial.input_len for trial in more} == {length // 2, 2 * length}
+    assert [trial.document for trial in more] == list(range(5, 5 + len(more)))
+    measured = rows(lambda n: 500 + 0.01 * n, [trial.input_len for trial in more], first=5)
+    confirmed = found(lambda n: 500 + 0.01 * n, extra=measured)["confirmed"]
+    assert [(each["expected"], each["holds"]) for each in confirmed] == [("recompute", True), ("load", True)]
+
+
+def test_what_the_confirmation_contradicts_does_not_hold_and_what_it_cannot_tell_is_left_open():
+    length = found(lambda n: 500 + 0.01 * n)["input_len"]
+    against = rows(recompute, [2 * length] * 5, first=5)
+    confirmed = found(lambda n: 500 + 0.01 * n, extra=against)["confirmed"]
+    assert [each["holds"] for each in confirmed] == [None, False]
+
+
+def test_the_summary_is_json_with_lengths_in_order(topology):
+    study = storage.study(OPTIONS, cast_of(topology), BANDWIDTH, None)
+    summary = json.loads(json.dumps(study.summary(list(rows(lambda n: 500 + 0.01 * n)), OPTIONS)))
+    assert [each["input_len"] for each in summary["lengths"]] == list(LENGTHS)
+    assert summary["storage"]["read_device"]["gb_per_s"] == 2.0
+    assert summary["break_even"]["effective_gb_per_s"] is None

@@ -1,0 +1,328 @@
+"""An engine for tests: OpenAI's API as vLLM serves it, over real HTTP, with a cache in its own memory and, if it is
+given a volume, a cache server beside it. It computes nothing, and can be told to do whatever fools a benchmark.
+
+A word is a token. Nothing here is late by the clock where being late by events will do.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import struct
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+
+from cache.volume import CHUNK_SIZE
+from engines.topology import CacheServer, Engine, Kind, Topology
+
+MAX_MODEL_LEN = 8192
+IMAGE_TOKENS = 2 * CHUNK_SIZE
+NONCE = re.compile(r"[0-9a-f]{16}")
+
+Key = tuple[str, ...]  # a chunk is known by all words up to its end
+Body = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Behaviour:
+    """What an engine does with each request. As it stands, nothing that would fool anyone; times in seconds."""
+
+    answer: tuple[str, ...] = ("it", "copies", "frames", "around")
+    until_text: float = 0.0
+    between: float = 0.0  # chunks
+    tokens_per_chunk: int = 1
+    early_role: bool = False  # the chunk with the role is sent at once, and not just before the text
+    keep_alives: int = 0  # comments, sent at once
+    reasoning: str = ""  # comes before the answer
+    usage: bool = True
+    status: int = 200
+    breaks_after: int | None = None  # chunks of the answer; then the connection is reset
+    bystander: int = 0  # tokens of someone else's prompt, computed during each answer
+    lying_reset: bool = False  # says success, and keeps the cache
+    late_looks: int = 0  # a store is complete only when its counter has been looked at so often
+    nonce_blind: bool = False  # the cache takes prompts for equal that differ in their nonces
+    image_blind: bool = False  # and in their images
+
+
+@dataclass(slots=True)
+class Volume:
+    """The chunks on the KV volume, which several engines share."""
+
+    chunks: set[Key] = field(default_factory=set)
+
+
+class FakeCache:
+    """The cache server of one engine: its memory (L1), the volume (L2), and counters that tell them apart."""
+
+    def __init__(self, volume: Volume) -> None:
+        self.volume, self.memory = volume, set[Key]()
+        self.registry = CollectorRegistry()
+        self.hits = [self._counter(f"lmcache_mp_lookup_hit_{tier}_tokens") for tier in ("l1", "l2")]
+        self.stored = self._counter("lmcache_mp_l2_store_completed_objects_chunks")
+        self.pending: list[tuple[int, Sequence[Key]]] = []  # looks at the counter that are left, and the chunks
+
+    def look_up(self, keys: Sequence[Key]) -> int:
+        """How many chunks from the start it has. It reads those on the volume into its memory."""
+        found = _prefix(keys, self.memory | self.volume.chunks)
+        in_memory = sum(key in self.memory for key in keys[:found])
+        for counter, chunks in zip(self.hits, (in_memory, found - in_memory), strict=True):
+            counter.inc(chunks * CHUNK_SIZE)
+        self.memory |= set(keys[:found])
+        return found
+
+    def store(self, keys: Sequence[Key], late_looks: int) -> None:
+        self.memory |= set(keys)
+        self.pending.append((late_looks, keys))
+        if not late_looks:
+            self._complete()
+
+    def metrics(self) -> bytes:
+        page = generate_latest(self.registry)
+        self.pending = [(looks - 1, keys) for looks, keys in self.pending]
+        self._complete()
+        return page
+
+    def _complete(self) -> None:
+        for looks, keys in self.pending:
+            if looks <= 0:
+                self.volume.chunks |= set(keys)
+                self.stored.inc(len(keys))
+        self.pending = [(looks, keys) for looks, keys in self.pending if looks > 0]
+
+    def _counter(self, name: str) -> Counter:
+        return Counter(name, "As LMCache's server counts.", registry=self.registry)
+
+
+class FakeEngine:
+    """A context manager: serves inside it, on a port of its own."""
+
+    def __init__(self, name: str = "plain-a", behaviour: Behaviour | None = None, volume: Volume | None = None) -> None:
+        self.name, self.behaviour = name, behaviour or Behaviour()
+        self.cache = FakeCache(volume) if volume else None
+        self.asked = 0  # chat requests
+        self.own = set[Key]()
+        self.vocabulary: list[str] = []
+        self.registry = CollectorRegistry()
+        self.by_source = Counter("vllm:prompt_tokens_by_source", "As vLLM counts.", ["source"], registry=self.registry)
+        for source in ("local_compute", "local_cache_hit", "external_kv_transfer"):
+            self.by_source.labels(source)
+        facts = {"enable_prefix_caching": "True", "cache_dtype": "auto", "block_size": str(CHUNK_SIZE)}
+        Gauge("vllm:cache_config_info", "As vLLM says.", facts, registry=self.registry).labels(**facts).set(1)
+        self.lock = threading.Lock()
+        self.server = _Server(self)
+        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01})
+
+    def __enter__(self) -> Self:
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join()
+
+    @property
+    def engine(self) -> Engine:
+        """As the code under test knows it."""
+        port, side = self.server.server_address[1], self.name[-1]
+        url = f"http://127.0.0.1:{port}"
+        cache = CacheServer(f"cache-{side}", side, port, 0, f"{url}/cache") if self.cache else None
+        return Engine(self.name, Kind.LMCACHE if cache else Kind.PLAIN, side, port, url, cache)
+
+    def json(self, path: str, body: Body) -> object:
+        """The answer to every request but the two that are not JSON; LookupError where there is none."""
+        answers = {
+            "/v1/models": lambda: {"data": [{"id": "arena", "root": "fake", "max_model_len": MAX_MODEL_LEN}]},
+            "/version": lambda: {"version": "0.32.0"},
+            "/tokenize": lambda: self._tokenize(body),
+            "/detokenize": lambda: {"prompt": " ".join(self.vocabulary[token] for token in body["tokens"])},
+            "/reset_prefix_cache": self._reset,
+        }
+        if self.cache:
+            answers |= {"/cache/status": lambda: {"chunk_size": CHUNK_SIZE}, "/cache/lmc_version": lambda: "0.5.6"}
+        return answers[path]()
+
+    def metrics(self, path: str) -> bytes | None:
+        with self.lock:
+            if path == "/cache/metrics" and self.cache:
+                return self.cache.metrics()
+            return generate_latest(self.registry) if path == "/metrics" else None
+
+    def chat(self, body: Body) -> Iterator[str]:
+        """The answer as server-sent events. ConnectionResetError where the connection is to be reset."""
+        does = self.behaviour
+        keys, words = self._keys(body), self._words(body)
+        cached = self._prefill(keys, len(words))
+        role = _event(choice={"role": "assistant", "content": ""})
+        if does.early_role:
+            yield role
+        yield from [": ping\n\n"] * does.keep_alives
+        time.sleep(does.until_text)
+        if not does.early_role:
+            yield role
+        if does.reasoning:
+            yield _event(choice={"reasoning": does.reasoning})
+            time.sleep(does.between)
+        for number, start in enumerate(range(0, len(does.answer), does.tokens_per_chunk)):
+            if number == does.breaks_after:
+                raise ConnectionResetError
+            time.sleep(does.between if number else 0)
+            yield _event(choice={"content": " ".join(does.answer[start : start + does.tokens_per_chunk]) + " "})
+        self._store(keys[cached // CHUNK_SIZE :])
+        if does.usage:
+            counted = {"prompt_tokens": len(words), "completion_tokens": len(does.answer)}
+            yield _event(usage=counted | {"total_tokens": 0, "prompt_tokens_details": {"cached_tokens": cached}})
+        yield "data: [DONE]\n\n"
+
+    def _prefill(self, keys: Sequence[Key], prompt_tokens: int) -> int:
+        """The tokens that were cached. The last one is always computed, and with it its chunk."""
+        with self.lock:
+            self.asked += 1
+            reusable = keys[: (prompt_tokens - 1) // CHUNK_SIZE]
+            own = _prefix(reusable, self.own)
+            found = max(own, self.cache.look_up(reusable) if self.cache else 0)
+            self.own |= set(keys)
+            self._count("local_cache_hit", own * CHUNK_SIZE)
+            self._count("external_kv_transfer", (found - own) * CHUNK_SIZE)
+            self._count("local_compute", prompt_tokens - found * CHUNK_SIZE + self.behaviour.bystander)
+            return found * CHUNK_SIZE
+
+    def _store(self, keys: Sequence[Key]) -> None:
+        with self.lock:
+            if self.cache:
+                self.cache.store(keys, self.behaviour.late_looks)
+
+    def _reset(self) -> Body:
+        """vLLM's: its own memory alone, whatever a cache server beside it holds."""
+        if not self.behaviour.lying_reset:
+            self.own.clear()
+        return {"success": True}
+
+    def _tokenize(self, body: Body) -> Body:
+        words = self._words(body)
+        self.vocabulary += sorted(set(words) - set(self.vocabulary))
+        number = {word: index for index, word in enumerate(self.vocabulary)}
+        return {"count": len(words), "max_model_len": MAX_MODEL_LEN, "tokens": [number[word] for word in words]}
+
+    def _words(self, body: Body) -> Sequence[str]:
+        if "prompt" in body:
+            return str(body["prompt"]).split()
+        return [word for message in body["messages"] for word in [message["role"], *_content(message["content"])]]
+
+    def _keys(self, body: Body) -> Sequence[Key]:
+        """One for each whole chunk, of what the cache sees of the prompt."""
+        seen = list(self._words(body))
+        if self.behaviour.nonce_blind:
+            seen = ["" if NONCE.fullmatch(word) else word for word in seen]
+        if self.behaviour.image_blind:
+            seen = ["<image>" if word.startswith("<image") else word for word in seen]
+        return [tuple(seen[:end]) for end in range(CHUNK_SIZE, len(seen) + 1, CHUNK_SIZE)]
+
+    def _count(self, source: str, tokens: int) -> None:
+        self.by_source.labels(source).inc(tokens)
+
+
+def topology_of(engines: Sequence[FakeEngine]) -> Topology:
+    """In the arena's order: two plain ones, then two with a cache server."""
+    known = tuple(fake.engine for fake in engines)
+    return Topology(known, tuple(engine.cache for engine in known if engine.cache))
+
+
+def _prefix(keys: Sequence[Key], held: set[Key]) -> int:
+    """How many from the start are held."""
+    return next((index for index, key in enumerate(keys) if key not in held), len(keys))
+
+
+def _content(content: str | Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Words, of text or of parts; an image has many, each with the address in it."""
+    if isinstance(content, str):
+        yield from content.split()
+        return
+    for part in content:
+        if part["type"] == "text":
+            yield from part["text"].split()
+        else:
+            yield from [f"<image {part['image_url']['url']}>"] * IMAGE_TOKENS
+
+
+def _event(*, choice: Body | None = None, usage: Body | None = None) -> str:
+    """A chunk as a server-sent event: a delta in a choice, or usage without any choice."""
+    choices = [] if choice is None else [{"index": 0, "delta": choice, "finish_reason": None}]
+    frame = {"id": "chat-1", "object": "chat.completion.chunk", "created": 0, "model": "arena"}
+    return f"data: {json.dumps({**frame, 'choices': choices, 'usage': usage})}\n\n"
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = False  # closing waits for the requests in flight
+
+    def __init__(self, fake: FakeEngine) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.fake = fake
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """One request a connection: a client that stays connected would keep its thread."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server: _Server
+
+    def do_GET(self) -> None:
+        page = self.server.fake.metrics(self.path)
+        if page is None:
+            self._json({})
+        else:
+            self._whole(200, "text/plain", page)
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"] or 0)) or b"{}")
+        if self.path != "/v1/chat/completions":
+            self._json(body)
+        elif (status := self.server.fake.behaviour.status) != 200:
+            self.server.fake.asked += 1
+            self._whole(status, "application/json", b'{"error": {"message": "the engine is dead"}}')
+        else:
+            self._stream(self.server.fake.chat(body))
+
+    def log_message(self, *_: object) -> None:
+        """A test's output is no place for it."""
+
+    def _json(self, body: Body) -> None:
+        try:
+            self._whole(200, "application/json", json.dumps(self.server.fake.json(self.path, body)).encode())
+        except LookupError:
+            self._whole(404, "application/json", b"{}")
+
+    def _whole(self, status: int, kind: str, content: bytes) -> None:
+        self._head(status, {"Content-Type": kind, "Content-Length": str(len(content))})
+        self.wfile.write(content)
+
+    def _stream(self, events: Iterator[str]) -> None:
+        self._head(200, {"Content-Type": "text/event-stream", "Transfer-Encoding": "chunked"})
+        with suppress(BrokenPipeError):  # the client went away
+            try:
+                for event in map(str.encode, events):
+                    self.wfile.write(b"%x\r\n%s\r\n" % (len(event), event))
+                self.wfile.write(b"0\r\n\r\n")
+            except ConnectionResetError:
+                self._reset()
+
+    def _head(self, status: int, headers: Mapping[str, str]) -> None:
+        self.send_response(status)
+        for name, value in {**headers, "Connection": "close"}.items():
+            self.send_header(name, value)
+        self.end_headers()
+
+    def _reset(self) -> None:
+        """Closed without lingering, a socket sends RST instead of FIN; detached, nothing else can close it before."""
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        os.close(self.connection.detach())
