@@ -1,4 +1,4 @@
-"""`./arena bench ttft | aa | storage | sweep | decode | verify | report | compare`."""
+"""`./arena bench ttft | aa | storage | sweep | decode | verify | peer | report | compare`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from bench import aa, decode, folder, gate, storage, sweep, ttft, verify
+from bench import aa, decode, folder, gate, peer, storage, sweep, ttft, verify
 from bench.load import Load
 from bench.plan import Cast, cast, cast_of
 from bench.report.terminal import report as shown
@@ -240,6 +240,30 @@ def sweep_(
     raise typer.Exit(0 if all(cell["completed"] for cell in result["cells"]) else 1)
 
 
+@app.command("peer")
+def peer_(
+    num_prompts: Annotated[int, typer.Option(min=2, max=1000, help="Requests of each block.")] = 10,
+    rounds: Annotated[int, typer.Option(min=1, max=100, help="Rounds of four blocks: ours, theirs, theirs, ours.")] = 2,
+    input_len: InputLen = 1000,
+    output_len: OutputLen = 8,
+    json_file: Json = None,
+) -> None:
+    """Does this client measure what `vllm bench serve` measures, on the same engine and prompts? And its CPU time."""
+    settings, topology = _four_engines()
+    found = asyncio.run(peer.run(topology.engines[0], settings, input_len, output_len, num_prompts, rounds, err.print))
+    console = err if json_file == "-" else out
+    for name in ("arena", "vllm_bench_serve"):
+        client = found[name]
+        spread = f"{client['min_ttft_ms']:,.0f} to {client['max_ttft_ms']:,.0f}"
+        cpu = "unknown" if client["cpu_ms_per_request"] is None else f"{client['cpu_ms_per_request']:.1f} ms"
+        console.print(
+            f"{name}: median TTFT {client['median_ttft_ms']:,.1f} ms ({spread}, n = {client['completed']}), "
+            f"CPU per request {cpu}"
+        )
+    console.print(f"ratio of the medians: {found['median_ttft_ratio']:.3f}")
+    _save(found, json_file)
+
+
 @app.command("report")
 def report_(
     result: Annotated[Path, typer.Argument(help="A result folder, or its result.json.")],
@@ -335,14 +359,16 @@ def _study(options: Options, settings: Settings, cast: Cast) -> Study:
 
 def _show(result: Mapping[str, Any], path: Path, json_file: str | None) -> None:
     publish(result, path)
-    console = out
+    _save(result, json_file)
+    (err if json_file == "-" else out).print(shown(result))
+    err.print(f"kept in {path}: result.json, report.md, report.html")
+
+
+def _save(result: Mapping[str, Any], json_file: str | None) -> None:
     if json_file == "-":
         sys.stdout.write(json.dumps(result, indent=1) + "\n")
-        console = err
     elif json_file:
         folder.write(Path(json_file), result)
-    console.print(shown(result))
-    err.print(f"kept in {path}: result.json, report.md, report.html")
 
 
 def _command() -> str:

@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from engines.counters import scrape
 from engines.errors import ConfigError, EngineUnreachable
+from engines.tls import TLS
 from engines.topology import Engine
 
 CACHE_CONFIG = "vllm:cache_config_info"
@@ -57,7 +58,7 @@ async def preflight(engines: Sequence[Engine]) -> Preflight:
 
 async def facts_of(engine: Engine) -> Facts:
     """What an engine, and its cache server, answer about themselves; only the model is asked of every server."""
-    async with httpx.AsyncClient(timeout=10) as client:
+    async with httpx.AsyncClient(timeout=10, verify=TLS) as client:
         try:
             model = (await client.get(f"{engine.url}/v1/models")).raise_for_status().json()["data"][0]
         except (httpx.HTTPError, ValueError, LookupError, TypeError) as exc:

@@ -136,7 +136,8 @@ async def _warm_up(study: Study, bench: Bench, say: Say) -> None:
     async for sample in run(study.warmups, short, bench, bench.clock()):
         if sample.ttft_ms is None:
             raise StackError(f"the warm-up failed: {sample.reason}")
-        say(f"  {sample.arm} on {sample.engine}, {sample.input_len:,} tokens: {sample.ttft_ms:,.0f} ms")
+        flaw = "" if sample.valid else f", but {sample.reason}"
+        say(f"  {sample.arm} on {sample.engine}, {sample.input_len:,} tokens: {sample.ttft_ms:,.0f} ms{flaw}")
 
 
 def preparation(command: str | None) -> Prepare:

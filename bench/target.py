@@ -13,6 +13,7 @@ from engines.client import reply_to
 from engines.document import of_length
 from engines.errors import ConfigError, DocumentError, EngineRefused, EngineUnreachable
 from engines.prompt import Prompt
+from engines.tls import TLS
 from engines.topology import Engine, Kind
 
 
@@ -39,7 +40,7 @@ async def _engine(base_url: str, side: str, model: str | None) -> Engine:
 
 async def _served_model(name: str, url: str) -> str:
     try:
-        async with httpx.AsyncClient(timeout=10) as client:
+        async with httpx.AsyncClient(timeout=10, verify=TLS) as client:
             return str((await client.get(f"{url}/v1/models")).raise_for_status().json()["data"][0]["id"])
     except (httpx.HTTPError, ValueError, LookupError, TypeError) as exc:
         raise EngineUnreachable(name, f"no list of models at {url}/v1/models: is it up? Or name the --model") from exc

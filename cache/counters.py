@@ -23,7 +23,7 @@ Stored = Callable[[CacheServer], Awaitable[int]]
 async def stored_chunks(cache: CacheServer) -> int:
     """Chunks that this server has written to the volume since it started. Raises StackError when it does not answer."""
     try:
-        return int(totals(await scrape(cache.url)).get(STORED, 0))
+        return int(totals(await scrape(cache.url), STORED).get(STORED, 0))
     except httpx.HTTPError as exc:
         raise StackError(f"{cache.name} does not answer at {cache.url}: ./arena status") from exc
 

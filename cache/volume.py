@@ -32,6 +32,7 @@ def fingerprint(settings: Settings) -> dict[str, object]:
         "weights": _weights(Path(settings.model)),
         "dtype": dtype(settings),
         "chunk_size": CHUNK_SIZE,
+        "serde": settings.kv_serde,
         **VERSIONS,
     }
 
@@ -90,18 +91,22 @@ def adapter(settings: Settings, side: str) -> Mapping[str, object]:
     Each side has its own folder for unfinished files: with a shared one, two writers of the same chunk truncate each
     other's file and the ruin is then served.
     """
-    return {
+    volume: dict[str, object] = {
         "type": "fs_native",
         "base_path": str(namespace(settings)),
         "relative_tmp_dir": f".tmp-{side}",
         "num_workers": 8,
-        "serde": {
-            "type": "aesgcm",
-            "key_provider": "hkdf",
-            "master_key_path": str(settings.kv_key_file),
-            "aes_bits": 256,
-            "max_workers": 4,
-        },
+    }
+    return volume if settings.kv_serde == "none" else volume | {"serde": _authenticated(settings.kv_key_file)}
+
+
+def _authenticated(key: Path) -> Mapping[str, object]:
+    return {
+        "type": "aesgcm",
+        "key_provider": "hkdf",
+        "master_key_path": str(key),
+        "aes_bits": 256,
+        "max_workers": 4,
     }
 
 

@@ -12,12 +12,13 @@ from typing import Any
 
 import httpx2
 import openai
-from openai import AsyncOpenAI
+from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
 from engines.counters import Counters, read_counters, sources_between
 from engines.errors import EngineRefused, EngineUnreachable, StreamBroken
 from engines.prompt import Prompt
 from engines.reply import Delta, Reply, Second, ServerTimes, TokenLogprobs, Usage
+from engines.tls import TLS
 from engines.topology import Engine
 
 TIMEOUT_S = 600  # a long prompt on slow cores may take minutes to its first token
@@ -73,10 +74,14 @@ async def reply_to(engine: Engine, prompt: Prompt) -> Reply:
 
 async def stream(engine: Engine, prompt: Prompt) -> AsyncGenerator[Chunk]:
     """The engine's chunks as they come. No retries: one would hide in the TTFT."""
-    client = AsyncOpenAI(base_url=f"{engine.url}/v1", api_key="none", max_retries=0, timeout=TIMEOUT_S)
+    http = DefaultAsyncHttpxClient(verify=TLS, timeout=TIMEOUT_S)
+    client = AsyncOpenAI(base_url=f"{engine.url}/v1", api_key="none", max_retries=0, http_client=http)
     async with client, await client.chat.completions.create(**_request(engine, prompt)) as chunks:
-        async for chunk in chunks:
-            yield chunk
+        try:
+            async for chunk in chunks:
+                yield chunk
+        except openai.APIConnectionError as exc:  # what the SDK makes of a connection that is lost in mid-stream
+            raise StreamBroken(engine.name, _broken(engine.name, exc.__cause__ or exc)) from exc
 
 
 def _request(engine: Engine, prompt: Prompt) -> dict[str, Any]:
@@ -139,7 +144,11 @@ def _translated(engine: str) -> Iterator[None]:
     except openai.APIStatusError as exc:
         raise EngineRefused(engine, f"HTTP {exc.status_code}: {_said(exc)}") from exc
     except (openai.APIError, httpx2.HTTPError) as exc:
-        raise StreamBroken(engine, f"the answer broke off ({exc}); ./arena logs {engine} says why") from exc
+        raise StreamBroken(engine, _broken(engine, exc)) from exc
+
+
+def _broken(engine: str, why: BaseException) -> str:
+    return f"the answer broke off ({why}); ./arena logs {engine} says why"
 
 
 def _said(exc: openai.APIStatusError) -> str:

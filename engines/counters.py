@@ -10,9 +10,11 @@ import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 from engines.reply import Sources
+from engines.tls import TLS
 from engines.topology import Engine
 
 BY_SOURCE = "vllm:prompt_tokens_by_source"
+COMPUTED, OWN_CACHE, SHARED = "local_compute", "local_cache_hit", "external_kv_transfer"  # its labels
 HIT_L1 = "lmcache_mp_lookup_hit_l1_tokens_total"
 HIT_L2 = "lmcache_mp_lookup_hit_l2_tokens_total"
 
@@ -35,7 +37,7 @@ async def read_counters(engine: Engine) -> Counters | None:
     if engine.cache is None:
         return Counters(_by_source(metrics))
     try:
-        cache = totals(await scrape(engine.cache.url))
+        cache = totals(await scrape(engine.cache.url), HIT_L1, HIT_L2)
     except httpx.HTTPError:
         return Counters(_by_source(metrics))
     return Counters(_by_source(metrics), cache.get(HIT_L1, 0), cache.get(HIT_L2, 0))
@@ -43,12 +45,14 @@ async def read_counters(engine: Engine) -> Counters | None:
 
 async def scrape(url: str) -> str:
     """The `/metrics` page in Prometheus' text form. Raises httpx.HTTPError."""
-    async with httpx.AsyncClient(timeout=5) as client:
+    async with httpx.AsyncClient(timeout=5, verify=TLS) as client:
         return (await client.get(f"{url}/metrics")).raise_for_status().text
 
 
-def totals(metrics: str) -> Mapping[str, float]:
-    """Each sample's name to its sum over all labels."""
+def totals(metrics: str, *names: str) -> Mapping[str, float]:
+    """Each sample's name to its sum over all labels; with `names`, of these only."""
+    if names:
+        metrics = "\n".join(line for line in metrics.splitlines() if line.startswith(names)) + "\n"
     sums: defaultdict[str, float] = defaultdict(float)
     for family in text_string_to_metric_families(metrics):
         for sample in family.samples:
@@ -60,19 +64,19 @@ def sources_between(before: Counters | None, after: Counters | None, prompt_toke
     """The sources of one request's prompt, or None when they cannot be told.
 
     The engine's counters grow by every token of every prompt. If they grew by exactly this prompt's, no other request
-    was among them, and the split is exact; anything else is not guessed at.
+    was among them, and the split is exact; anything else, a source that is not known here included, is not guessed at.
     """
     if before is None or after is None:
         return None
     grown = {name: int(after.by_source[name] - before.by_source.get(name, 0)) for name in after.by_source}
-    if sum(grown.values()) != prompt_tokens or min(grown.values(), default=0) < 0:
+    computed, own, shared = (grown.pop(name, 0) for name in (COMPUTED, OWN_CACHE, SHARED))
+    if computed + own + shared != prompt_tokens or min(computed, own, shared) < 0 or any(grown.values()):
         return None
-    shared = grown.get("external_kv_transfer", 0)
     l1, l2 = _grown(before.l1, after.l1), _grown(before.l2, after.l2)
     tiers_told = shared > 0 and l1 >= 0 and l2 >= 0 and l1 + l2 >= shared
     return Sources(
-        computed=grown.get("local_compute", 0),
-        prefix_cache=grown.get("local_cache_hit", 0),
+        computed=computed,
+        prefix_cache=own,
         shared=shared,
         l1=min(l1, shared) if tiers_told else 0,
         l2=max(0, shared - l1) if tiers_told else 0,
@@ -85,7 +89,7 @@ def _grown(before: float | None, after: float | None) -> int:
 
 
 def _by_source(metrics: str) -> Mapping[str, float]:
-    families = (family for family in text_string_to_metric_families(metrics) if family.name == BY_SOURCE)
-    return {
-        s.labels["source"]: s.value for family in families for s in family.samples if s.name == f"{BY_SOURCE}_total"
-    }
+    """Only the lines that matter are parsed: there are a thousand, and this happens twice a request."""
+    lines = "\n".join(line for line in metrics.splitlines() if line.startswith(f"{BY_SOURCE}_total"))
+    samples = (sample for family in text_string_to_metric_families(f"{lines}\n") for sample in family.samples)
+    return {sample.labels["source"]: sample.value for sample in samples}

@@ -9,6 +9,7 @@ import httpx
 
 from engines.errors import ConfigError, ContextTooLong, DocumentError, EngineRefused, EngineUnreachable
 from engines.prompt import Prompt
+from engines.tls import TLS
 from engines.topology import Engine
 
 HANDBOOK = Path(__file__).parent / "documents" / "ffmpeg.md"
@@ -79,13 +80,14 @@ async def of_length(engine: Engine, prompt: Prompt, tokens: int) -> Prompt:
     count, limit = await count_tokens(engine, prompt)
     if tokens > limit:
         raise ConfigError(f"--input-len {tokens} is more than the {limit} tokens that the model leaves for a prompt")
-    repeats = tokens // max(1, count) + 1
+    twice, _ = await count_tokens(engine, prompt.about(f"{prompt.document}\n\n{prompt.document}"))
+    repeats = max(1, (tokens - count) // max(1, twice - count) + 2)
     return await fit(engine, prompt.about("\n\n".join([prompt.document] * repeats)), cut=True, tokens=tokens)
 
 
 async def _post(engine: Engine, path: str, body: dict[str, object]) -> dict[str, Any]:
     try:
-        async with httpx.AsyncClient(timeout=30) as client:
+        async with httpx.AsyncClient(timeout=30, verify=TLS) as client:
             answer = await client.post(f"{engine.url}/{path}", json={"model": engine.model, **body})
         return dict(answer.raise_for_status().json())
     except httpx.HTTPStatusError as exc:

@@ -41,6 +41,7 @@ class Settings(BaseModel):
     device: Literal["cpu", "cuda"] = Field("cpu", alias="DEVICE")
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field("auto", alias="DTYPE")
     kv_key_file: Path = Field(alias="KV_KEY_FILE")
+    kv_serde: Literal["aesgcm", "none"] = Field("aesgcm", alias="KV_SERDE")
 
     @field_validator("kv_store_dir", "local_hf_home", "kv_key_file")
     @classmethod

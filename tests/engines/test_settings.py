@@ -45,14 +45,14 @@ def test_a_bad_value_is_named_with_its_key(key, value):
 def test_a_key_of_the_file_that_means_nothing_is_reported(tmp_path):
     dotenv = tmp_path / ".env"
     dotenv.write_text("UI_PORT=7001\nUI_PROT=7002\n")
-    settings, unknown = read_env({}, dotenv)
+    settings, unknown = read_env({"ARENA_HOME": str(tmp_path)}, dotenv)
     assert (settings.ui_port, unknown) == (7001, ("UI_PROT",))
 
 
 def test_the_environment_goes_before_the_file_unless_it_is_empty(tmp_path):
     dotenv = tmp_path / ".env"
     dotenv.write_text("UI_PORT=7001\nENGINES=2\n")
-    settings, _ = read_env({"UI_PORT": "7002", "ENGINES": ""}, dotenv)
+    settings, _ = read_env({"ARENA_HOME": str(tmp_path), "UI_PORT": "7002", "ENGINES": ""}, dotenv)
     assert (settings.ui_port, settings.engines) == (7002, 2)
 
 
@@ -60,7 +60,7 @@ def test_a_file_that_is_not_text_is_named(tmp_path):
     dotenv = tmp_path / ".env"
     dotenv.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match=r"\.env"):
-        read_env({}, dotenv)
+        read_env({"ARENA_HOME": str(tmp_path)}, dotenv)
 
 
 def test_the_token_is_never_printed_and_never_handed_on():
