@@ -1,27 +1,71 @@
-"""What the product claims, on real engines: behaviour here, speed only as what the benchmark prints."""
+"""What the product claims, on real engines: behaviour here, speed only as what the benchmark prints.
+
+1,600 tokens are six whole chunks and twelve whole blocks of the engine's own cache: a cross-read and an own-warm
+request then compute the same last tokens, and their answers can be held against each other exactly.
+"""
 
 import json
 
 import pytest
 
 pytestmark = pytest.mark.live
+LENGTH = ("--input-len", "1600", "--num-warmups", "1")
 
 
 def test_every_sample_of_the_benchmark_is_what_its_arm_demands(stack, arena, results):
     out = results / "ttft.json"
-    bench = arena("bench", "ttft", "--num-prompts", "5", "--json", str(out), timeout=1500)
+    bench = arena("bench", "ttft", *LENGTH, "--num-prompts", "4", "--json", str(out), timeout=1500)
     print(bench.stdout)  # the table is worth having in the log
     assert bench.returncode == 0, bench.stderr
     result = json.loads(out.read_text())
     assert [row["reason"] for row in result["samples"] if not row["valid"]] == []
     for row in result["samples"]:
         share = row["cached_tokens"] / row["prompt_tokens"]
-        assert share >= 0.9 if row["arm"] in ("cross_read", "own_warm") else share == 0, row
+        assert share >= 0.9 if "warm" in row["arm"] or row["arm"] == "cross_read" else share == 0, row
+    assert {row["engine"] for row in result["samples"] if row["arm"] == "cross_read"} == {"lmcache-a", "lmcache-b"}
+    assert all(row["server_ttft_ms"] <= row["ttft_ms"] for row in result["samples"])
+
+
+def test_two_plain_engines_are_not_told_apart(stack, arena, results):
+    a, b = (stack.engine(name).url for name in ("plain-a", "plain-b"))
+    pair = ("--base-url", a, "--base-url", b)
+    out = results / "pair.json"
+    bench = arena("bench", "ttft", *pair, "--input-len", "600", "--num-prompts", "5", "--json", str(out), timeout=600)
+    assert bench.returncode == 0, bench.stderr
+    result = json.loads(out.read_text())
+    print(result["comparison"])
+    assert [row["cached_tokens"] for row in result["samples"] if row["arm"] != "own_warm"] == [0] * 10
 
 
 def test_a_cross_read_changes_no_answer(stack, arena, results):
     out = results / "verify.json"
-    verify = arena("bench", "verify", "--num-prompts", "10", "--json", str(out), timeout=2000)
+    verify = arena("bench", "verify", *LENGTH, "--num-prompts", "4", "--json", str(out), timeout=2000)
     print(verify.stdout)
     assert verify.returncode == 0, verify.stdout + verify.stderr
-    assert json.loads(out.read_text())["verdict"]["agrees"]
+    assert json.loads(out.read_text())["verify"]["agrees"]
+
+
+def test_a_prompt_under_one_chunk_is_not_shared_and_a_longer_one_is(stack, arena, results):
+    out = results / "storage.json"
+    lengths = [word for n in (200, 512, 1024, 1600) for word in ("--input-len", str(n))]
+    storage = arena("bench", "storage", *lengths, "--num-prompts", "2", "--json", str(out), timeout=1500)
+    print(storage.stdout)
+    assert storage.returncode in (0, 1), storage.stderr  # 1: no break-even, or not confirmed, on a noisy machine
+    result = json.loads(out.read_text())
+    cached = {n: {s["cached_tokens"] for s in result["samples"] if _read(s, n)} for n in (200, 512, 1600)}
+    assert cached[200] == {0}
+    assert min(cached[1600]) >= 1536
+    assert result["storage"]["read_cached"]["gb_per_s"] > 0
+
+
+def _read(sample, length):
+    return sample["arm"] == "cross_read" and sample["input_len"] == length and sample["valid"]
+
+
+def test_load_is_sent_to_both_arms(stack, arena, results):
+    out = results / "sweep.json"
+    load = ("--max-concurrency", "2", "--request-rate", "2", "--goodput", "ttft:5000")
+    sweep = arena("bench", "sweep", "--input-len", "600", *load, "--num-prompts", "2", "--json", str(out), timeout=900)
+    print(sweep.stdout)
+    assert sweep.returncode == 0, sweep.stderr
+    assert [cell["completed"] for cell in json.loads(out.read_text())["cells"]] == [2] * 4

@@ -3,8 +3,10 @@
 import asyncio
 import json
 import os
+import shlex
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -13,11 +15,13 @@ import pytest
 from live.commands import run_arena
 from live.test_4_failures import a_prompt, store
 
+from cache.volume import namespace
 from engines.client import reply_to
-from engines.settings import ROOT
+from engines.settings import ROOT, read_env
 
 pytestmark = pytest.mark.live
 STOP_WITHIN_S = 15
+OPEN = {"KV_SERDE": "none"}  # in a namespace of its own
 
 
 @pytest.fixture
@@ -25,7 +29,12 @@ def foreground():
     """An `up` of its own, as in a terminal; stopped if the test has not."""
     run_arena("down")
     child = subprocess.Popen(
-        [ROOT / "arena", "up"], stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=_hear_ctrl_c
+        [ROOT / "arena", "up"],
+        env={**os.environ, **OPEN},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=_hear_ctrl_c,
     )
     yield child
     child.send_signal(signal.SIGTERM)
@@ -58,6 +67,18 @@ def stop(child, how):
     assert_nothing_is_left()
 
 
+def damage_is_noticed():
+    """What nothing authenticates is served as it is; `bench verify` is there to tell."""
+    volume = namespace(read_env(os.environ)[0])
+    damage = shlex.join([sys.executable, str(Path(__file__).with_name("damage.py")), str(volume)])
+    verify = ("bench", "verify", "--input-len", "1600", "--num-warmups", "0")
+    sound = run_arena(*verify, "--num-prompts", "2")
+    assert sound.returncode == 0, sound.stdout + sound.stderr
+    damaged = run_arena(*verify, "--num-prompts", "2", "--prepare", damage)
+    print(damaged.stdout)
+    assert damaged.returncode == 1, damaged.stderr
+
+
 def test_sigterm_while_it_starts_leaves_nothing(foreground):
     read_until(foreground, "cache-b is healthy")
     stop(foreground, signal.SIGTERM)
@@ -65,10 +86,11 @@ def test_sigterm_while_it_starts_leaves_nothing(foreground):
 
 def test_the_volume_remembers_over_a_full_restart_and_ctrl_c_leaves_nothing(stack, foreground):
     read_until(foreground, "ready: http")
+    damage_is_noticed()
     prompt = a_prompt(stack)
     asyncio.run(store(stack, prompt))
     stop(foreground, signal.SIGINT)
-    again = run_arena("up", "--detach", "--no-ui", "--engines", "2", timeout=1500)
+    again = run_arena("up", "--detach", "--no-ui", "--engines", "2", timeout=1500, **OPEN)
     assert again.returncode == 0, again.stderr
     status = json.loads(run_arena("status", "--json").stdout)
     assert [s["name"] for s in status["services"]] == ["cache-a", "cache-b", "lmcache-a", "lmcache-b"]
