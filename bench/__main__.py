@@ -326,7 +326,12 @@ def _measure(
         path = result_dir
     else:
         path = folder.claim(result_dir or folder.default_folder(options.kind))
-    result = asyncio.run(_conduct(options, path, past, model))
+    try:
+        result = asyncio.run(_conduct(options, path, past, model))
+    except KeyboardInterrupt:
+        if (path / folder.RESULT).exists():
+            err.print(f"kept in {path}: go on with ./arena bench {options.kind} --result-dir {path} --resume")
+        raise
     _show(result, path, json_file)
     return result
 

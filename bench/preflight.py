@@ -45,8 +45,12 @@ class Preflight:
 
 
 async def preflight(engines: Sequence[Engine]) -> Preflight:
-    """Raises EngineUnreachable for an engine that does not answer, and ConfigError for one that cannot be compared."""
-    facts = {engine.name: await facts_of(engine) for engine in engines}
+    """Raises EngineUnreachable for an engine that does not answer, and ConfigError where nothing can be compared."""
+    return judge({engine.name: await facts_of(engine) for engine in engines})
+
+
+def judge(facts: Mapping[str, Facts]) -> Preflight:
+    """Raises ConfigError for engines that differ in more than the size of their KV cache, or have no prefix cache."""
     differing = _differences(facts)
     if grave := [text for key, text in differing if key in MUST_AGREE]:
         raise ConfigError(f"the engines cannot be compared: {'; '.join(grave)}")

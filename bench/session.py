@@ -22,6 +22,7 @@ from bench.run import Bench, Prepare, run
 from bench.sample import Sample
 from bench.study import Options, Study
 from engines.errors import ConfigError, StackError
+from engines.prompt import Prompt
 from engines.topology import Engine
 
 Say = Callable[[str], object]  # a line of progress
@@ -132,7 +133,10 @@ async def _warm_up(study: Study, bench: Bench, say: Say) -> None:
     if study.warmups:
         steps = sum(len(trial.steps) for trial in study.warmups)
         say(f"warming up: {steps} requests that are not measured")
-    short = lambda nonce: replace(study.prompt(nonce), max_tokens=4)  # noqa: E731
+
+    def short(nonce: str) -> Prompt:
+        return replace(study.prompt(nonce), max_tokens=4)
+
     async for sample in run(study.warmups, short, bench, bench.clock()):
         if sample.ttft_ms is None:
             raise StackError(f"the warm-up failed: {sample.reason}")

@@ -1,12 +1,27 @@
-"""Samples, and a bench that sends nothing, for tests of what is made of them."""
+"""Samples, and engines that are asked without a network, for tests of what is made of them."""
 
 from __future__ import annotations
 
+import asyncio
 import itertools
+from pathlib import Path
 from typing import Any
 
+from fakes import a_reply
+
+from bench import ttft
+from bench.plan import cast_of
+from bench.preflight import Preflight
 from bench.run import Ask, Bench
 from bench.sample import Sample
+from bench.session import Past, conduct
+from bench.study import Options
+from engines.prompt import Prompt
+from engines.reply import Reply, Sources
+from engines.topology import Engine, Topology
+
+OPTIONS = Options(kind="ttft", input_lens=(7000,) * 4, num_warmups=0)
+FACTS = {"plain-a": {"model": "small", "version": "0.32.0"}, "lmcache-a": {"model": "small"}}
 
 
 def sample(document: int, arm: str, ttft_ms: float | None = 1000.0, **more: Any) -> Sample:
@@ -40,3 +55,58 @@ def a_bench(ask: Ask, **more: Any) -> Bench:
         return next(counts)
 
     return Bench(ask=ask, **{"sized": as_it_is, "stored": stored, **more})
+
+
+COLD, SHARED, OWN = Sources(7000, 0, 0), Sources(88, 0, 6912, l2=6912), Sources(88, 6912, 0)
+
+
+class Engines:
+    """Four of them, which remember what they read; the pair with LMCache shares it. `fails_after` requests: Ctrl+C."""
+
+    def __init__(self, fails_after: int = 1000) -> None:
+        self.seen: set[tuple[str, str]] = set()
+        self.nonces: list[str] = []
+        self.left = fails_after
+
+    async def ask(self, engine: Engine, prompt: Prompt) -> Reply:
+        self.left -= 1
+        if self.left < 0:
+            raise KeyboardInterrupt
+        self.nonces.append(prompt.nonce)
+        own, pair = (engine.name, prompt.nonce), (engine.kind, prompt.nonce)
+        warm, shared = own in self.seen, engine.cache and pair in self.seen
+        self.seen |= {own, pair}
+        if warm:
+            return a_reply(engine, ttft=0.3, cached=6912, sources=OWN)
+        if shared:
+            return a_reply(engine, ttft=0.9, cached=6912, sources=SHARED)
+        return a_reply(engine, ttft=9.0, sources=COLD)
+
+
+async def same(_engines: Any) -> Preflight:
+    return Preflight(FACTS, ())
+
+
+def measure(
+    topology: Topology,
+    folder: Path,
+    engines: Engines,
+    options: Options = OPTIONS,
+    past: Past | None = None,
+    lines: list[str] | None = None,
+) -> dict[str, Any]:
+    """A whole `bench ttft` in no time."""
+    study = ttft.study(options, cast_of(topology))
+    return asyncio.run(
+        conduct(
+            study,
+            options,
+            topology.engines,
+            folder,
+            (lines if lines is not None else []).append,
+            command="./arena bench ttft",
+            past=past,
+            bench=a_bench(engines.ask),
+            check=same,
+        )
+    )

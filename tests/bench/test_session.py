@@ -1,64 +1,11 @@
-import asyncio
 import json
 
 import pytest
-from bench_rows import a_bench
-from fakes import a_reply
+from bench_rows import OPTIONS, Engines, measure
 
-from bench import ttft
 from bench.folder import RESULT, claim, read, write
-from bench.plan import cast_of
-from bench.preflight import Preflight
-from bench.session import conduct, publish, resume
-from bench.study import Options
+from bench.session import publish, resume
 from engines.errors import ConfigError
-from engines.reply import Sources
-
-OPTIONS = Options(kind="ttft", input_lens=(7000,) * 4, num_warmups=0)
-FACTS = {"plain-a": {"model": "small", "version": "0.32.0"}, "lmcache-a": {"model": "small"}}
-COLD, SHARED, OWN = Sources(7000, 0, 0), Sources(88, 0, 6912, l2=6912), Sources(88, 6912, 0)
-
-
-class Engines:
-    """Four of them, which remember what they read; the pair with LMCache shares it. `fails_after` requests: Ctrl+C."""
-
-    def __init__(self, fails_after=1000):
-        self.seen, self.left, self.nonces = set(), fails_after, []
-
-    async def ask(self, engine, prompt):
-        self.left -= 1
-        if self.left < 0:
-            raise KeyboardInterrupt
-        self.nonces.append(prompt.nonce)
-        own, pair = (engine.name, prompt.nonce), (engine.kind, prompt.nonce)
-        warm, shared = own in self.seen, engine.cache and pair in self.seen
-        self.seen |= {own, pair}
-        if warm:
-            return a_reply(engine, ttft=0.3, cached=6912, sources=OWN)
-        if shared:
-            return a_reply(engine, ttft=0.9, cached=6912, sources=SHARED)
-        return a_reply(engine, ttft=9.0, sources=COLD)
-
-
-async def same(_engines):
-    return Preflight(FACTS, ())
-
-
-def measure(topology, folder, engines, options=OPTIONS, past=None, lines=None):
-    study = ttft.study(options, cast_of(topology))
-    return asyncio.run(
-        conduct(
-            study,
-            options,
-            topology.engines,
-            folder,
-            (lines if lines is not None else []).append,
-            command="./arena bench ttft",
-            past=past,
-            bench=a_bench(engines.ask),
-            check=same,
-        )
-    )
 
 
 def test_a_run_ends_with_a_verdict_and_the_result_lies_in_the_folder(topology, tmp_path):

@@ -1,0 +1,80 @@
+import json
+
+import pytest
+from bench_rows import Engines, measure
+from typer.testing import CliRunner
+
+from bench.__main__ import app
+from engines.errors import ConfigError
+
+
+def bench(*words, **env):
+    return CliRunner().invoke(app, [str(word) for word in words], env=env)
+
+
+def refused(*words, **env):
+    """What a wrong use is answered with; the front door prints it as one line and exits with 2."""
+    error = bench(*words, **env).exception
+    assert isinstance(error, ConfigError), repr(error)
+    return str(error)
+
+
+@pytest.fixture
+def half(topology, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        measure(topology, tmp_path / "half", Engines(fails_after=9))
+    return tmp_path / "half"
+
+
+@pytest.fixture
+def whole(topology, tmp_path):
+    measure(topology, tmp_path / "whole", Engines())
+    return tmp_path / "whole"
+
+
+def test_a_report_is_rendered_again_without_engines(whole):
+    report = bench("report", whole)
+    assert report.exit_code == 0
+    assert "10.0 times sooner" in report.stdout
+    assert "src=" not in (whole / "report.html").read_text()
+
+
+def test_a_report_of_an_interrupted_run_says_so(half):
+    report = bench("report", half)
+    assert report.exit_code == 0
+    assert "not complete" in report.stdout
+
+
+def test_json_on_stdout_is_nothing_but_json(whole):
+    assert json.loads(bench("report", whole, "--json", "-").stdout)["kind"] == "ttft"
+
+
+def test_resuming_needs_to_know_where_and_what(half, whole, tmp_path):
+    assert "name the folder" in refused("ttft", "--resume")
+    assert "resume it with that" in refused("aa", "--resume", "--result-dir", half)
+    assert "is complete" in refused("ttft", "--resume", "--result-dir", whole)
+    assert "cannot be read" in refused("ttft", "--resume", "--result-dir", tmp_path / "none")
+
+
+def test_a_result_is_not_written_over(whole):
+    assert "--resume" in refused("ttft", "--result-dir", whole)
+
+
+def test_wrong_options_are_told_with_the_right_ones(tmp_path):
+    folder = ("--result-dir", tmp_path / "new")
+    assert "KEY=VALUE" in refused("ttft", "--metadata", "gpu", *folder)
+    assert "ttft:500" in refused("sweep", "--goodput", "fast", *folder)
+    assert "two servers" in refused("ttft", "--base-url", "http://127.0.0.1:1", *folder)
+    assert "ENGINES=4" in refused("aa", *folder, ENGINES="2", ARENA_HOME=str(tmp_path))
+
+
+@pytest.mark.parametrize("url", ["ftp://127.0.0.1", "127.0.0.1:8000", "http://"])
+def test_what_is_no_address_is_refused(url, tmp_path):
+    assert "http://host:port" in refused("ttft", "--base-url", url, "--base-url", url, "--result-dir", tmp_path / "new")
+
+
+@pytest.mark.parametrize("command", ["ttft", "aa", "storage", "sweep", "decode", "verify", "peer", "report", "compare"])
+def test_every_command_explains_itself(command):
+    shown = bench(command, "--help")
+    assert shown.exit_code == 0
+    assert "?" in shown.stdout or "engine" in shown.stdout

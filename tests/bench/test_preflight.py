@@ -1,0 +1,49 @@
+import pytest
+
+from bench.preflight import judge
+from engines.errors import ConfigError
+
+SOUND = {
+    "model": "/models/small",
+    "version": "0.32.0",
+    "max_model_len": 8192,
+    "enable_prefix_caching": "True",
+    "cache_dtype": "auto",
+    "kv_cache_size_tokens": "23296",
+}
+
+
+def engines(**other):
+    lmcache = {"lmcache_version": "0.5.6", "chunk_size": 256}
+    return {"plain-a": SOUND, "lmcache-a": {**SOUND, **lmcache}, "lmcache-b": {**SOUND, **lmcache, **other}}
+
+
+def test_equal_engines_pass_and_a_plain_one_need_not_know_of_lmcache():
+    assert judge(engines()).mismatches == ()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"model": "/models/large"},
+        {"version": "0.31.0"},
+        {"max_model_len": 4096},
+        {"cache_dtype": "fp8"},
+        {"lmcache_version": "0.5.5"},
+        {"chunk_size": 128},
+    ],
+)
+def test_engines_that_differ_in_what_matters_are_refused_by_name(other):
+    with pytest.raises(ConfigError, match="lmcache-b") as refused:
+        judge(engines(**other))
+    assert next(iter(other)) in str(refused.value)
+
+
+def test_another_size_of_kv_cache_is_noted():
+    assert "11648 on lmcache-b" in judge(engines(kv_cache_size_tokens="11648")).mismatches[0]
+
+
+def test_without_prefix_caching_there_is_nothing_to_measure():
+    off = {**SOUND, "enable_prefix_caching": "False"}
+    with pytest.raises(ConfigError, match="--enable-prefix-caching"):
+        judge({"one": off, "two": off})
