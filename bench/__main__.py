@@ -6,7 +6,9 @@ import asyncio
 import json
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,19 +16,19 @@ import typer
 from rich.console import Console
 
 from bench import aa, decode, folder, gate, peer, storage, sweep, ttft, verify
-from bench.load import Load
 from bench.plan import Cast, cast, cast_of
+from bench.preflight import introduce
 from bench.report.terminal import report as shown
 from bench.run import Bench
 from bench.session import Past, conduct, preparation, publish, resume
 from bench.study import Options, Study
 from bench.target import engines_at, sizing
-from cache.storage import probe
-from cache.volume import namespace
+from cache.storage import CHUNK_BYTES, probe
+from cache.volume import CHUNK_SIZE, namespace
 from engines.door import run, settings_of_the_caller
-from engines.errors import ConfigError
+from engines.errors import ArenaError, ConfigError
 from engines.settings import Settings
-from engines.topology import Engine, Topology
+from engines.topology import Topology
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 out = Console(highlight=False, markup=False, soft_wrap=True)
@@ -87,7 +89,7 @@ def ttft_(
     With --base-url twice: cold on the first server, then on the second, then on the second again.
     """
     options = _options("ttft", [input_len] * num_prompts, locals())
-    result = _measure(options, result_dir, resume, json_file, model=model)
+    result = _measure(options, result_dir, resume, json_file)
     holds = result["comparison"]["verdict"] != "no claim"
     if expected_ttft_gain is not None:
         finding = gate.expected_gain(result, expected_ttft_gain)
@@ -208,6 +210,7 @@ def sweep_(
     output_len: OutputLen = 16,
     seed: Seed = 0,
     result_dir: ResultDir = None,
+    resume: Resume = False,
     json_file: Json = None,
     save_detailed: Detailed = False,
     label: Label = None,
@@ -218,24 +221,26 @@ def sweep_(
     Under --request-rate requests count from when they were meant to be sent, whatever the engine does; under
     --max-concurrency the next waits for one to end. The time that a request waited in the client is shown.
     """
-    lengths = input_len or [1024, 4096]
-    loads = [Load(max_concurrency=n) for n in max_concurrency or ([] if request_rate else [1, 4])]
-    loads += [Load(rate, burstiness) for rate in request_rate or []]
-    options = _options("sweep", lengths, {**locals(), "num_warmups": 0})
-    todo = sweep.cells(lengths, loads, num_prompts, seed)
-    path = folder.claim(result_dir or folder.default_folder("sweep"))
-    _, topology = _four_engines()
-    result = asyncio.run(
-        sweep.conduct(
-            todo,
-            options,
-            topology,
-            path,
-            lambda line: err.print(line),
-            promised=sweep.promises(goodput or ()),
-            command=_command(),
-        )
+    closed = max_concurrency or ([] if request_rate else [1, 4])
+    options = _options("sweep", input_len or [1024, 4096], {**locals(), "num_warmups": 0}).model_copy(
+        update={
+            "num_prompts": num_prompts,
+            "max_concurrency": tuple(closed),
+            "request_rate": tuple(request_rate or ()),
+            "burstiness": burstiness,
+            "goodput": sweep.promises(goodput or ()),
+        }
     )
+    left = None
+    if resume:
+        path = _named(result_dir)
+        options, left = sweep.resume(path)
+    else:
+        path = folder.claim(result_dir or folder.default_folder("sweep"))
+    _, topology = _four_engines()
+    measured = sweep.conduct(options, topology, path, err.print, command=_command(), left=left)
+    with _kept(path):
+        result = asyncio.run(measured)
     _show(result, path, json_file)
     raise typer.Exit(0 if all(cell["completed"] for cell in result["cells"]) else 1)
 
@@ -307,46 +312,54 @@ def _options(kind: str, input_lens: Sequence[int], given: Mapping[str, Any]) -> 
         label=given["label"],
         metadata={key: value for key, _, value in pairs},
         base_url=tuple(given.get("base_url") or ()),
+        model=given.get("model"),
         prepare=given.get("prepare"),
     )
 
 
-def _measure(
-    options: Options, result_dir: Path | None, resuming: bool, json_file: str | None, *, model: str | None = None
-) -> dict[str, Any]:
+def _measure(options: Options, result_dir: Path | None, resuming: bool, json_file: str | None) -> dict[str, Any]:
     """From the choices to the shown result; what a resumed run began with goes before what is chosen now."""
     past: Past | None = None
     if resuming:
-        if result_dir is None:
-            raise ConfigError("--resume goes on with the run in --result-dir: name the folder")
-        kind = options.kind
-        options, past = resume(result_dir)
+        kind, path = options.kind, _named(result_dir)
+        options, past = resume(path)
         if options.kind != kind:
-            raise ConfigError(f"{result_dir} holds a run of bench {options.kind}: resume it with that")
-        path = result_dir
+            raise ConfigError(f"{path} holds a run of bench {options.kind}: resume it with that")
     else:
         path = folder.claim(result_dir or folder.default_folder(options.kind))
-    try:
-        result = asyncio.run(_conduct(options, path, past, model))
-    except KeyboardInterrupt:
-        if (path / folder.RESULT).exists():
-            err.print(f"kept in {path}: go on with ./arena bench {options.kind} --result-dir {path} --resume")
-        raise
+    with _kept(path):
+        result = asyncio.run(_conduct(options, path, past))
     _show(result, path, json_file)
     return result
 
 
-async def _conduct(options: Options, path: Path, past: Past | None, model: str | None) -> dict[str, Any]:
-    bench = Bench(prepare=preparation(options.prepare))
+def _named(result_dir: Path | None) -> Path:
+    if result_dir is None:
+        raise ConfigError("--resume goes on with the run in --result-dir: name the folder")
+    return result_dir
+
+
+@contextmanager
+def _kept(path: Path) -> Iterator[None]:
+    """Says where results go, and how to go on when a run ends early."""
+    err.print(f"results go to {path}")
+    try:
+        yield
+    except (KeyboardInterrupt, ArenaError):
+        if (path / folder.RESULT).exists():
+            err.print(f"kept in {path}: go on with the same command, --result-dir {path} --resume")
+        raise
+
+
+async def _conduct(options: Options, path: Path, past: Past | None) -> dict[str, Any]:
+    measured = partial(conduct, options=options, path=path, say=err.print, command=_command(), past=past)
     if options.base_url:
-        engines: Sequence[Engine] = await engines_at(options.base_url, model)
-        study = ttft.foreign(options, cast(*engines))
-        bench = Bench(prepare=bench.prepare, sized=sizing())
-    else:
-        settings, topology = _four_engines()
-        engines = topology.engines
-        study = _study(options, settings, cast_of(topology))
-    return await conduct(study, options, engines, path, err.print, command=_command(), past=past, bench=bench)
+        pair = await engines_at(options.base_url, options.model)
+        bench = Bench(prepare=preparation(options.prepare), sized=sizing())
+        return await measured(ttft.foreign(options, cast(*pair)), engines=pair, bench=bench, check=introduce)
+    settings, topology = _four_engines()
+    bench = Bench(prepare=preparation(options.prepare))
+    return await measured(_study(options, settings, cast_of(topology)), engines=topology.engines, bench=bench)
 
 
 def _study(options: Options, settings: Settings, cast: Cast) -> Study:
@@ -358,8 +371,13 @@ def _study(options: Options, settings: Settings, cast: Cast) -> Study:
     }
     if options.kind != "storage":
         return studies[options.kind](options, cast)
-    bandwidth = probe(settings.kv_store_dir, progress=lambda step: err.print(f"KV volume, {step}"))
-    return storage.study(options, cast, bandwidth, storage.bytes_per_token(namespace(settings)))
+    per_token = storage.bytes_per_token(namespace(settings))
+    bandwidth = probe(
+        settings.kv_store_dir,
+        chunk_bytes=round(per_token * CHUNK_SIZE) if per_token else CHUNK_BYTES,
+        progress=lambda step: err.print(f"KV volume, {step}"),
+    )
+    return storage.study(options, cast, bandwidth, per_token)
 
 
 def _show(result: Mapping[str, Any], path: Path, json_file: str | None) -> None:

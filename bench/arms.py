@@ -63,7 +63,9 @@ def through_the_cache_server(reply: Reply) -> str:
         return UNTOLD
     if reply.sources.l1:
         return f"{reply.sources.l1} tokens came from the cache server's memory, so it had seen them before"
-    return _too_few(reply.sources.shared, reply, "read from the cache server")
+    if reply.sources.shared and not reply.sources.l2:
+        return "whether its tokens came from the volume could not be told"
+    return _too_few(reply.sources.l2, reply, "read from the volume")
 
 
 def from_its_own_cache(reply: Reply) -> str:

@@ -13,8 +13,16 @@ GAP_MS = 10.0  # between client and server clocks; more needs an explanation
 
 def caveats(samples: Sequence[Sample]) -> list[str]:
     """One sentence each; outliers are named, never dropped."""
-    arms = dict.fromkeys(sample.arm for sample in samples)
-    return [sentence for arm in arms for sentence in _of_arm(arm, [s for s in samples if s.arm == arm and s.valid])]
+    kinds = dict.fromkeys((s.arm, s.input_len) for s in samples)
+    several = len({length for _, length in kinds}) > 1
+    return [
+        sentence
+        for arm, length in kinds
+        for sentence in _of_arm(
+            f"{arm}, {length:,} tokens" if several else arm,
+            [s for s in samples if (s.arm, s.input_len) == (arm, length) and s.valid],
+        )
+    ]
 
 
 def _of_arm(arm: str, valid: Sequence[Sample]) -> Iterator[str]:
@@ -25,6 +33,11 @@ def _of_arm(arm: str, valid: Sequence[Sample]) -> Iterator[str]:
         yield f"{arm}: outliers, counted all the same: document {', '.join(str(valid[i].document) for i in far)}"
     if len(ttfts) > 3 and outliers(ttfts)[:1] == (0,) and ttfts[0] == max(ttfts):
         yield f"{arm}: the first sample is the slowest by far; raise --num-warmups"
+    if bursts := sum(s.in_one_burst for s in valid):
+        yield (
+            f"{arm}: {bursts} of {len(valid)} answers came in one burst, so their first token was handed on late; "
+            "the engine's processes were waiting for a core"
+        )
     gaps = [
         s.ttft_ms - s.server_queue_ms - s.server_ttft_ms
         for s in valid
@@ -32,6 +45,6 @@ def _of_arm(arm: str, valid: Sequence[Sample]) -> Iterator[str]:
     ]
     if gaps and median(gaps) > GAP_MS:
         yield (
-            f"{arm}: the client's TTFT is {median(gaps):.0f} ms over the engine's queue and TTFT "
-            "(HTTP, the chat template and tokenising the prompt)"
+            f"{arm}: the client's TTFT is {median(gaps):.0f} ms over the engine's own queue and TTFT (median): "
+            "HTTP, the chat template, tokenising, and handing the first token on"
         )

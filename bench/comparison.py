@@ -10,8 +10,8 @@ from bench.sample import Sample
 from bench.statistics import Interval, interval
 
 NEGLIGIBLE = 1.05  # a ratio nearer to 1 than this is not worth a claim, whatever its interval
-MOST_INVALID = 0.2  # of the samples of the two arms; with more there is no claim
-FEWEST = 3  # pairs
+MOST_INVALID = 0.2  # of the samples of an arm; with more there is no claim
+FEWEST = 6  # pairs: with fewer, a bootstrap interval of the median covers less than it says
 
 Measure = Callable[[Sample], float | None]
 
@@ -41,7 +41,13 @@ def compare(
     speedup = interval([slow / fast for fast, slow in pairs], confidence_level, seed)
     saved = interval([slow - fast for fast, slow in pairs], confidence_level, seed)
     floor = _floor(samples, noise, measure, confidence_level, seed)
-    verdict, why = _verdict(samples, of, over, speedup, float(floor["ratio"]) if floor else NEGLIGIBLE)
+    if noise and not floor:
+        verdict, why = (
+            "no claim",
+            f"the noise could not be measured: {' against '.join(noise)} has under {FEWEST} pairs",
+        )
+    else:
+        verdict, why = _verdict(samples, of, over, speedup, float(floor["ratio"]) if floor else None)
     return {
         "of": of,
         "over": over,
@@ -82,20 +88,25 @@ def _floor(
     of, over = arms
     pairs = paired(samples, of, over, measure)
     ratio = interval([slow / fast for fast, slow in pairs], confidence_level, seed)
-    if ratio is None or ratio.ci_low is None or ratio.ci_high is None:
+    if ratio is None or ratio.ci_low is None or ratio.ci_high is None or ratio.n < FEWEST:
         return None
     return {"of": of, "over": over, **asdict(ratio), "ratio": max(NEGLIGIBLE, ratio.ci_high, 1 / ratio.ci_low)}
 
 
-def _verdict(samples: Sequence[Sample], of: str, over: str, speedup: Interval | None, floor: float) -> tuple[str, str]:
-    both = [sample for sample in samples if sample.arm in (of, over)]
-    invalid = sum(not sample.valid for sample in both)
-    if invalid > MOST_INVALID * len(both):
-        return "no claim", f"{invalid} of {len(both)} samples do not count: their reasons are listed"
+def _verdict(
+    samples: Sequence[Sample], of: str, over: str, speedup: Interval | None, measured_floor: float | None
+) -> tuple[str, str]:
+    for name in (of, over):  # each by itself: what is left of an arm is not what the arm is
+        arm = [sample for sample in samples if sample.arm == name]
+        invalid = sum(not sample.valid for sample in arm)
+        if invalid > MOST_INVALID * len(arm):
+            return "no claim", f"{invalid} of {len(arm)} samples of {name} do not count: their reasons are listed"
     if speedup is None or speedup.n < FEWEST:
         n = speedup.n if speedup else 0
         return "no claim", f"{n} documents have a valid sample in both arms, and it takes {FEWEST}"
+    floor = measured_floor or NEGLIGIBLE
     beyond = {1: "faster", 0: "not distinguishable", -1: "slower"}[speedup.clear_of(1 / floor, floor)]
     span = f"{speedup.ci_low:.2f} to {speedup.ci_high:.2f}"
     where = "clear of" if speedup.clear_of(1 / floor, floor) else "not clear of"
-    return beyond, f"the interval of the ratio, {span}, is {where} the noise floor, {1 / floor:.2f} to {floor:.2f}"
+    noise = "the noise floor" if measured_floor else "what is taken for noise"
+    return beyond, f"the interval of the ratio, {span}, is {where} {noise}, {1 / floor:.2f} to {floor:.2f}"

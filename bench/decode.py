@@ -31,7 +31,7 @@ def study(options: Options, cast: Cast) -> Study:
 
 
 def summary(samples: Sequence[Sample], options: Options) -> Mapping[str, Any]:
-    """By milliseconds per output token from the engine's own first token on."""
+    """By milliseconds per output token on the engine's own clock."""
     level, seed = options.confidence_level, options.seed
     return {
         "comparison": {
@@ -40,28 +40,21 @@ def summary(samples: Sequence[Sample], options: Options) -> Mapping[str, Any]:
         },
         "decode": {
             "stall_ms": {arm.name: _longest_gap(samples, arm.name) for arm in ARMS},
-            "bursts": {arm.name: _bursts(samples, arm.name) for arm in ARMS},
+            "bursts": {arm.name: sum(s.in_one_burst for s in samples if s.arm == arm.name) for arm in ARMS},
         },
     }
 
 
 def decode_ms(sample: Sample) -> float | None:
-    """Milliseconds per output token after the first, from when the engine had its first token to the client's last.
+    """Milliseconds per output token after the first, on the engine's own clock (`generation_time_ms`).
 
     TPOT would start at the client's first token, which an engine that is busy storing may hand on late: several
-    tokens then come in one burst, and TPOT looks better the worse it is.
+    tokens then come in one burst, and TPOT looks better the worse it is. `bursts` counts such answers.
     """
-    if sample.server_ttft_ms is None or sample.server_queue_ms is None or sample.e2el_ms is None:
-        return sample.tpot_ms
     tokens = (sample.completion_tokens or 0) - 1
-    return (sample.e2el_ms - sample.server_queue_ms - sample.server_ttft_ms) / tokens if tokens > 0 else None
+    return sample.server_generation_ms / tokens if sample.server_generation_ms and tokens > 0 else None
 
 
 def _longest_gap(samples: Sequence[Sample], arm: str) -> float | None:
     gaps = [max(s.itls) * 1e3 for s in samples if s.arm == arm and s.valid and s.itls]
     return max(gaps, default=None)
-
-
-def _bursts(samples: Sequence[Sample], arm: str) -> int:
-    """Answers whose tokens came all but together: the first waited for the store, the others with it."""
-    return sum(bool(s.itls) and max(s.itls) < 0.001 for s in samples if s.arm == arm and s.valid)

@@ -20,8 +20,10 @@ class Finding:
 def expected_gain(result: Mapping[str, Any], gain: float) -> Finding:
     """Whether the lower bound of the speed-up is at least `gain`."""
     low = _speedup(result)["ci_low"]
+    if not _claims(result):
+        low = None
     if low is None:
-        return Finding(False, f"expected a gain of {gain:g}, and there is no interval to hold it against")
+        return Finding(False, f"a gain of {gain:g} was expected, and this result makes no claim")
     return Finding(low >= gain, f"the gain is at least {low:.2f}; {gain:g} was expected")
 
 
@@ -32,15 +34,16 @@ def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> Finding:
     a regression. Raises ConfigError for results that say nothing of each other.
     """
     _check_comparable(old, new)
+    for name, result in (("old", old), ("new", new)):
+        if not _claims(result):
+            return Finding(False, f"the {name} result makes no claim, or is not complete")
     before, after = _speedup(old), _speedup(new)
-    if None in (before["ci_low"], after["ci_low"]):
-        return Finding(False, "one of the two has no interval: it takes three documents that count")
     spans = " against ".join(f"{s['median']:.2f} ({s['ci_low']:.2f} to {s['ci_high']:.2f})" for s in (after, before))
     if after["ci_high"] < before["ci_low"]:
-        return Finding(False, f"slower: the new speed-up is {spans}")
+        return Finding(False, f"a smaller gain: the speed-up is {spans}")
     if after["ci_low"] > before["ci_high"]:
-        return Finding(True, f"faster: the new speed-up is {spans}")
-    return Finding(True, f"not distinguishable: the new speed-up is {spans}")
+        return Finding(True, f"a larger gain: the speed-up is {spans}")
+    return Finding(True, f"not distinguishable: the speed-up is {spans}")
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
@@ -50,11 +53,17 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 
 def _check_comparable(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    for key in ("kind", "input_len"):
-        if old.get(key) != new.get(key):
-            raise ConfigError(
-                f"the two cannot be compared: {key} is {old.get(key)} in one, {new.get(key)} in the other"
-            )
+    for result in (old, new):
+        _speedup(result)
+    questions = [{**result, **result["comparison"]} for result in (old, new)]
+    for key in ("kind", "input_len", "of", "over"):
+        was, now = (question.get(key) for question in questions)
+        if was != now:
+            raise ConfigError(f"the two cannot be compared: {key} is {was} in one, {now} in the other")
+
+
+def _claims(result: Mapping[str, Any]) -> bool:
+    return bool(result.get("complete")) and result["comparison"].get("verdict") != "no claim"
 
 
 def _speedup(result: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -30,26 +30,30 @@ class Load:
     burstiness: float = 1.0
     max_concurrency: int | None = None
 
+    @property
+    def closed(self) -> bool:
+        """Whether the next request waits for one to end, instead of for its time."""
+        return math.isinf(self.request_rate)
+
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """One request under load. Times in seconds since the load began; `reply` is None where `reason` says why."""
+    """One request under load. Times in seconds since the load began; `reply` is None where `reason` says why.
+
+    In an open loop `intended` is when it was meant to be sent; in a closed loop that is when its turn came.
+    """
 
     index: int
     intended: float
     sent: float
+    queue: float  # how long it waited here, in the client
     reply: Reply | None
     reason: str = ""
-
-    @property
-    def queue(self) -> float:
-        """How long it waited here, in the client."""
-        return self.sent - self.intended
 
 
 def arrivals(load: Load, count: int, seed: int) -> tuple[float, ...]:
     """Seconds at which requests are meant to be sent, the first at 0; gaps as `vllm bench serve` draws them."""
-    if math.isinf(load.request_rate):
+    if load.closed:
         return (0.0,) * count
     draw = random.Random(seed)
     scale = 1 / (load.request_rate * load.burstiness)
@@ -72,14 +76,15 @@ async def send(
     turn = asyncio.Semaphore(load.max_concurrency or len(prompts))
     began = clock()
 
-    async def one(index: int, intended: float) -> Sent:
-        await asyncio.sleep(max(0.0, intended - (clock() - began)))
+    async def one(index: int, due: float) -> Sent:
+        await asyncio.sleep(max(0.0, due - (clock() - began)))
         async with turn:
             sent = clock() - began
+            intended = sent if load.closed else due
             try:
-                return Sent(index, intended, sent, await ask(engine, prompts[index]))
+                return Sent(index, intended, sent, sent - due, await ask(engine, prompts[index]))
             except EngineError as exc:
-                return Sent(index, intended, sent, None, str(exc))
+                return Sent(index, intended, sent, sent - due, None, str(exc))
 
     tasks = [asyncio.create_task(one(i, at)) for i, at in enumerate(arrivals(load, len(prompts), seed))]
     try:

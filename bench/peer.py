@@ -119,6 +119,8 @@ def _theirs(vllm: Path, engine: Engine, settings: Settings, prompt: Prompt, coun
         if child.returncode:
             raise StackError(f"vllm bench serve failed: {log.read_text()[-300:]}")
         result = json.loads((folder / "result.json").read_text())
+        if result["completed"] != count:
+            raise StackError(f"vllm bench serve completed {result['completed']} of {count} requests")
         return Block("vllm", tuple(result["ttfts"]), used.ru_utime + used.ru_stime)
 
 

@@ -49,6 +49,12 @@ async def preflight(engines: Sequence[Engine]) -> Preflight:
     return judge({engine.name: await facts_of(engine) for engine in engines})
 
 
+async def introduce(engines: Sequence[Engine]) -> Preflight:
+    """The same for servers that may well differ, since the caller wants to know by how much: nothing is refused."""
+    facts = {engine.name: await facts_of(engine) for engine in engines}
+    return Preflight(facts, tuple(text for _, text in _differences(facts)))
+
+
 def judge(facts: Mapping[str, Facts]) -> Preflight:
     """Raises ConfigError for engines that differ in more than the size of their KV cache, or have no prefix cache."""
     differing = _differences(facts)

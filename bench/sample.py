@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, computed_field
 from bench.plan import Step, Trial
 from engines.reply import Reply
 
+TOGETHER_S = 0.005  # between chunks; computing a token takes longer
+
 
 class TokenRow(BaseModel):
     """One generated token and the log-probabilities (nats) of the best candidates for its place."""
@@ -48,6 +50,7 @@ class Sample(BaseModel):
     source: str | None = None
     server_queue_ms: float | None = None
     server_ttft_ms: float | None = None
+    server_generation_ms: float | None = None  # from its first token to its last
     queue_ms: float | None = None  # under load: waited in the client, and counted in TTFT and E2EL
     stored_s: float | None = None  # from the end of the answer until all chunks were on the volume
     text: str | None = None
@@ -58,6 +61,11 @@ class Sample(BaseModel):
     def valid(self) -> bool:
         """Whether it counts."""
         return not self.reason
+
+    @property
+    def in_one_burst(self) -> bool:
+        """Whether all tokens came together: the first one was ready sooner than it was handed on."""
+        return len(self.itls) > 2 and max(self.itls) < TOGETHER_S
 
     @classmethod
     def of(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import shlex
+import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -30,12 +30,14 @@ Say = Callable[[str], object]  # a line of progress
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What an interrupted run left."""
+    """What an interrupted run left; `engines` is what they said of themselves then."""
 
     samples: tuple[Sample, ...] = ()
     run_id: str = ""
     date: str = ""
+    command: str = ""
     duration: float = 0.0
+    engines: Mapping[str, Any] | None = None
 
 
 def resume(path: Path) -> tuple[Options, Past]:
@@ -48,7 +50,8 @@ def resume(path: Path) -> tuple[Options, Past]:
         samples = [Sample.model_validate(each) for each in left["samples"]]
     except (LookupError, ValidationError) as exc:
         raise ConfigError(f"{path} cannot be resumed: it was written by another version") from exc
-    return options, Past(tuple(samples), left["run_id"], left["date"], left["duration"])
+    engines = left["preflight"]["engines"]
+    return options, Past(tuple(samples), left["run_id"], left["date"], left["command"], left["duration"], engines)
 
 
 async def conduct(
@@ -67,9 +70,12 @@ async def conduct(
 
     Raises EngineError, StackError or ConfigError when the engines cannot be compared or stop answering.
     """
-    past = past or Past(run_id=secrets.token_hex(8), date=datetime.now(UTC).isoformat(timespec="seconds"))
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    past = past or Past(run_id=secrets.token_hex(8), date=now, command=command)
     bench = bench or Bench(prepare=preparation(options.prepare))
     found = await check(engines)
+    if past.engines is not None and past.engines != found.engines:
+        raise ConfigError("the engines are not what they were when this run began: start a new one")
     for mismatch in found.mismatches:
         say(f"note: {mismatch}")
     await _warm_up(study, bench, say)
@@ -77,7 +83,7 @@ async def conduct(
     samples: list[Sample] = []
 
     def written(*, complete: bool) -> dict[str, Any]:
-        origin = Origin(past.run_id, past.date, command, past.duration + bench.clock() - began, found)
+        origin = Origin(past.run_id, past.date, past.command, past.duration + bench.clock() - began, found)
         now = result(study, options, origin, samples, complete=complete)
         folder.write(path / folder.RESULT, now)
         return now
@@ -85,7 +91,7 @@ async def conduct(
     for stage in (lambda _: study.trials, study.more):
         kept, todo = _remaining(stage(samples), past)
         samples += kept
-        line = Progress(todo, began, bench.clock)
+        line = Progress(todo, bench.clock)
         async for sample in run(todo, study.prompt, bench, began - past.duration):
             samples.append(sample)
             written(complete=False)
@@ -105,8 +111,8 @@ def publish(found: Mapping[str, Any], path: Path) -> None:
 class Progress:
     """Lines that say where a run is and how long it will take; the estimate is the mean of the samples so far."""
 
-    def __init__(self, todo: Sequence[Trial], began: float, clock: Callable[[], float]) -> None:
-        self.documents, self.began, self.clock = max((t.document + 1 for t in todo), default=0), began, clock
+    def __init__(self, todo: Sequence[Trial], clock: Callable[[], float]) -> None:
+        self.documents, self.began, self.clock = max((t.document + 1 for t in todo), default=0), clock(), clock
         self.left = sum(len(trial.steps) for trial in todo)
         self.done = 0
 
@@ -123,7 +129,8 @@ class Progress:
 
 def _remaining(trials: Sequence[Trial], past: Past) -> tuple[list[Sample], tuple[Trial, ...]]:
     """The samples to keep and the trials to do: a document that was half sent is no longer cold, and starts anew."""
-    done = {t.document for t in trials if sum(s.document == t.document for s in past.samples) == len(t.steps)}
+    answered = [sample.document for sample in past.samples if sample.ttft_ms is not None]
+    done = {trial.document for trial in trials if answered.count(trial.document) == len(trial.steps)}
     kept = [sample for sample in past.samples if sample.document in done]
     return kept, tuple(trial for trial in trials if trial.document not in done)
 
@@ -149,7 +156,7 @@ def preparation(command: str | None) -> Prepare:
 
     async def prepare() -> None:
         assert command
-        child = await asyncio.create_subprocess_exec(*shlex.split(command))
+        child = await asyncio.create_subprocess_shell(command, stdout=sys.stderr)
         if code := await child.wait():
             raise StackError(f"--prepare '{command}' ended with exit code {code}")
 

@@ -46,6 +46,7 @@ def interval(values: Sequence[float], confidence_level: float = 0.95, seed: int 
             (np.asarray(values, dtype=float),),
             np.median,
             n_resamples=RESAMPLES,
+            batch=500,  # at a time, or thousands of values take gigabytes
             confidence_level=confidence_level,
             method="percentile",
             rng=np.random.default_rng(seed),

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from bench.arms import COLD, CROSS_READ, FIRST_SIGHT
-from bench.comparison import as_json, compare, paired
+from bench.comparison import FEWEST, as_json, compare, paired
 from bench.fields import arm_fields
 from bench.plan import Cast, Trial, plan, warmups
 from bench.sample import Sample
@@ -26,8 +26,8 @@ from cache.storage import Bandwidth
 from cache.volume import CHUNK_SIZE
 
 ARMS = (COLD, FIRST_SIGHT, CROSS_READ)
-LENGTHS = (256, 512, 1024, 2048, 4096)
-CONFIRMATIONS = 5  # documents at half, and as many at twice the break-even
+LENGTHS = tuple(chunks * CHUNK_SIZE + 64 for chunks in (1, 2, 4, 8, 16))  # whole chunks, and a question
+CONFIRMATIONS = FEWEST  # documents at half, and as many at twice the break-even
 SHORTEST = 64  # tokens that the question and the chat template leave room for
 
 
@@ -48,7 +48,7 @@ def study(options: Options, cast: Cast, bandwidth: Bandwidth, bytes_per_token: f
         return tuple(Trial(first + trial.document, trial.input_len, trial.steps) for trial in again)
 
     return Study(
-        arms=ARMS,
+        arms=(),  # an arm over all lengths would be no measurement of anything
         trials=plan(ARMS, cast, options.input_lens, options.seed),
         warmups=warmups(ARMS, cast, (max(options.input_lens),), options.num_warmups),
         prompt=prompts(options),
@@ -66,7 +66,8 @@ def break_even(
     """
     planned = [s for s in samples if s.document < len(options.input_lens)]
     recompute, load = _fit(planned, COLD.name, 2), _fit(planned, CROSS_READ.name, 1)
-    length = crossing(recompute, load, max(options.input_lens)) if recompute and load else None
+    lengths = range(max(CHUNK_SIZE + 1, min(options.input_lens)), max(options.input_lens) + 1)
+    length = crossing(recompute, load, lengths) if recompute and load else None
     rate = bytes_per_token / (load[1] * 1e-3) / 1e9 if bytes_per_token and load and load[1] > 0 else None
     return {
         "input_len": length,
@@ -81,12 +82,13 @@ def break_even(
     }
 
 
-def crossing(recompute: Sequence[float], load: Sequence[float], longest: int) -> int | None:
-    """The shortest length from which the line stays under the parabola; None when there is none up to `longest`.
+def crossing(recompute: Sequence[float], load: Sequence[float], among: Sequence[int]) -> int | None:
+    """The shortest length from which the line stays under the parabola; None when it is not under it at the longest.
 
-    Coefficients are milliseconds for n tokens to the power of their index.
+    Coefficients are milliseconds for n tokens to the power of their index; lengths that were not measured are not
+    guessed at.
     """
-    lengths = np.arange(CHUNK_SIZE + 1, longest + 1)
+    lengths = np.asarray(among)
     wins = np.polynomial.polynomial.polyval(lengths, load) < np.polynomial.polynomial.polyval(lengths, recompute)
     if not wins.size or not wins[-1]:
         return None
@@ -95,10 +97,12 @@ def crossing(recompute: Sequence[float], load: Sequence[float], longest: int) ->
 
 
 def confirming(length: int | None, options: Options) -> tuple[int, ...]:
-    """Half and twice the break-even, as far as a prompt can be so short, and was measured so long."""
+    """Half and twice the break-even, within what a prompt can be, and what was measured."""
     if length is None:
         return ()
-    return tuple(n for n in (length // 2, 2 * length) if SHORTEST <= n <= 2 * max(options.input_lens))
+    longest = max(options.input_lens)
+    half, twice = length // 2, min(2 * length, longest)
+    return tuple(n for n, use in ((half, half >= SHORTEST), (twice, twice > length)) if use)
 
 
 def bytes_per_token(namespace: Path) -> float | None:
@@ -128,6 +132,7 @@ def _confirmed(samples: Sequence[Sample], length: int, found: int, options: Opti
     return {
         "input_len": length,
         "expected": expected,
+        "shareable_tokens": (length - 1) // CHUNK_SIZE * CHUNK_SIZE,
         "verdict": verdict,
         "speedup": comparison["speedup"],
         "holds": holds if verdict != "no claim" else None,
@@ -170,7 +175,10 @@ def _storage(bandwidth: Bandwidth) -> dict[str, Any]:
 def _why(length: int | None, options: Options) -> str:
     if length is None:
         return f"up to {max(options.input_lens):,} tokens loading was not found to be sooner than computing"
-    if length == CHUNK_SIZE + 1:
+    shortest = min(options.input_lens)
+    if length == shortest > CHUNK_SIZE + CHUNK_SIZE // 2:
+        return "loading is sooner at the shortest length that was measured: measure shorter ones for the break-even"
+    if length == max(shortest, CHUNK_SIZE + 1):
         return f"as soon as one chunk of {CHUNK_SIZE} tokens can be shared, loading it is sooner than computing it"
     return "the fitted times of recomputing and loading cross here"
 

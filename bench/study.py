@@ -34,6 +34,12 @@ class Options(BaseModel):
     label: str | None = None
     metadata: Mapping[str, str] = Field(default_factory=dict)
     base_url: tuple[str, ...] = ()
+    model: str | None = None
+    num_prompts: int = 0  # of each cell of a sweep
+    max_concurrency: tuple[int, ...] = ()
+    request_rate: tuple[float, ...] = ()
+    burstiness: float = 1.0
+    goodput: Mapping[str, float] = Field(default_factory=dict)
     prepare: str | None = None
 
 

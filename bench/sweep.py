@@ -1,7 +1,8 @@
 """How the gain holds under load: prompt lengths times loads, plain against shared, in one run.
 
 Each cell sends fresh documents to a plain engine, or others, which the writer has stored, to the reader. Sources
-cannot be told while several requests are in flight, so a sample counts by its own number of cached tokens.
+cannot be told while several requests are in flight, so no counters are read; a document that the reader had to compute
+after all counts as the slow answer that it is, and `recomputed` says how many were.
 """
 
 from __future__ import annotations
@@ -29,8 +30,10 @@ from bench.study import Options
 from bench.ttft import prompts
 from cache.counters import chunks_to_store, wait_stored
 from cache.volume import CHUNK_SIZE
+from engines.client import reply_to
 from engines.errors import ConfigError
 from engines.prompt import Prompt
+from engines.reply import Reply
 from engines.topology import Engine, Topology
 
 GOODPUT_METRICS = ("ttft", "tpot", "e2el")
@@ -49,7 +52,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A cell with its samples; TTFT and E2EL of a sample count from when it was meant to be sent."""
+    """A cell with its samples; in an open loop TTFT and E2EL count from when a request was meant to be sent."""
 
     cell: Cell
     samples: tuple[Sample, ...]
@@ -58,6 +61,7 @@ class Outcome:
     def to_json(self, goodput: Mapping[str, float], *, detailed: bool) -> dict[str, Any]:
         """As one result of `vllm bench serve`; `goodput` gives the most milliseconds for each metric."""
         load, valid = self.cell.load, [s for s in self.samples if s.valid]
+        recomputed = sum((s.cached_tokens or 0) < _whole_chunks(s.prompt_tokens or 1) for s in valid)
         good = sum(meets(sample, goodput) for sample in valid)
         queues = [s.queue_ms for s in valid if s.queue_ms is not None]
         return {
@@ -70,17 +74,20 @@ class Outcome:
             **arm_fields(self.samples, detailed=detailed, duration=self.duration),
             "request_goodput": good / self.duration if goodput and self.duration else None,
             "mean_client_queue_time_ms": sum(queues) / len(queues) if queues else None,
+            "recomputed": recomputed if self.cell.arm is CROSS_READ else None,
         }
 
 
-def cells(input_lens: Sequence[int], loads: Sequence[Load], num_prompts: int, seed: int) -> tuple[Cell, ...]:
+def cells(options: Options) -> tuple[Cell, ...]:
     """Both arms of a length and load follow each other, in random order."""
-    shuffle = random.Random(seed)
+    shuffle = random.Random(options.seed)
+    loads = [Load(max_concurrency=most) for most in options.max_concurrency]
+    loads += [Load(rate, options.burstiness) for rate in options.request_rate]
     found = list[Cell]()
-    for input_len in input_lens:
+    for input_len in options.input_lens:
         for load in loads:
             arms = shuffle.sample((COLD, CROSS_READ), 2)
-            found += [Cell(input_len, load, arm, num_prompts, seed) for arm in arms]
+            found += [Cell(input_len, load, arm, options.num_prompts, options.seed) for arm in arms]
     return tuple(found)
 
 
@@ -98,39 +105,52 @@ def promises(goodput: Sequence[str]) -> dict[str, float]:
     return found
 
 
+def resume(path: Path) -> tuple[Options, Mapping[str, Any]]:
+    """The options of an interrupted run, and what it left. Raises ConfigError when there is nothing to go on with."""
+    left = folder.read(path)
+    if left["kind"] != "sweep" or left.get("complete"):
+        raise ConfigError(f"{path} holds no interrupted run of bench sweep")
+    return Options.model_validate(left["options"]), left
+
+
 async def conduct(
-    todo: Sequence[Cell],
     options: Options,
     topology: Topology,
     path: Path,
     say: Callable[[str], object],
     *,
-    promised: Mapping[str, float],
     command: str,
+    left: Mapping[str, Any] | None = None,
     bench: Bench | None = None,
     check: Callable[[Sequence[Engine]], Awaitable[Preflight]] = preflight,
 ) -> dict[str, Any]:
-    """Measures every cell, writes the result after each, and returns it whole."""
+    """Measures every cell that `left` does not have, writes the result after each, and returns it whole."""
     found = await check(topology.engines)
-    outcomes = list[Outcome]()
-    began, date, run_id = time.perf_counter(), datetime.now(UTC).isoformat(timespec="seconds"), secrets.token_hex(8)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    past = left or {"run_id": secrets.token_hex(8), "date": now, "command": command, "duration": 0.0}
+    done = list(past.get("cells", ()))
+    samples = [Sample.model_validate(each) for each in past.get("samples", ())]
+    todo, began = cells(options), time.perf_counter()
 
     def written(*, complete: bool) -> dict[str, Any]:
-        samples = [sample for outcome in outcomes for sample in outcome.samples]
-        origin = Origin(run_id, date, command, time.perf_counter() - began, found)
+        duration = past["duration"] + time.perf_counter() - began
+        origin = Origin(past["run_id"], past["date"], past["command"], duration, found)
         result = {
             **frame(options, origin, samples, complete=complete),
-            "goodput": dict(promised),
+            "goodput": dict(options.goodput),
+            "num_prompts": sum(cell.num_prompts for cell in todo),
             "max_concurrency": None,
-            "cells": [outcome.to_json(promised, detailed=options.save_detailed) for outcome in outcomes],
+            "cells": done,
             "warnings": list(found.mismatches),
             "samples": [row(sample) for sample in samples],
         }
         folder.write(path / folder.RESULT, result)
         return result
 
-    async for outcome in run(todo, cast_of(topology), prompts(options), bench or Bench(), say):
-        outcomes.append(outcome)
+    bench = bench or Bench(ask=uncounted)
+    async for outcome in run(todo[len(done) :], cast_of(topology), prompts(options), bench, say):
+        done.append(outcome.to_json(options.goodput, detailed=options.save_detailed))
+        samples += outcome.samples
         written(complete=False)
     return written(complete=True)
 
@@ -160,6 +180,15 @@ def meets(sample: Sample, goodput: Mapping[str, float]) -> bool:
     return all((value := found[name]) is not None and value <= most for name, most in goodput.items())
 
 
+async def uncounted(engine: Engine, prompt: Prompt) -> Reply:
+    """Asks without reading counters, which would stand between a request's time and its sending."""
+
+    async def unread(_: Engine) -> None:
+        return None
+
+    return await reply_to(engine, prompt, counters=unread)
+
+
 async def _store(prompts: Sequence[Prompt], cast: Cast, bench: Bench) -> None:
     """One after the other: the store is awaited by the count of this document's chunks."""
     writer = cast[Role.WRITER][0]
@@ -174,7 +203,7 @@ def _sample(cell: Cell, engine: str, prompt: Prompt, sent: Sent) -> Sample:
     row: dict[str, Any] = sent.reply.to_json() if sent.reply else {}
     for metric in ("ttft_ms", "e2el_ms"):
         if metric in row:
-            row[metric] += sent.queue * 1e3
+            row[metric] += (sent.sent - sent.intended) * 1e3
     return Sample.model_validate(
         {
             **row,
@@ -192,11 +221,13 @@ def _sample(cell: Cell, engine: str, prompt: Prompt, sent: Sent) -> Sample:
 
 
 def _fault(arm: Arm, row: Mapping[str, Any]) -> str:
-    expected = (row["prompt_tokens"] - 1) // CHUNK_SIZE * CHUNK_SIZE if arm is CROSS_READ else 0
+    """A cross-read that had to compute again counts: under load that is what sharing gives."""
     cached = row["cached_tokens"]
-    if arm is CROSS_READ and cached < expected:
-        return f"only {cached} of {row['prompt_tokens']} tokens were cached"
     return f"{cached} tokens were cached, and nothing should be" if arm is COLD and cached else ""
+
+
+def _whole_chunks(prompt_tokens: int) -> int:
+    return (prompt_tokens - 1) // CHUNK_SIZE * CHUNK_SIZE
 
 
 def _load(load: Load) -> str:

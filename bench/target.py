@@ -29,13 +29,15 @@ async def engines_at(base_urls: Sequence[str], model: str | None) -> tuple[Engin
 
 async def _engine(base_url: str, side: str, model: str | None) -> Engine:
     parts = urlsplit(base_url.rstrip("/").removesuffix("/v1"))
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError:
+        port = 0
+    if parts.scheme not in ("http", "https") or not parts.hostname or not port:
         raise ConfigError(f"--base-url {base_url} is not an http address: give http://host:port")
-    name = parts.netloc.rpartition("@")[2]
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    return Engine(
-        name, Kind.PLAIN, side, port, parts.geturl(), model=model or await _served_model(name, parts.geturl())
-    )
+    url = parts.geturl()
+    name = f"{parts.netloc.rpartition('@')[2]}{parts.path}"
+    return Engine(name, Kind.PLAIN, side, port, url, model=model or await _served_model(name, url))
 
 
 async def _served_model(name: str, url: str) -> str:

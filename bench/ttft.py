@@ -27,12 +27,14 @@ def study(options: Options, cast: Cast) -> Study:
 
 
 def foreign(options: Options, cast: Cast) -> Study:
-    """Any two servers: is the second sooner with a document that the first has read?"""
+    """Any two servers: is the second sooner with a document that the first has read? They keep their roles."""
+    handbook = read_document(HANDBOOK)
+    fixed = {role: (engines[0], engines[0]) for role, engines in cast.items()}
     return Study(
         arms=FOREIGN,
-        trials=plan(FOREIGN, cast, options.input_lens, options.seed),
+        trials=plan(FOREIGN, fixed, options.input_lens, options.seed),
         warmups=warmups(FOREIGN[:1], cast, options.input_lens, options.num_warmups),
-        prompt=prompts(options),
+        prompt=lambda nonce: Prompt(QUESTION, handbook, nonce, options.output_len),
         summary=_foreign_summary,
     )
 

@@ -76,13 +76,15 @@ def verdict(documents: Sequence[Mapping[str, Any]], left_out: int = 0) -> dict[s
     floor = max((d["noise"] for d in documents), default=None)
     worst = max((d["cross"] for d in documents), default=None)
     lost = [d["document"] for d in documents if d["needle"]["plain"] and not d["needle"]["cross"]]
-    agrees = floor is not None and worst is not None and worst <= floor and not lost and not left_out
+    explained = floor is not None and worst is not None and worst <= floor < math.inf
+    agrees = explained and not lost and not left_out
     return {
         "agrees": agrees,
         "floor": _finite(floor),
         "worst": _finite(worst),
         "n": len(documents),
         "left_out": left_out,
+        "needles_asked": sum(d["needle"]["plain"] for d in documents),
         "needles_lost": lost,
         "documents": [{**d, "noise": _finite(d["noise"]), "cross": _finite(d["cross"])} for d in documents],
     }

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import aclosing, contextmanager
@@ -63,9 +65,9 @@ async def ask(
     yield Reply.of(engine.name, deltas, usage, sources, logprobs, server)
 
 
-async def reply_to(engine: Engine, prompt: Prompt) -> Reply:
+async def reply_to(engine: Engine, prompt: Prompt, *, counters: ReadCounters = read_counters) -> Reply:
     """The whole answer at once, timed like any other."""
-    async with aclosing(ask(engine, prompt)) as events:
+    async with aclosing(ask(engine, prompt, counters=counters)) as events:
         async for event in events:
             if isinstance(event, Reply):
                 return event
@@ -75,7 +77,9 @@ async def reply_to(engine: Engine, prompt: Prompt) -> Reply:
 async def stream(engine: Engine, prompt: Prompt) -> AsyncGenerator[Chunk]:
     """The engine's chunks as they come. No retries: one would hide in the TTFT."""
     http = DefaultAsyncHttpxClient(verify=TLS, timeout=TIMEOUT_S)
-    client = AsyncOpenAI(base_url=f"{engine.url}/v1", api_key="none", max_retries=0, http_client=http)
+    client = AsyncOpenAI(
+        base_url=f"{engine.url}/v1", api_key=os.environ.get("OPENAI_API_KEY") or "none", max_retries=0, http_client=http
+    )
     async with client, await client.chat.completions.create(**_request(engine, prompt)) as chunks:
         try:
             async for chunk in chunks:
@@ -122,14 +126,22 @@ def _usage(chunk: Chunk) -> Usage | None:
 
 def _server_times(chunk: Chunk) -> ServerTimes | None:
     metrics = getattr(chunk, "metrics", None) or {}
-    queue, ttft = metrics.get("queue_time_ms"), metrics.get("time_to_first_token_ms")
-    return ServerTimes(queue / 1e3, ttft / 1e3) if queue is not None and ttft is not None else None
+    times = [metrics.get(name) for name in ("queue_time_ms", "time_to_first_token_ms", "generation_time_ms")]
+    queue, ttft, generation = (None if ms is None else ms / 1e3 for ms in times)
+    return None if queue is None or ttft is None else ServerTimes(queue, ttft, generation)
 
 
 def _logprobs(chunk: Chunk) -> Iterator[TokenLogprobs]:
     for choice in chunk.choices:
         for token in (choice.logprobs and choice.logprobs.content) or ():
-            yield TokenLogprobs(token.token, {best.token: best.logprob for best in token.top_logprobs})
+            yield TokenLogprobs(
+                token.token, {best.token: best.logprob for best in token.top_logprobs if _is_number(best)}
+            )
+
+
+def _is_number(candidate: Any) -> bool:
+    """Ruined KV gives probabilities that are no numbers: such a token is no candidate."""
+    return candidate.logprob is not None and math.isfinite(candidate.logprob)
 
 
 @contextmanager

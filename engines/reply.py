@@ -66,13 +66,14 @@ class Sources:
 
 @dataclass(frozen=True, slots=True)
 class ServerTimes:
-    """By the engine's own clock: waiting in its queue, then from being scheduled to the first token.
+    """By the engine's own clock: in its queue, from being scheduled to the first token, and from there to the last.
 
     vLLM's `--enable-per-request-metrics`; its time to first token leaves the queue out.
     """
 
     queue: Second
     ttft: Second
+    generation: Second | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,4 +152,5 @@ class Reply:
             "source": self.source,
             "server_queue_ms": self.server and self.server.queue * 1e3,
             "server_ttft_ms": self.server and self.server.ttft * 1e3,
+            "server_generation_ms": self.server and self.server.generation and self.server.generation * 1e3,
         }

@@ -20,7 +20,7 @@ from engines.prompt import Prompt
 from engines.reply import Reply, Sources
 from engines.topology import Engine, Topology
 
-OPTIONS = Options(kind="ttft", input_lens=(7000,) * 4, num_warmups=0)
+OPTIONS = Options(kind="ttft", input_lens=(7000,) * 6, num_warmups=0)
 FACTS = {"plain-a": {"model": "small", "version": "0.32.0"}, "lmcache-a": {"model": "small"}}
 
 
@@ -61,9 +61,13 @@ COLD, SHARED, OWN = Sources(7000, 0, 0), Sources(88, 0, 6912, l2=6912), Sources(
 
 
 class Engines:
-    """Four of them, which remember what they read; the pair with LMCache shares it. `fails_after` requests: Ctrl+C."""
+    """Four of them, which remember what they read; the pair with LMCache shares it.
 
-    def __init__(self, fails_after: int = 1000) -> None:
+    After `fails_after` requests comes Ctrl+C, or `failure`.
+    """
+
+    def __init__(self, fails_after: int = 1000, failure: BaseException | None = None) -> None:
+        self.failure = failure or KeyboardInterrupt()
         self.seen: set[tuple[str, str]] = set()
         self.nonces: list[str] = []
         self.left = fails_after
@@ -71,7 +75,7 @@ class Engines:
     async def ask(self, engine: Engine, prompt: Prompt) -> Reply:
         self.left -= 1
         if self.left < 0:
-            raise KeyboardInterrupt
+            raise self.failure
         self.nonces.append(prompt.nonce)
         own, pair = (engine.name, prompt.nonce), (engine.kind, prompt.nonce)
         warm, shared = own in self.seen, engine.cache and pair in self.seen

@@ -271,7 +271,7 @@ def _length(row: Fields) -> tuple[str, ...]:
 
 def _device(probe: Fields) -> tuple[str, str]:
     speed = number(probe, "gb_per_s")
-    return NOTHING if speed is None else digits(speed), str(probe.get("how") or "")
+    return NOTHING if speed is None else digits(speed), str(probe.get("method") or probe.get("reason") or "")
 
 
 def _nats(value: float | None) -> str:

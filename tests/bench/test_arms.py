@@ -42,14 +42,21 @@ def test_an_own_warm_sample_from_the_volume_does_not_count(arm):
     assert "only 0 of 7000" in FAULT[arm](GOOD["cross_read"])
 
 
+def test_a_cross_read_whose_tier_could_not_be_told_does_not_count():
+    untold = a_reply(cached=6912, sources=Sources(88, 0, 6912))
+    assert "could not be told" in FAULT["cross_read"](untold)
+
+
 def test_a_cross_read_of_half_the_document_does_not_count():
-    half = a_reply(cached=3584, sources=Sources(3416, 0, 3584))
+    half = a_reply(cached=3584, sources=Sources(3416, 0, 3584, l2=3584))
     assert "only 3584 of 7000" in FAULT["cross_read"](half)
 
 
 @pytest.mark.parametrize(("tokens", "whole_chunks"), [(256, 0), (257, 256), (512, 256), (513, 512)])
 def test_all_whole_chunks_before_the_last_token_must_cross_over(tokens, whole_chunks):
-    enough = a_reply(prompt=tokens, cached=whole_chunks, sources=Sources(tokens - whole_chunks, 0, whole_chunks))
+    enough = a_reply(
+        prompt=tokens, cached=whole_chunks, sources=Sources(tokens - whole_chunks, 0, whole_chunks, l2=whole_chunks)
+    )
     assert FAULT["cross_read"](enough) == ""
 
 

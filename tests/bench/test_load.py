@@ -58,6 +58,17 @@ def test_an_open_loop_does_not_wait_for_a_slow_engine(topology):
     assert len(sent(topology, Load(request_rate=1000), ask)) == 6
 
 
+def test_in_an_open_loop_a_request_counts_from_when_it_was_meant_to_be_sent(topology):
+    async def ask(engine, _prompt):
+        await asyncio.sleep(0.01)
+        return a_reply(engine)
+
+    outcome = sent(topology, Load(request_rate=1000, max_concurrency=1), ask)
+    assert max(each.sent - each.intended for each in outcome) > 0.01
+    closed = sent(topology, Load(max_concurrency=1), ask)
+    assert {each.sent - each.intended for each in closed} == {0.0}
+
+
 def test_waiting_for_a_turn_is_the_clients_queue(topology):
     async def ask(engine, _prompt):
         await asyncio.sleep(0.01)

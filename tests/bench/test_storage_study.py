@@ -13,7 +13,7 @@ SPEED = Speed(2.0, 10**9, 0.5, "O_DIRECT", 0.0, None)
 BANDWIDTH = Bandwidth(
     "/kv", "ext4", "built-in", None, 8, 5_898_240, Speeds(SPEED, SPEED, SPEED), Speeds(SPEED, SPEED, SPEED)
 )
-LENGTHS = (256, 512, 1024, 2048, 4096)
+LENGTHS = (320, 576, 1088, 2112, 4160)
 OPTIONS = Options(kind="storage", input_lens=LENGTHS)
 
 
@@ -46,8 +46,18 @@ def test_the_slope_of_loading_is_the_effective_bandwidth_beside_the_volumes_own(
 
 def test_nothing_shorter_than_a_chunk_and_a_token_can_be_shared():
     even = found(lambda n: 1 + 0.001 * n)
-    assert even["input_len"] == 257
+    assert even["input_len"] == min(LENGTHS)
     assert "one chunk" in even["why"]
+    assert [each["shareable_tokens"] for each in even["confirmed"]] == [0, 512]
+
+
+def test_shorter_prompts_than_were_measured_are_not_guessed_at():
+    long = Options(kind="storage", input_lens=(2000, 3000, 4000))
+    samples = rows(lambda n: 1 + 0.001 * n, long.input_lens)
+    even = storage.break_even(list(samples), long, BANDWIDTH, 20_000.0)
+    assert even["input_len"] == 2000
+    assert "measure shorter ones" in even["why"]
+    assert storage.confirming(3000, long) == (1500, 4000)
 
 
 def test_a_volume_that_is_slower_at_every_length_has_no_break_even():
@@ -70,7 +80,7 @@ def test_half_and_twice_the_length_are_measured_and_say_whether_it_holds(topolog
 
 def test_what_the_confirmation_contradicts_does_not_hold_and_what_it_cannot_tell_is_left_open():
     length = found(lambda n: 500 + 0.01 * n)["input_len"]
-    against = rows(recompute, [2 * length] * 5, first=5)
+    against = rows(recompute, [2 * length] * 6, first=5)
     confirmed = found(lambda n: 500 + 0.01 * n, extra=against)["confirmed"]
     assert [each["holds"] for each in confirmed] == [None, False]
 

@@ -71,6 +71,11 @@ def test_a_document_left_out_is_no_agreement_and_neither_is_none_at_all():
     assert not verdict([])["agrees"]
 
 
+def test_a_noise_that_is_infinite_explains_nothing():
+    assert not verdict([of(math.inf, 0.0)])["agrees"]
+    assert not verdict([of(math.inf, math.inf)])["agrees"]
+
+
 def test_a_reply_that_broke_leaves_its_document_out_and_the_summary_is_json():
     samples = [saying(BEST, arm="cold"), saying(BEST, arm="own_warm"), sample(0, "cross_read", None, reason="no text")]
     found = summary(samples, OPTIONS)["verify"]

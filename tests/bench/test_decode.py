@@ -1,0 +1,32 @@
+import pytest
+from bench_rows import sample
+
+from bench.caveats import caveats
+from bench.decode import decode_ms, summary
+from bench.study import Options
+
+OPTIONS = Options(kind="decode", input_lens=(7000,) * 6)
+
+
+def rows(cold_ms, storing_ms, **more):
+    for n in range(6):
+        yield sample(n, "cold", server_generation_ms=31 * cold_ms)
+        yield sample(n, "first_sight", server_generation_ms=31 * storing_ms, **more)
+
+
+def test_a_token_that_takes_longer_while_storing_is_called_slower():
+    found = summary(list(rows(30, 60)), OPTIONS)["comparison"]
+    assert (found["metric"], found["verdict"]) == ("decode_ms", "slower")
+    assert found["speedup"]["median"] == pytest.approx(0.5)
+
+
+def test_an_answer_that_comes_late_and_in_one_burst_is_not_faster_for_it():
+    burst = list(rows(30, 30, itls=(0.0001,) * 31, tpot_ms=0.1))
+    found = summary(burst, OPTIONS)
+    assert found["comparison"]["verdict"] == "not distinguishable"
+    assert found["decode"]["bursts"] == {"cold": 0, "first_sight": 6}
+    assert any("6 of 6 answers came in one burst" in line for line in caveats(burst))
+
+
+def test_without_the_engines_own_clock_nothing_is_compared():
+    assert decode_ms(sample(0, "cold")) is None
