@@ -30,6 +30,8 @@ from engines.errors import ArenaError, ConfigError
 from engines.settings import Settings
 from engines.topology import Topology
 
+INPUT_LEN = 16 * CHUNK_SIZE + 128  # whole chunks, and room for a question that no cache has
+
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 out = Console(highlight=False, markup=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
@@ -61,7 +63,7 @@ def main() -> None:
 @app.command("ttft")
 def ttft_(
     num_prompts: NumPrompts = 12,
-    input_len: InputLen = 7000,
+    input_len: InputLen = INPUT_LEN,
     output_len: OutputLen = 32,
     seed: Seed = 0,
     num_warmups: NumWarmups = 1,
@@ -101,7 +103,7 @@ def ttft_(
 @app.command("aa")
 def aa_(
     num_prompts: NumPrompts = 12,
-    input_len: InputLen = 7000,
+    input_len: InputLen = INPUT_LEN,
     output_len: OutputLen = 32,
     seed: Seed = 0,
     num_warmups: NumWarmups = 1,
@@ -150,7 +152,7 @@ def storage_(
 @app.command("decode")
 def decode_(
     num_prompts: NumPrompts = 8,
-    input_len: InputLen = 7000,
+    input_len: InputLen = INPUT_LEN,
     output_len: OutputLen = 64,
     seed: Seed = 0,
     num_warmups: NumWarmups = 1,
@@ -171,7 +173,7 @@ def decode_(
 @app.command("verify")
 def verify_(
     num_prompts: NumPrompts = 10,
-    input_len: Annotated[int, typer.Option(min=1024, max=1_000_000, help="Tokens of each whole prompt.")] = 7000,
+    input_len: Annotated[int, typer.Option(min=1024, max=1_000_000, help="Tokens of each whole prompt.")] = INPUT_LEN,
     output_len: OutputLen = 32,
     seed: Seed = 0,
     num_warmups: NumWarmups = 1,

@@ -21,8 +21,8 @@ def serve_cache(cache: CacheServer, settings: Settings) -> Command:
         # CPU engines move their KV through a pool in shared memory, which must exist from the start
         argv += ["--l1-init-size-gb", size, "--no-l1-use-lazy", "--supported-transfer-mode", "auto"]
         argv += ["--shm-name", shm_name(cache)]
-        # a load needs room for all its chunks at once: at the usual 0.8 a full GiB has none for 7,000 tokens in float32
-        argv += ["--eviction-trigger-watermark", "0.5"]
+        # a load needs room for all its chunks at once, twice with decryption: of 8,192 tokens in float32, 0.7 GiB
+        argv += ["--eviction-trigger-watermark", "0.25"]
     argv += ["--l2-adapter", json.dumps(adapter(settings, cache.side))]
     return Command(tuple(argv), {"PYTHONHASHSEED": "0", "LMCACHE_TRACK_USAGE": "false", "DO_NOT_TRACK": "1"})
 
