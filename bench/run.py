@@ -26,6 +26,15 @@ async def nothing() -> None:
     """No preparation."""
 
 
+async def uncounted(engine: Engine, prompt: Prompt) -> Reply:
+    """Asks without reading counters, where they could tell nothing, or are not what is measured."""
+
+    async def unread(_: Engine) -> None:
+        return None
+
+    return await reply_to(engine, prompt, counters=unread)
+
+
 @dataclass(frozen=True, slots=True)
 class Bench:
     """How requests are sent and stores awaited; tests bring their own."""

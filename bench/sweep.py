@@ -24,16 +24,14 @@ from bench.load import Load, Sent, send
 from bench.plan import Cast, cast_of
 from bench.preflight import Preflight, preflight
 from bench.record import Origin, frame, row
-from bench.run import Bench
+from bench.run import Bench, uncounted
 from bench.sample import Sample
 from bench.study import Options
 from bench.ttft import prompts
 from cache.counters import chunks_to_store, wait_stored
 from cache.volume import CHUNK_SIZE
-from engines.client import reply_to
 from engines.errors import ConfigError
 from engines.prompt import Prompt
-from engines.reply import Reply
 from engines.topology import Engine, Topology
 
 GOODPUT_METRICS = ("ttft", "tpot", "e2el")
@@ -178,15 +176,6 @@ def meets(sample: Sample, goodput: Mapping[str, float]) -> bool:
     """Whether it keeps every promise."""
     found = {"ttft": sample.ttft_ms, "tpot": sample.tpot_ms, "e2el": sample.e2el_ms}
     return all((value := found[name]) is not None and value <= most for name, most in goodput.items())
-
-
-async def uncounted(engine: Engine, prompt: Prompt) -> Reply:
-    """Asks without reading counters, which would stand between a request's time and its sending."""
-
-    async def unread(_: Engine) -> None:
-        return None
-
-    return await reply_to(engine, prompt, counters=unread)
 
 
 async def _store(prompts: Sequence[Prompt], cast: Cast, bench: Bench) -> None:

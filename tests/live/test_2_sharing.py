@@ -26,7 +26,7 @@ def test_every_sample_of_the_benchmark_is_what_its_arm_demands(stack, arena, res
     assert all(row["server_ttft_ms"] <= row["ttft_ms"] for row in result["samples"])
 
 
-def test_two_plain_engines_are_not_told_apart(stack, arena, results):
+def test_between_two_plain_engines_nothing_crosses_over(stack, arena, results):
     a, b = (stack.engine(name).url for name in ("plain-a", "plain-b"))
     pair = ("--base-url", a, "--base-url", b)
     out = results / "pair.json"
