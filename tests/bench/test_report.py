@@ -130,7 +130,7 @@ def a_length(tokens):
 
 
 def a_storage_result():
-    storage = {"tool": "fio", "path": "/work/kv", "filesystem": "ext4", "read_cached": {"gb_per_s": 4.2}}
+    storage = {"tool": "fio", "path": "/mnt/kv", "filesystem": "ext4", "read_cached": {"gb_per_s": 4.2}}
     storage |= {"read_device": {"gb_per_s": None, "how": "O_DIRECT"}, "write_device": {"gb_per_s": 0.9}}
     even = {"input_len": 430, "recompute_fit": [120, 1.2, 2e-4], "load_fit": [600, 0.16], "bytes_per_token": 46_080}
     even["confirmed"] = [{"input_len": 215, "expected": "recompute", "speedup": an_interval(0.6), "holds": True}]
