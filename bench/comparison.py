@@ -11,7 +11,7 @@ from bench.statistics import Interval, interval
 
 NEGLIGIBLE = 1.05  # a ratio nearer to 1 than this is not worth a claim, whatever its interval
 MOST_INVALID = 0.2  # of the samples of an arm; with more there is no claim
-FEWEST = 6  # pairs: with fewer, a bootstrap interval of the median covers less than it says
+FEWEST = 5  # pairs, as for a median in statistics.percentile: fewer cannot bound one
 
 Measure = Callable[[Sample], float | None]
 

@@ -11,15 +11,14 @@ import asyncio
 import math
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
+from bench.run import Ask
 from engines.errors import EngineError
 from engines.prompt import Prompt
 from engines.reply import Reply
 from engines.topology import Engine
-
-Ask = Callable[[Engine, Prompt], Awaitable[Reply]]
 
 
 @dataclass(frozen=True, slots=True)

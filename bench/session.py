@@ -18,7 +18,7 @@ from bench.plan import Trial
 from bench.preflight import Preflight, preflight
 from bench.record import Origin, result
 from bench.report.files import render
-from bench.run import Bench, Prepare, run
+from bench.run import Bench, Prepare, nothing, run
 from bench.sample import Sample
 from bench.study import Options, Study
 from engines.errors import ConfigError, StackError
@@ -159,9 +159,6 @@ def preparation(command: str | None) -> Prepare:
         child = await asyncio.create_subprocess_shell(command, stdout=sys.stderr)
         if code := await child.wait():
             raise StackError(f"--prepare '{command}' ended with exit code {code}")
-
-    async def nothing() -> None:
-        pass
 
     return prepare if command else nothing
 

@@ -24,9 +24,7 @@ TOP = 5
 NEAR_TIE = 0.5  # nats between two candidates
 ASKED = 20  # candidates to ask for, so that the best five of one reply are found in the other
 QUESTION = "What is the secret code of this document?"
-CLOSING = (
-    1600  # characters between the needle and the question: more than one chunk, so the needle is read, not computed
-)
+CLOSING = 1600  # characters after the needle, more than a chunk: so it is read, and not computed
 
 
 def study(options: Options, cast: Cast) -> Study:
