@@ -262,7 +262,7 @@ def peer_(
     for name in ("arena", "vllm_bench_serve"):
         client = found[name]
         spread = f"{client['min_ttft_ms']:,.0f} to {client['max_ttft_ms']:,.0f}"
-        cpu = "unknown" if client["cpu_ms_per_request"] is None else f"{client['cpu_ms_per_request']:.1f} ms"
+        cpu = f"{client['cpu_ms_per_request']:.1f} ms"
         console.print(
             f"{name}: median TTFT {client['median_ttft_ms']:,.1f} ms ({spread}, n = {client['completed']}), "
             f"CPU per request {cpu}"

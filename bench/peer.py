@@ -1,8 +1,9 @@
 """Does our client measure what `vllm bench serve` measures, and does measuring cost no more?
 
 Both clients send the same texts, each behind a nonce of its own, to the same engine, one in flight, in blocks that
-alternate (ours, theirs, theirs, ours). What a process costs before its first request is taken off its CPU time; the
-counters that we read around each request, outside its clock, are left out on both sides: theirs reads none.
+alternate (ours, theirs, theirs, ours). CPU time is that of the client's process from its first request to its result,
+as it says itself when these come (so theirs holds its own summing-up); starting Python is in neither. The counters that
+we read around each request, outside its clock, are left out: theirs reads none.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import psutil
+
 from bench.run import uncounted
 from bench.study import QUESTION
 from engines.document import HANDBOOK, of_length, read_document
@@ -27,6 +30,7 @@ from engines.prompt import Message, Prompt, new_nonce
 from engines.settings import Settings, home_of
 from engines.topology import Engine
 
+BEGINS, ENDS = "Starting main benchmark run", "Serving Benchmark Result"  # lines of `vllm bench serve`
 ORDER = ("arena", "vllm", "vllm", "arena")
 
 
@@ -63,7 +67,7 @@ async def run(
     prompt = await of_length(engine, whole, input_len)
     say("one request of each client first, which is not counted")
     await _ours(engine, prompt, 1)
-    start = (await asyncio.to_thread(_theirs, vllm, engine, settings, prompt, 1)).cpu_s
+    await asyncio.to_thread(_theirs, vllm, engine, settings, prompt, 1)
     blocks = list[Block]()
     for number, client in enumerate(ORDER * rounds, 1):
         say(f"{number}/{len(ORDER) * rounds} {client}: {block} requests")
@@ -71,15 +75,12 @@ async def run(
             blocks.append(await _ours(engine, prompt, block))
         else:
             blocks.append(await asyncio.to_thread(_theirs, vllm, engine, settings, prompt, block))
-    return summary(blocks, start)
+    return summary(blocks)
 
 
-def summary(blocks: Sequence[Block], start_cpu_s: float) -> dict[str, Any]:
-    """Medians over all requests; CPU of theirs is what their processes used beyond one that sends one request."""
+def summary(blocks: Sequence[Block]) -> dict[str, Any]:
+    """Medians over all requests of each client, and their ratio."""
     ours, theirs = (_client([b for b in blocks if b.client == name]) for name in ("arena", "vllm"))
-    beyond = sum(max(0.0, b.cpu_s - start_cpu_s) for b in blocks if b.client == "vllm")
-    more = sum(len(b.ttfts) - 1 for b in blocks if b.client == "vllm")
-    theirs["cpu_ms_per_request"] = 1e3 * beyond / more if more else None
     return {
         "kind": "peer",
         "arena": ours,
@@ -112,17 +113,29 @@ def _theirs(vllm: Path, engine: Engine, settings: Settings, prompt: Prompt, coun
         rows = [{"prompt": _anew(prompt).messages[0]["content"]} for _ in range(count)]
         (folder / "prompts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
         command = [str(vllm), "bench", "serve", *_arguments(engine, settings, prompt, count, folder)]
-        log = folder / "log"
-        with log.open("w") as file:
-            child = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env={**os.environ, **_OFFLINE})
-            _, status, used = os.wait4(child.pid, 0)
-            child.returncode = os.waitstatus_to_exitcode(status)
+        child = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, **_ENVIRON}
+        )
+        said, cpu_s = _watched(child)
         if child.returncode:
-            raise StackError(f"vllm bench serve failed: {log.read_text()[-300:]}")
+            raise StackError(f"vllm bench serve failed: {said[-300:]}")
         result = json.loads((folder / "result.json").read_text())
         if result["completed"] != count:
             raise StackError(f"vllm bench serve completed {result['completed']} of {count} requests")
-        return Block("vllm", tuple(result["ttfts"]), used.ru_utime + used.ru_stime)
+        return Block("vllm", tuple(result["ttfts"]), cpu_s)
+
+
+def _watched(child: subprocess.Popen[str]) -> tuple[str, float]:
+    """What it said till its end, and its CPU seconds from its first request to its result."""
+    assert child.stdout
+    process, said, marks = psutil.Process(child.pid), list[str](), list[float]()
+    with child:
+        for line in child.stdout:
+            said.append(line)
+            if BEGINS in line or ENDS in line:
+                times = process.cpu_times()
+                marks.append(times.user + times.system)
+    return "".join(said), marks[-1] - marks[0] if marks else 0.0
 
 
 def _arguments(engine: Engine, settings: Settings, prompt: Prompt, count: int, folder: Path) -> list[str]:
@@ -148,7 +161,7 @@ def _arguments(engine: Engine, settings: Settings, prompt: Prompt, count: int, f
     return [*(word for key, value in given.items() for word in (f"--{key}", str(value))), *flags, "--disable-tqdm"]
 
 
-_OFFLINE = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
+_ENVIRON = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "PYTHONUNBUFFERED": "1"}
 
 
 def _anew(prompt: Prompt) -> Prompt:

@@ -1,12 +1,15 @@
-"""`python -m cache serve NAME`: becomes a cache server."""
+"""`python -m cache serve NAME` becomes a cache server; `python -m cache preheat` readies a stack that has started."""
 
 from __future__ import annotations
 
+import asyncio
 import os
+import sys
 from typing import Annotated
 
 import typer
 
+from cache import preheat as heat
 from cache.command import serve_cache
 from cache.volume import prepare
 from engines.door import run
@@ -33,6 +36,17 @@ def serve(
     if not show:
         prepare(settings)
         command.exec()
+
+
+@app.command()
+def preheat() -> None:
+    """Ask every engine once, and let each lmcache engine load once, so that nobody's first question pays for it."""
+    settings, _ = read_env(os.environ)
+    asyncio.run(heat.preheat(Topology.of(settings), _say))
+
+
+def _say(what: str, seconds: float) -> None:
+    print(f"{what} after {seconds:.0f} s", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,8 @@ def serve_cache(cache: CacheServer, settings: Settings) -> Command:
         argv += ["--shm-name", shm_name(cache)]
         # a load needs room for all its chunks at once, twice with decryption: of 8,192 tokens in float32, 0.7 GiB
         argv += ["--eviction-trigger-watermark", "0.25"]
+    else:
+        argv += ["--isolated-ipc"]  # as the engines' connector says
     argv += ["--l2-adapter", json.dumps(adapter(settings, cache.side))]
     return Command(tuple(argv), {"PYTHONHASHSEED": "0", "LMCACHE_TRACK_USAGE": "false", "DO_NOT_TRACK": "1"})
 

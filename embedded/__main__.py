@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -13,11 +14,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from cache.preheat import preheat
 from embedded import doctor as examination
-from embedded import install, model, preheat
+from embedded import install
 from embedded.progress import Progress
 from embedded.stack import Stack, forget_killed, only_one
 from embedded.supervisor import Process
+from engines import model
 from engines.door import run, settings_of_the_caller
 from engines.errors import ConfigError, StackError
 from engines.settings import Settings, home_of
@@ -47,7 +50,7 @@ def up(
 ) -> None:
     """Start the stack; Ctrl+C stops it (or, with --detach, ./arena down).
 
-    Options go before .env, and .env before the defaults.
+    Options go before .env, and .env before the defaults. As containers: ./arena up --docker --help.
     """
     given = {
         "MODEL": model_,
@@ -143,7 +146,9 @@ def _prepared(home: Path) -> Stack:
     _examine(settings)
     if install.main(["engines"]):
         raise StackError("the engines' environment could not be made")
-    return Stack(home, settings.model_copy(update={"model": model.resolve(settings.model, home, say)}))
+    python = home / "env" / "engines" / "bin" / "python"
+    served = model.resolve(settings.model, home / "models", python, say)
+    return Stack(home, settings.model_copy(update={"model": served}))
 
 
 def _examine(settings: Settings) -> None:
@@ -169,7 +174,7 @@ def _start(stack: Stack, *, page: bool) -> None:
         stack.start(progress, page=page)
         say("preheating every engine")
         try:
-            preheat.run(stack.topology, progress)
+            asyncio.run(preheat(stack.topology, progress.done))
         except BaseException:
             stack.stop()
             raise

@@ -6,44 +6,24 @@ import ctypes.util
 import os
 import platform
 import shutil
-import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 
 from cache.volume import probe
 from engines.errors import ConfigError
+from engines.finding import Finding, Verdict, verdict
+from engines.footprint import GIB, existing, memory_needed
+from engines.ports import is_free, taker
 from engines.settings import Settings
 from engines.topology import Topology
 
-GIB = 2**30
-# Proportional set size of one engine with SmolLM2-135M and no KV, of one cache server without L1, and of the page.
-ENGINE_GIB, CACHE_GIB, PAGE_GIB = 2.3, 0.6, 0.4
+__all__ = ["Finding", "examine", "needed_by_up", "verdict"]
+
 CHUNK_FILES_GIB = 2.0  # room for a dozen 7,000-token documents of SmolLM2's KV, 0.15 GiB each
-
-
-class Verdict(StrEnum):
-    """Ordered by weight: only BAD keeps `up` from starting."""
-
-    GOOD = "ok"
-    NOTE = "note"
-    BAD = "bad"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing looked at: the fact, and what to do where it is not good."""
-
-    subject: str
-    verdict: Verdict
-    fact: str
-    advice: str = ""
 
 
 def examine(settings: Settings, *, running: bool = False) -> Iterator[Finding]:
@@ -99,13 +79,6 @@ def libnuma(find: Callable[[str], str | None] = ctypes.util.find_library) -> Fin
     )
 
 
-def memory_needed(settings: Settings) -> float:
-    """GiB that the whole stack takes; weights beyond the embedded model's are counted once for each engine."""
-    weights = sum(path.stat().st_size for path in Path(settings.model).glob("*.safetensors")) / GIB
-    engine = ENGINE_GIB + settings.kv_cache_memory_gb + max(0.0, weights - 0.25)
-    return settings.engines * engine + 2 * (CACHE_GIB + settings.l1_size_gb) + PAGE_GIB
-
-
 def memory(settings: Settings, available: int) -> Finding:
     """`available` in bytes."""
     needed, free = memory_needed(settings), available / GIB
@@ -156,31 +129,11 @@ def ports(settings: Settings) -> Iterator[Finding]:
         yield Finding(
             "port",
             Verdict.BAD,
-            f"{port}, for {name}, is taken{_by(port)}",
+            f"{port}, for {name}, is taken{taker(port)}",
             f"stop that, or set {setting} in .env to another",
         )
     if not taken:
         yield Finding("ports", Verdict.GOOD, f"{', '.join(map(str, sorted(wanted)))} are free")
-
-
-def is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
-def _by(port: int) -> str:
-    """Who listens, as far as this user may see."""
-    for connection in psutil.net_connections("tcp"):
-        listens = connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr.port == port
-        if listens and connection.pid:
-            with suppress(psutil.Error):
-                return f" by process {connection.pid} ({psutil.Process(connection.pid).name()})"
-    return ""
 
 
 def docker() -> Finding:
@@ -204,13 +157,3 @@ def _first_line(command: list[str]) -> str | None:
         return None
     text = result.stdout.strip()
     return text.splitlines()[0] if result.returncode == 0 and text else None
-
-
-def existing(path: Path) -> Path:
-    """The path, or the nearest folder above it that exists."""
-    return next(p for p in (path, *path.parents) if p.exists())
-
-
-def verdict(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Those that keep the stack from starting."""
-    return tuple(finding for finding in findings if finding.verdict is Verdict.BAD)

@@ -1,4 +1,4 @@
-"""`python -m engines serve NAME` becomes an engine; `python -m engines ask NAME "…"` asks one."""
+"""`python -m engines`: `serve NAME` becomes an engine, `ask NAME "…"` asks one, `fetch` readies the model."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from engines import model
 from engines.client import ask as measured
 from engines.command import serve_engine
 from engines.document import fit, read_document
@@ -25,7 +26,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 @app.callback()
 def main() -> None:
-    """vLLM engines: become one, or ask one."""
+    """vLLM engines: become one, ask one, or fetch their model."""
 
 
 @app.command()
@@ -39,6 +40,16 @@ def serve(
     print(command, flush=True)
     if not show:
         command.exec()
+
+
+@app.command()
+def fetch(
+    token_file: Annotated[Path | None, typer.Option(help="Holds the token for a gated model.")] = None,
+) -> None:
+    """Make the model ready before engines start: checked, prepared, or downloaded from the hub, once."""
+    settings, _ = read_env(os.environ)
+    hub_cache = settings.local_hf_home / "hub"
+    print(model.fetch(settings.model, hub_cache, token_file, lambda line: print(line, file=sys.stderr, flush=True)))
 
 
 @app.command()

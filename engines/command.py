@@ -38,11 +38,14 @@ def serve_engine(engine: Engine, settings: Settings) -> Command:
     argv += ["--enable-prefix-caching", "--enable-prompt-tokens-details", "--enable-per-request-metrics"]
     if settings.kv_cache_memory_gb:
         argv += ["--kv-cache-memory-bytes", str(int(settings.kv_cache_memory_gb * 2**30))]
+        if settings.device == "cuda":
+            # sizes nothing any more, but vLLM starts only where so much of the card is free: engines may share one
+            argv += ["--gpu-memory-utilization", "0.05"]
     argv += ["--dtype", dtype(settings)]
     if settings.device == "cpu":
         argv += ["--enforce-eager"]
     if engine.cache:
-        argv += ["--kv-transfer-config", json.dumps(_connector(engine.cache))]
+        argv += ["--kv-transfer-config", json.dumps(_connector(engine.cache, settings))]
     env = {**_QUIET, "HF_HOME": str(settings.local_hf_home)}
     return Command(tuple(argv), env | _CPU if settings.device == "cpu" else env)
 
@@ -72,7 +75,9 @@ def dtype(settings: Settings, cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     return "float32" if "avx2" in flags and "avx512f" not in flags else "auto"
 
 
-def _connector(cache: CacheServer) -> dict[str, object]:
+def _connector(cache: CacheServer, settings: Settings) -> dict[str, object]:
+    # both sides open each other's GPU memory without a shared /dev/shm, so containers need no common namespace
+    isolated = {"lmcache.mp.isolated_ipc": True} if settings.device == "cuda" else {}
     return {
         "kv_connector": "LMCacheMPConnector",
         # named, so that a failed import is fatal: vLLM would else take its own copy, which does not key media
@@ -83,5 +88,6 @@ def _connector(cache: CacheServer) -> dict[str, object]:
             "lmcache.mp.host": f"tcp://{cache.host}",
             "lmcache.mp.port": cache.mq_port,
             "lmcache.mp.heartbeat_interval": 2,
+            **isolated,
         },
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,10 +53,11 @@ async def count_tokens(engine: Engine, prompt: Prompt) -> tuple[int, int]:
 async def fit(engine: Engine, prompt: Prompt, *, cut: bool, tokens: int | None = None) -> Prompt:
     """The prompt, unchanged when it fits; with `cut`, its document shortened until it does.
 
-    `tokens` asks for a prompt of at most so many instead of what the model takes. Raises ContextTooLong without `cut`,
-    or when the question alone is too long.
+    A chat template that refuses a system message (Gemma's, some of Mistral's) gets all in the user's. `tokens` asks for
+    a prompt of at most so many instead of what the model takes. Raises ContextTooLong without `cut`, or when the
+    question alone is too long.
     """
-    count, limit = await count_tokens(engine, prompt)
+    prompt, count, limit = await _accepted(engine, prompt)
     limit = min(limit, tokens or limit)
     while count > limit:
         if not cut or not prompt.document:
@@ -77,12 +79,23 @@ async def of_length(engine: Engine, prompt: Prompt, tokens: int) -> Prompt:
 
     Raises ConfigError when the model takes fewer.
     """
-    count, limit = await count_tokens(engine, prompt)
+    prompt, count, limit = await _accepted(engine, prompt)
     if tokens > limit:
         raise ConfigError(f"--input-len {tokens} is more than the {limit} tokens that the model leaves for a prompt")
     twice, _ = await count_tokens(engine, prompt.about(f"{prompt.document}\n\n{prompt.document}"))
     repeats = max(1, (tokens - count) // max(1, twice - count) + 2)
     return await fit(engine, prompt.about("\n\n".join([prompt.document] * repeats)), cut=True, tokens=tokens)
+
+
+async def _accepted(engine: Engine, prompt: Prompt) -> tuple[Prompt, int, int]:
+    """The prompt in a form that the model's chat template takes, and what `count_tokens` says of it."""
+    try:
+        return prompt, *await count_tokens(engine, prompt)
+    except DocumentError as exc:
+        if prompt.no_system_role or "role" not in str(exc):
+            raise
+    prompt = replace(prompt, no_system_role=True)
+    return prompt, *await count_tokens(engine, prompt)
 
 
 async def _post(engine: Engine, path: str, body: dict[str, object]) -> dict[str, Any]:

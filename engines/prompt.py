@@ -29,6 +29,7 @@ class Prompt:
     ignore_eos: bool = False
     top_logprobs: int = 0  # candidates of each token to report, 0 to 20
     appendix: str = ""  # follows the document, and stays when that is cut
+    no_system_role: bool = False  # all in the user's message, for chat templates that refuse another
 
     def __post_init__(self) -> None:
         if not self.question.strip():
@@ -40,6 +41,8 @@ class Prompt:
         system = f"{self.nonce} {ROLE}" if self.nonce else ROLE
         if self.document:
             system += f"\n\nContext:\n{self.document}{self.appendix}"
+        if self.no_system_role:
+            return [{"role": "user", "content": f"{system}\n\n{self.question}"}]
         return [{"role": "system", "content": system}, {"role": "user", "content": self.question}]
 
     def about(self, document: str) -> Prompt:

@@ -1,4 +1,4 @@
-"""Everything an operator may choose: one field per line of `.env.example`, in the same order.
+"""Everything an operator may choose: one field per line of `.env.example`, in the same order, before those of Compose.
 
 Read once, at the door, from the environment over `.env`; a value from then on.
 """
@@ -100,6 +100,11 @@ def home_of(env: Mapping[str, str]) -> Path:
 
 
 NAMES = tuple(str(field.alias) for field in Settings.model_fields.values())
+FOR_COMPOSE = (  # the compose files alone read these
+    *("GPU_PLAIN_A", "GPU_PLAIN_B", "GPU_LMCACHE_A", "GPU_LMCACHE_B", "HF_TOKEN_FILE", "MODEL_DIR", "KV_KEY_DIR"),
+    *("ARENA_UID", "ARENA_GID", "ENGINE_MEMORY", "CACHE_MEMORY", "ENGINE_CPUS", "RESULTS_DIR", "ROUTER_PORT"),
+    *("GRAFANA_PORT", "PROMETHEUS_IMAGE", "GRAFANA_IMAGE", "NFS_SERVER", "NFS_PATH", "HOST_B"),
+)
 
 
 def running(environ: Mapping[str, str]) -> Path:
@@ -113,7 +118,7 @@ def read_env(environ: Mapping[str, str], dotenv: Path = ROOT / ".env") -> tuple[
         filed = {key: value or "" for key, value in dotenv_values(dotenv, interpolate=False).items()}
     except (OSError, UnicodeDecodeError) as exc:
         raise ConfigError(f"{dotenv} cannot be read: {exc}") from exc
-    unknown = tuple(key for key in filed if key not in NAMES)
+    unknown = tuple(key for key in filed if key not in (*NAMES, *FOR_COMPOSE))
     given = {key: value for key, value in environ.items() if value != ""}
     with suppress(FileNotFoundError, ValueError):
         filed |= json.loads(running(environ).read_text())

@@ -51,6 +51,7 @@ class Behaviour:
     late_looks: int = 0  # a store is complete only when its counter has been looked at so often
     nonce_blind: bool = False  # the cache takes prompts for equal that differ in their nonces
     image_blind: bool = False  # and in their images
+    user_only: bool = False  # its chat template takes no system message
 
 
 @dataclass(slots=True)
@@ -285,7 +286,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"] or 0)) or b"{}")
-        if self.path != "/v1/chat/completions":
+        if self.server.fake.behaviour.user_only and body.get("messages", [{}])[0].get("role") == "system":
+            self._whole(400, "application/json", b'{"error": {"message": "System role not supported"}}')
+        elif self.path != "/v1/chat/completions":
             self._json(body)
         elif (status := self.server.fake.behaviour.status) != 200:
             self.server.fake.asked += 1

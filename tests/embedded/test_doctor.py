@@ -1,12 +1,10 @@
-import json
 import socket
 
 import pytest
 
 from embedded import doctor
-from embedded.doctor import GIB, Verdict
-from embedded.model import MANIFEST, check, digests, has_chat_template, is_whole, resolve
-from engines.errors import ConfigError
+from engines.finding import Verdict
+from engines.footprint import GIB
 from engines.settings import Settings
 
 
@@ -58,71 +56,7 @@ def test_a_volume_that_cannot_be_written_is_bad(tmp_path):
     assert "KV_STORE_DIR" in finding.fact
 
 
-@pytest.fixture
-def model(tmp_path):
-    folder = tmp_path / "model"
-    folder.mkdir()
-    for name in ("config.json", "model.safetensors", "tokenizer.json", "chat_template.jinja"):
-        (folder / name).write_text("{}")
-    return folder
-
-
-def test_a_whole_model_folder_is_taken_as_it_is(model, tmp_path):
-    assert resolve(str(model), tmp_path, say=print) == str(model)
-
-
-@pytest.mark.parametrize(
-    ("missing", "said"),
-    [
-        ("config.json", "lacks config.json"),
-        ("model.safetensors", "lacks weights"),
-        ("tokenizer.json", "lacks a tokenizer"),
-        ("chat_template.jinja", "no chat template"),
-    ],
-)
-def test_an_incomplete_model_folder_is_refused_with_what_it_lacks(model, missing, said):
-    (model / missing).unlink()
-    with pytest.raises(ConfigError, match=said):
-        check(model)
-
-
-def test_a_missing_shard_is_named(model):
-    (model / "model.safetensors.index.json").write_text('{"weight_map": {"a": "model-00002.safetensors"}}')
-    with pytest.raises(ConfigError, match=r"model-00002\.safetensors"):
-        check(model)
-
-
-def test_a_file_that_was_cut_off_is_named(model):
-    (model / "model.safetensors.index.json").write_text('{"weight_map": {"a": "mod')
-    with pytest.raises(ConfigError, match=r"damaged model\.safetensors\.index\.json"):
-        check(model)
-
-
 def test_a_running_stack_is_not_told_that_its_own_ports_are_taken(settings):
     subjects = [finding.subject for finding in doctor.examine(settings, running=True)]
     assert "stack" in subjects
     assert not {"port", "ports", "memory"} & set(subjects)
-
-
-def test_a_chat_template_inside_the_tokenizers_settings_counts(model):
-    (model / "chat_template.jinja").unlink()
-    (model / "tokenizer_config.json").write_text('{"chat_template": "{{ messages }}"}')
-    assert has_chat_template(model)
-
-
-@pytest.mark.parametrize("name", ["./none", "/none/here", "just-a-word", "a/b/c"])
-def test_a_model_that_is_neither_a_folder_nor_a_hubs_name_is_refused(name, tmp_path):
-    with pytest.raises(ConfigError, match="no such folder"):
-        resolve(name, tmp_path, say=print)
-
-
-def test_a_hubs_name_is_handed_to_vllm(tmp_path):
-    assert resolve("Qwen/Qwen3-8B", tmp_path, say=print) == "Qwen/Qwen3-8B"
-
-
-def test_a_prepared_model_without_its_manifest_or_with_a_changed_byte_is_not_whole(model):
-    assert not is_whole(model)
-    (model / MANIFEST).write_text(json.dumps(digests(model)))
-    assert is_whole(model)
-    (model / "model.safetensors").write_text("{]")
-    assert not is_whole(model)

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from cache.command import serve_cache
 from engines.command import dtype, serve_engine
 from engines.settings import ROOT, Settings
 
@@ -24,6 +25,29 @@ def test_a_failed_load_is_recomputed_and_the_connector_is_named(topology, settin
     assert config["kv_load_failure_policy"] == "recompute"
     assert config["kv_connector_module_path"] == "lmcache.integration.vllm.lmcache_mp_connector"
     assert config["kv_connector_extra_config"]["lmcache.mp.port"] == topology.cache("cache-b").mq_port
+
+
+def test_engines_with_a_bounded_kv_cache_may_share_a_gpu(topology):
+    """vLLM asks for 92 % of the card to be free else, however small the KV cache is."""
+    argv = serve_engine(
+        topology.engine("plain-a"), Settings.from_env({"DEVICE": "cuda", "KV_CACHE_MEMORY_GB": "4"})
+    ).argv
+    assert argv[argv.index("--gpu-memory-utilization") + 1] == "0.05"
+    assert (
+        "--gpu-memory-utilization"
+        not in serve_engine(
+            topology.engine("plain-a"), Settings.from_env({"DEVICE": "cuda", "KV_CACHE_MEMORY_GB": "0"})
+        ).argv
+    )
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_both_sides_agree_on_how_gpu_memory_is_shared(topology, device):
+    settings = Settings.from_env({"DEVICE": device})
+    engine = serve_engine(topology.engine("lmcache-a"), settings).argv
+    config = json.loads(engine[engine.index("--kv-transfer-config") + 1])["kv_connector_extra_config"]
+    server = serve_cache(topology.cache("cache-a"), settings).argv
+    assert ("--isolated-ipc" in server, config.get("lmcache.mp.isolated_ipc", False)) == (device == "cuda",) * 2
 
 
 @pytest.mark.parametrize(

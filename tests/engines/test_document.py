@@ -1,6 +1,10 @@
-import pytest
+import asyncio
 
-from engines.document import HANDBOOK, LIMIT_BYTES, read_document
+import pytest
+from fake_engine import Behaviour, FakeEngine
+
+from engines.client import reply_to
+from engines.document import HANDBOOK, LIMIT_BYTES, fit, read_document
 from engines.errors import DocumentError
 from engines.prompt import Prompt, new_nonce
 
@@ -52,3 +56,21 @@ def test_the_nonce_opens_the_prompt_and_the_question_ends_it():
 
 def test_nonces_do_not_repeat():
     assert len({new_nonce() for _ in range(1000)}) == 1000
+
+
+def test_a_model_without_a_system_role_gets_all_in_the_users_message():
+    prompt = Prompt("what is it?", "a b c", "00ff")
+    with FakeEngine("plain-a", Behaviour(user_only=True)) as fake:
+        fitted = asyncio.run(fit(fake.engine, prompt, cut=False))
+        reply = asyncio.run(reply_to(fake.engine, fitted))
+    (message,) = fitted.messages
+    assert message["role"] == "user"
+    assert message["content"].startswith("00ff ")
+    assert message["content"].endswith("what is it?")
+    assert reply.text
+
+
+def test_a_model_with_a_system_role_gets_one():
+    with FakeEngine("plain-a") as fake:
+        fitted = asyncio.run(fit(fake.engine, Prompt("what is it?", "a b c"), cut=False))
+    assert [message["role"] for message in fitted.messages] == ["system", "user"]

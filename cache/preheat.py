@@ -5,11 +5,10 @@ The texts are the same at every start and share nothing with any other prompt, s
 
 from __future__ import annotations
 
-import asyncio
 import time
+from collections.abc import Callable
 
 from cache.counters import chunks_to_store, stored_chunks, wait_stored
-from embedded.progress import Progress
 from engines.client import reply_to
 from engines.document import fit
 from engines.prompt import Prompt, new_nonce
@@ -18,8 +17,10 @@ from engines.topology import Engine, Topology
 WORDS = "The quick engine starts before anyone asks it a question, and then it waits for the first one. "
 SMALL, LARGE = 40, 330  # sentences: three whole chunks, and about as long as the handbook
 
+Done = Callable[[str, float], None]  # what is finished, so many seconds after the beginning
 
-async def preheat(topology: Topology, progress: Progress) -> None:
+
+async def preheat(topology: Topology, done: Done) -> None:
     """Computes on every engine, one after the other, and loads from the volume on those that can.
 
     The first load of a long prompt takes seconds more than the next, so one is done here: a writes, b reads. (At the
@@ -28,13 +29,13 @@ async def preheat(topology: Topology, progress: Progress) -> None:
     began = time.monotonic()
     for engine in topology.engines:
         await reply_to(engine, _prompt(new_nonce()[:4], sentences=8))
-        progress.done(f"{engine.name} has answered", time.monotonic() - began)
+        done(f"{engine.name} has answered", time.monotonic() - began)
     a, b = (engine for engine in topology.engines if engine.cache)
     for writer, reader, sentences in ((a, b, LARGE), (b, a, SMALL)):
         prompt = await fit(writer, _prompt("preheat", sentences), cut=True)
         await _store(writer, prompt)
         await reply_to(reader, prompt)
-        progress.done(f"{reader.name} has loaded what {writer.name} stored", time.monotonic() - began)
+        done(f"{reader.name} has loaded what {writer.name} stored", time.monotonic() - began)
 
 
 async def _store(engine: Engine, prompt: Prompt) -> None:
@@ -46,8 +47,3 @@ async def _store(engine: Engine, prompt: Prompt) -> None:
 
 def _prompt(nonce: str, sentences: int) -> Prompt:
     return Prompt("Are you ready?", WORDS * sentences, f"{nonce} {sentences}", max_tokens=2, ignore_eos=True)
-
-
-def run(topology: Topology, progress: Progress) -> None:
-    """For callers outside an event loop."""
-    asyncio.run(preheat(topology, progress))

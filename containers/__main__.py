@@ -1,0 +1,230 @@
+"""`./arena up --docker`, and the other commands for a stack of containers."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from containers import doctor as examination
+from containers.compose import PROFILES, Composition, environment, forget, output, own, remembered
+from containers.status import Container, containers
+from engines.door import run, settings_of_the_caller
+from engines.errors import ConfigError, StackError
+from engines.finding import Finding, verdict
+from engines.settings import ROOT, Settings, home_of
+
+app = typer.Typer(no_args_is_help=True, add_completion=False)
+console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+say = console.print
+PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
+INSIDE = {"ENGINE_URL": "http://{name}:{port}", "CACHE_URL": "http://{name}:{port}"}
+
+
+@app.callback()
+def main() -> None:
+    """The arena as containers: the services of docker-compose.yml."""
+
+
+@app.command()
+def up(
+    cpu: Annotated[bool, typer.Option("--cpu", help="On the CPU, with the embedded model: no GPU, no token.")] = False,
+    profile: Annotated[list[str] | None, typer.Option(help=f"Also start {' or '.join(PROFILES)}.")] = None,
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="Return when everything is healthy.")] = False,
+) -> None:
+    """With --docker: build and start the containers. Ctrl+C stops them (or, with --detach, ./arena down)."""
+    unknown = sorted(set(profile or ()) - set(PROFILES))
+    if unknown:
+        raise ConfigError(f"--profile {unknown[0]}: choose {' or '.join(PROFILES)}")
+    home, chosen = home_of(os.environ), Composition(cpu, tuple(profile or ()))
+    env = environment(_dotenv())
+    _examine(env, cpu=cpu)
+    if not cpu:
+        for folder in (_settings().kv_store_dir, _settings().local_hf_home / "hub"):
+            own(folder, env)
+    signal.signal(signal.SIGTERM, _interrupt)
+    chosen.remember(home)
+    began = time.monotonic()
+    try:
+        _start(chosen, env)
+    except KeyboardInterrupt:
+        say("interrupted; the containers are stopped")
+        _stop(chosen, env, home)
+        raise
+    say(f"everything is up after {time.monotonic() - began:.0f} s\nready: http://127.0.0.1:{_settings().ui_port}")
+    if not detach:
+        _stay(chosen, env, home)
+
+
+@app.command()
+def down(
+    volumes: Annotated[bool, typer.Option("--volumes", help="Delete stored KV, models and keys, too.")] = False,
+) -> None:
+    """Stop and remove the containers. What they stored stays, unless --volumes."""
+    home = home_of(os.environ)
+    _stop(remembered(home), environment(_dotenv()), home, *(["--volumes"] if volumes else []))
+    say("stopped")
+
+
+@app.command()
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """What runs, where, and whether it is healthy. Exit code 1 when something is not."""
+    services = _services()
+    if as_json:
+        print(json.dumps({"services": [s.to_json() for s in services], "kv_store_dir": _volume()}, indent=1))
+    else:
+        table = Table("service", "kind", "url", "healthy", "pid", "state", box=None)
+        for s in services:
+            table.add_row(s.name, s.kind, s.url, "yes" if s.healthy else "no", str(s.pid or ""), s.state)
+        Console(soft_wrap=True).print(table)
+    raise typer.Exit(0 if all(service.healthy for service in services) else 1)
+
+
+@app.command()
+def logs(
+    name: Annotated[str, typer.Argument(help="A service's name.")],
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on as more is written.")] = False,
+) -> None:
+    """What a service wrote."""
+    words = ["--tail", "50", "--follow"] if follow else []
+    _become("logs", "--no-log-prefix", *words, name)
+
+
+@app.command()
+def doctor(
+    cpu: Annotated[bool, typer.Option("--cpu", help="For containers without a GPU.")] = False,
+) -> None:
+    """With --docker: what this machine lacks for containers. Exit code 1 when they could not start."""
+    findings = tuple(examination.examine(environment(_dotenv()), cpu=cpu))
+    for finding in findings:
+        _show(finding)
+    raise typer.Exit(1 if verdict(findings) else 0)
+
+
+@app.command(context_settings=PASSED_ON, add_help_option=False)
+def ask(context: typer.Context) -> None:
+    """`./arena ask`, from a container beside the engines."""
+    _client("python -m engines ask", "./arena ask", context.args)
+
+
+@app.command(context_settings=PASSED_ON, add_help_option=False)
+def bench(context: typer.Context) -> None:
+    """`./arena bench`, from a container beside the engines. What needs no engine of ours runs here."""
+    if {"report", "compare", "--base-url"} & set(context.args):
+        os.execv(sys.executable, [sys.executable, "-m", "bench", *context.args])  # noqa: S606
+    _client("python -m bench", "./arena bench", context.args)
+
+
+def _client(entrypoint: str, prog: str, arguments: list[str]) -> NoReturn:
+    """The folder that the caller stands in is there under its own name, and what is written belongs to the caller."""
+    here = str(Path.cwd())
+    words = ["run", "--rm", "--no-deps", "--user", f"{os.getuid()}:{os.getgid()}", "--env", f"ARENA_PROG={prog}"]
+    words += ["--volume", f"{here}:{here}", "--workdir", here, *([] if sys.stdin.isatty() else ["--no-TTY"])]
+    _become(*words, "--entrypoint", entrypoint, "bench", *arguments, profiles=("bench",))
+
+
+def _become(*arguments: str, profiles: tuple[str, ...] = ()) -> NoReturn:
+    chosen = remembered(home_of(os.environ))
+    command = Composition(chosen.cpu, (*chosen.profiles, *profiles)).command(*arguments)
+    os.chdir(ROOT)
+    os.execvpe(command[0], command, environment(_dotenv()))  # noqa: S606
+
+
+def _examine(env: dict[str, str], *, cpu: bool) -> None:
+    findings = tuple(examination.examine(env, cpu=cpu))
+    for finding in findings:
+        if finding.verdict != "ok":
+            _show(finding)
+    if verdict(findings):
+        raise StackError("the containers cannot start yet; ./arena doctor --docker shows everything")
+
+
+def _show(finding: Finding) -> None:
+    say(f"{finding.verdict:4} {finding.subject}: {finding.fact}")
+    if finding.advice:
+        say(f"       {finding.advice}")
+
+
+def _start(chosen: Composition, env: dict[str, str]) -> None:
+    """Compose shows its own progress."""
+    say("building the images (minutes, the first time) and starting the containers")
+    if subprocess.run(chosen.command("build", "--quiet"), env=env, cwd=ROOT).returncode:
+        raise StackError("the images could not be built: the last lines above say why")
+    if subprocess.run(chosen.command("up", "--detach", "--wait"), env=env, cwd=ROOT).returncode:
+        for name, words in _failed(chosen, env):
+            say(f"{name}: {words}; ./arena logs {name} says more")
+        raise StackError("not everything is healthy; ./arena status shows what is, ./arena down ends it")
+
+
+def _failed(chosen: Composition, env: dict[str, str]) -> list[tuple[str, str]]:
+    rows = [json.loads(line) for line in output(chosen.command("ps", "--all", "--format", "json"), env).splitlines()]
+    bad = [row["Service"] for row in rows if row["ExitCode"] or row["Health"] == "unhealthy"]
+    return [(name, _last_line(output(chosen.command("logs", "--no-log-prefix", name), env))) for name in bad]
+
+
+def _last_line(text: str) -> str:
+    return (text.strip().splitlines() or ["it wrote nothing"])[-1]
+
+
+def _stay(chosen: Composition, env: dict[str, str], home: Path) -> None:
+    say("Ctrl+C stops it")
+    try:
+        subprocess.run(chosen.command("wait", "page"), env=env, cwd=ROOT, capture_output=True)
+    except KeyboardInterrupt:
+        say("stopping")
+        _stop(chosen, env, home)
+        say("stopped")
+
+
+def _stop(chosen: Composition, env: dict[str, str], home: Path, *more: str) -> None:
+    everything = Composition(chosen.cpu, (*PROFILES, "bench"))
+    output(everything.command("down", "--remove-orphans", *more), env)
+    forget(home)
+
+
+def _services() -> tuple[Container, ...]:
+    chosen, env = remembered(home_of(os.environ)), environment(_dotenv())
+    listed = output(chosen.command("ps", "--all", "--no-trunc", "--format", "json"), env)
+    ids = [json.loads(line)["ID"] for line in listed.splitlines()]
+    pids = output(["docker", "inspect", "--format", "{{.Id}} {{.State.Pid}}", *ids], env) if ids else ""
+    return containers(listed, {words[0]: int(words[1]) for words in map(str.split, pids.splitlines())}, _settings())
+
+
+def _volume() -> str:
+    """Where the KV volume lies: a folder here, or the name of a Docker volume."""
+    chosen, env = remembered(home_of(os.environ)), environment(_dotenv())
+    config = json.loads(output(chosen.command("config", "--format", "json"), env))
+    mounts = {mount["target"]: mount["source"] for mount in config["services"]["cache-a"]["volumes"]}
+    return str(mounts["/kv"])
+
+
+def _settings() -> Settings:
+    os.environ.update(INSIDE)
+    return settings_of_the_caller()
+
+
+def _dotenv() -> dict[str, str]:
+    """The caller's environment over `.env`: what compose would read itself, and the token, which it must not."""
+    from dotenv import dotenv_values
+
+    filed = {key: value for key, value in dotenv_values(ROOT / ".env", interpolate=False).items() if value}
+    return {**filed, **os.environ}
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    run(app)

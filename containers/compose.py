@@ -1,0 +1,99 @@
+"""What `docker compose` is called with: which files, which profiles, as whom."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from engines.errors import StackError
+from engines.settings import ROOT, home_of
+
+PROFILES = ("observability", "router")
+USER = 1000  # as docker-compose.yml has it; root's containers run as this, too
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@dataclass(frozen=True, slots=True)
+class Composition:
+    """One way to run the stack as containers."""
+
+    cpu: bool = False
+    profiles: tuple[str, ...] = ()
+
+    def command(self, *arguments: str) -> list[str]:
+        """`docker compose` with its files and profiles before `arguments`."""
+        files = ["docker-compose.yml", *(["docker-compose.cpu.yml"] if self.cpu else [])]
+        named = [word for file in files for word in ("--file", str(ROOT / file))]
+        return ["docker", "compose", *named, *(w for p in self.profiles for w in ("--profile", p)), *arguments]
+
+    def remember(self, home: Path) -> None:
+        """So that other commands know what runs."""
+        path = _memory(home)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.write_text(json.dumps(asdict(self)))
+
+
+def remembered(home: Path) -> Composition:
+    """What `up --docker` started. Raises StackError when there is none."""
+    try:
+        kept = json.loads(_memory(home).read_text())
+    except (OSError, ValueError) as exc:
+        raise StackError("no containers were started from here: ./arena up --docker") from exc
+    return Composition(kept["cpu"], tuple(kept["profiles"]))
+
+
+def forget(home: Path) -> None:
+    """Afterwards commands are about the embedded stack again."""
+    for path in (_memory(home), _token_file(home)):
+        path.unlink(missing_ok=True)
+
+
+def environment(environ: Mapping[str, str], *, uid: int | None = None) -> dict[str, str]:
+    """What compose interpolates: containers run as the caller (never as root), and the token goes as a file only."""
+    uid = os.getuid() if uid is None else uid
+    env = {key: value for key, value in environ.items() if key != "HF_TOKEN"}
+    env.setdefault("ARENA_UID", str(uid or USER))
+    env.setdefault("ARENA_GID", str(os.getgid() or USER) if uid else str(USER))
+    if token := environ.get("HF_TOKEN"):
+        env["HF_TOKEN_FILE"] = str(_written(_token_file(home_of(environ)), token, int(env["ARENA_UID"])))
+    return env
+
+
+def own(folder: Path, env: Mapping[str, str]) -> None:
+    """Makes a bind mount's folder for the containers' user: Docker itself would make it root's."""
+    if not folder.exists():
+        folder.mkdir(parents=True)
+        if os.getuid() == 0:
+            os.chown(folder, int(env["ARENA_UID"]), int(env["ARENA_GID"]))
+
+
+def output(command: Sequence[str], env: Mapping[str, str], run: Run = subprocess.run) -> str:
+    """What it prints. Raises StackError with its last line when it fails."""
+    result = run(list(command), env=dict(env), cwd=ROOT, capture_output=True, text=True)
+    if result.returncode:
+        said = result.stderr.strip().splitlines() or ["no message"]
+        raise StackError(f"{' '.join(command[:2])} failed: {said[-1]}")
+    return result.stdout
+
+
+def _memory(home: Path) -> Path:
+    return home / "run" / "containers.json"
+
+
+def _token_file(home: Path) -> Path:
+    return home / "run" / "hf_token"
+
+
+def _written(path: Path, token: str, owner: int) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.unlink(missing_ok=True)
+    path.touch(mode=0o600)
+    path.write_text(token)
+    if os.getuid() == 0:
+        os.chown(path, owner, -1)
+    return path

@@ -1,0 +1,93 @@
+"""What keeps `docker compose up` from working, found before minutes of waiting."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+
+import psutil
+import requests
+
+from containers import gpus, model
+from containers.daemon import Daemon, Run, ask, compose, docker, published, room
+from containers.folders import User, on_host, writable
+from engines.finding import Finding, Verdict
+from engines.footprint import GIB, memory_needed
+from engines.hub import Get
+from engines.ports import is_free, taker
+from engines.settings import Settings
+
+
+def examine(
+    env: Mapping[str, str],
+    *,
+    cpu: bool,
+    run: Run = ask,
+    get: Get = requests.get,
+    available: int | None = None,
+) -> Iterator[Finding]:
+    """Everything, in the order in which a start would trip over it. `env` is what Compose interpolates.
+
+    `available` is this machine's free memory in bytes. Raises ConfigError for a setting that is none.
+    """
+    settings = _settings(env)
+    found, daemon = docker(run)
+    yield found
+    yield compose(run)
+    ports = published(run, env) if daemon else ""
+    if daemon:
+        yield room(run, daemon, cpu=cpu)
+    yield page(settings.ui_port, ports)
+    if cpu:
+        if daemon and not ports:
+            free = psutil.virtual_memory().available if available is None else available
+            yield memory(settings, min(free, daemon.memory or free))
+        return
+    yield from _on_gpus(env, daemon, run, get)
+
+
+def _on_gpus(env: Mapping[str, str], daemon: Daemon | None, run: Run, get: Get) -> Iterator[Finding]:
+    if daemon:
+        yield gpus.toolkit(tuple(daemon.runtimes), daemon.devices)
+    found, weights = model.examine(env, daemon, get)
+    kv = _settings(env).kv_cache_memory_gb if env.get("KV_CACHE_MEMORY_GB") else 0.0
+    yield from gpus.examine(env, gpus.cards(run), weights, kv)
+    yield volume(env, daemon)
+    yield from found
+
+
+def _settings(env: Mapping[str, str]) -> Settings:
+    """Those that containers take from the caller; the rest is fixed in docker-compose.yml."""
+    return Settings.from_env({name: env.get(name, "") for name in ("KV_CACHE_MEMORY_GB", "L1_SIZE_GB", "UI_PORT")})
+
+
+def page(port: int, published: str) -> Finding:
+    """`published` as Docker writes it: `127.0.0.1:7860->7860/tcp`."""
+    if f":{port}->" in published:
+        return Finding("page", Verdict.GOOD, f"it runs: http://127.0.0.1:{port}")
+    if is_free(port):
+        return Finding("page", Verdict.GOOD, f"port {port} is free")
+    fact = f"port {port} is taken{taker(port)}"
+    return Finding("page", Verdict.BAD, fact, "stop that, or set UI_PORT in .env to another")
+
+
+def memory(settings: Settings, available: int) -> Finding:
+    """For four engines on the CPU; `available` in bytes."""
+    needed, free = memory_needed(settings), available / GIB
+    fact = f"{free:.1f} GiB available, about {needed:.1f} needed"
+    if free >= needed:
+        return Finding("memory", Verdict.GOOD, fact)
+    advice = "free some, or turn down KV_CACHE_MEMORY_GB and L1_SIZE_GB in .env; ./arena up --engines 2 needs half"
+    return Finding("memory", Verdict.BAD, fact, advice)
+
+
+def volume(env: Mapping[str, str], daemon: Daemon | None) -> Finding:
+    """The KV volume's folder, and each model's in it."""
+    folder = on_host(env, "KV_STORE_DIR", "./.arena/kv")
+    if daemon and daemon.maps_users:
+        return Finding("KV volume", Verdict.NOTE, f"{folder}: Docker maps users, so nobody knows who may write it")
+    try:
+        inner = tuple(sorted(os.listdir(folder)))
+    except OSError:
+        inner = ()
+    return writable("KV volume", folder, User.of(env), inner=inner, made_by_up=True)

@@ -1,0 +1,89 @@
+"""Whether the containers' user may use a folder of the host: its number alone counts, and root has no privilege."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import stat
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from containers.compose import USER
+from engines.errors import ConfigError
+from engines.finding import Finding, Verdict
+from engines.settings import ROOT
+
+WRITE, READ = stat.S_IWOTH | stat.S_IXOTH, stat.S_IROTH
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Whom the containers run as."""
+
+    uid: int
+    gid: int
+
+    @classmethod
+    def of(cls, env: Mapping[str, str]) -> User:
+        """Raises ConfigError when ARENA_UID or ARENA_GID is no number."""
+        uid, gid = (env.get(name) or str(USER) for name in ("ARENA_UID", "ARENA_GID"))
+        if not uid.isdecimal() or not gid.isdecimal():
+            raise ConfigError(f"ARENA_UID={uid}, ARENA_GID={gid}: both are numbers, as id -u and id -g print them")
+        return cls(int(uid), int(gid))
+
+    def may(self, path: Path, bits: int) -> bool:
+        """By owner, group and mode; access lists are not looked at."""
+        found = path.stat()
+        shift = 6 if found.st_uid == self.uid else 3 if found.st_gid == self.gid else 0
+        return (found.st_mode >> shift) & bits == bits
+
+    def __str__(self) -> str:
+        return f"{self.uid}:{self.gid}"
+
+
+def writable(subject: str, folder: Path, user: User, *, inner: Sequence[str] = (), made_by_up: bool = False) -> Finding:
+    """The folder and, where they are there, its folders `inner`. Docker itself makes a missing one as root."""
+    try:
+        if not folder.exists():
+            make = f"sudo install -d -o {user.uid} -g {user.gid} {shlex.quote(str(folder))}"
+            before = "./arena up --docker makes it; before a plain docker compose up: " if made_by_up else ""
+            return Finding(
+                subject, Verdict.NOTE if made_by_up else Verdict.BAD, f"{folder} is not there yet", before + make
+            )
+        if not folder.is_dir():
+            return Finding(subject, Verdict.BAD, f"{folder} is not a folder", "name another one in .env")
+        there = (folder, *(folder / name for name in inner if (folder / name).is_dir()))
+        closed = next((path for path in there if not user.may(path, WRITE)), None)
+    except OSError as exc:
+        return Finding(subject, Verdict.NOTE, f"{folder} cannot be looked at: {exc.strerror}")
+    if closed is None:
+        return Finding(subject, Verdict.GOOD, f"{folder} can be written")
+    owner = closed.stat()
+    return Finding(
+        subject,
+        Verdict.BAD,
+        f"{closed} belongs to {owner.st_uid}:{owner.st_gid}, and the containers' user {user} cannot write it",
+        f"sudo chown -R {user} {shlex.quote(str(folder))}",
+    )
+
+
+def readable(subject: str, file: Path, user: User) -> Finding | None:
+    """None when nothing is wrong with it."""
+    quoted = shlex.quote(str(file))
+    try:
+        if user.may(file, READ):
+            return None
+    except OSError as exc:
+        return Finding(subject, Verdict.BAD, f"{file}: {exc.strerror}", "name an existing file, or none")
+    return Finding(
+        subject,
+        Verdict.BAD,
+        f"the containers' user {user} cannot read {file}",
+        f"sudo chown {user} {quoted} && sudo chmod 400 {quoted}",
+    )
+
+
+def on_host(env: Mapping[str, str], name: str, default: str) -> Path:
+    """A path as Compose reads it: from the folder of docker-compose.yml, `~` as home."""
+    return Path(os.path.normpath(ROOT / Path(env.get(name) or default).expanduser()))

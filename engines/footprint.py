@@ -1,0 +1,23 @@
+"""What the stack takes of a machine without a GPU: memory, and a place on a disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from engines.settings import Settings
+
+GIB = 2**30
+# Proportional set size of one engine with SmolLM2-135M and no KV, of one cache server without L1, and of the page.
+ENGINE_GIB, CACHE_GIB, PAGE_GIB = 2.3, 0.6, 0.4
+
+
+def memory_needed(settings: Settings) -> float:
+    """GiB that the whole stack takes; weights beyond the embedded model's are counted once for each engine."""
+    weights = sum(path.stat().st_size for path in Path(settings.model).glob("*.safetensors")) / GIB
+    engine = ENGINE_GIB + settings.kv_cache_memory_gb + max(0.0, weights - 0.25)
+    return settings.engines * engine + 2 * (CACHE_GIB + settings.l1_size_gb) + PAGE_GIB
+
+
+def existing(path: Path) -> Path:
+    """The path, or the nearest folder above it that exists."""
+    return next(p for p in (path, *path.parents) if p.exists())

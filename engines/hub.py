@@ -1,0 +1,132 @@
+"""Whether the hub gives us a model, and how much memory its weights take. Only asks; downloads nothing."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Literal
+from urllib.parse import quote
+
+import requests
+from pydantic import BaseModel, ValidationError
+
+HUB = "https://huggingface.co"
+TIMEOUT_S = (5, 10)  # to connect, and between two reads
+ANSWER_BYTES = 2**20  # of an answer, no more is read
+# On a GPU: vLLM casts wider floats to 16 bits. What is packed into integers is of a size that the hub does not tell.
+BYTES = {"F64": 2, "F32": 2, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1}
+
+Get = Callable[..., requests.Response]
+
+
+class Answer(StrEnum):
+    """What the hub says to one who asks for a model."""
+
+    OPEN = "may be downloaded"
+    MISSING = "no such model, or a private one"
+    GATED = "gated, and no token is given"
+    REJECTED = "the token is not valid"
+    REFUSED = "the token has no access to it"
+    UNREACHABLE = "the hub does not say"
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """`weights` in bytes on a GPU, None where unknown; `said` is why an UNREACHABLE hub did not say."""
+
+    answer: Answer
+    weights: int | None = None
+    sha: str = ""
+    said: str = ""
+
+
+class _Tensors(BaseModel):
+    parameters: dict[str, int] = {}
+
+
+class _Model(BaseModel):
+    """https://huggingface.co/api/models/NAME, as much of it as is asked for."""
+
+    gated: Literal[False, "auto", "manual"] = False
+    sha: str = ""
+    safetensors: _Tensors | None = None
+
+
+def access(model: str, token: str = "", get: Get = requests.get) -> Access:
+    """Asks as the downloader will. The token goes to the hub alone: no redirect is followed, and nothing repeats it."""
+    if not re.fullmatch(r"[!-~]*", token):
+        return Access(Answer.REJECTED)
+    try:
+        return _asked(quote(model), token, get)
+    except (requests.RequestException, ValidationError, ValueError) as exc:
+        return Access(Answer.UNREACHABLE, said=type(exc).__name__)
+
+
+def _asked(model: str, token: str, get: Get) -> Access:
+    status, body = _answer(get, f"{HUB}/api/models/{model}", token, {"expand[]": ["gated", "safetensors", "sha"]})
+    if status != 200:
+        return _refusal(status, token, Answer.MISSING)
+    about = _Model.model_validate_json(body)
+    status, _ = _answer(get, f"{HUB}/{model}/resolve/main/config.json", token, read=False)
+    if status == 200 or 300 <= status < 400:  # a redirect to where the file lies is given to those who may have it
+        return Access(Answer.OPEN, _weights(about.safetensors), about.sha)
+    return _refusal(status, token, Answer.GATED if about.gated else Answer.MISSING)
+
+
+def _refusal(status: int, token: str, without_token: Answer) -> Access:
+    """The hub says 401 to a bad token, and to nobody in particular also for what is missing, private or gated."""
+    answers = {401: Answer.REJECTED if token else without_token, 403: Answer.REFUSED if token else without_token}
+    answers[404] = Answer.MISSING
+    return Access(answers.get(status, Answer.UNREACHABLE), said=f"HTTP {status}")
+
+
+def _answer(
+    get: Get, url: str, token: str, params: Mapping[str, list[str]] | None = None, *, read: bool = True
+) -> tuple[int, bytes]:
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    with get(url, headers=headers, params=params, timeout=TIMEOUT_S, allow_redirects=False, stream=True) as response:
+        return response.status_code, _read(response) if read and response.status_code == 200 else b""
+
+
+def _read(response: requests.Response) -> bytes:
+    body = b""
+    for piece in response.iter_content(2**16):
+        body += piece
+        if len(body) > ANSWER_BYTES:
+            raise ValueError("too long an answer")
+    return body
+
+
+def _weights(tensors: _Tensors | None) -> int | None:
+    parameters = tensors.parameters if tensors else {}
+    if not parameters or parameters.keys() - BYTES.keys():
+        return None
+    return sum(BYTES[kind] * count for kind, count in parameters.items())
+
+
+def cached(model: str, cache: Path) -> Path | None:
+    """The folder of a model in a hub's cache that has a config and weights; None when it is to be fetched."""
+    for config in sorted(cache.glob(f"models--{model.replace('/', '--')}/snapshots/*/config.json")):
+        if any(config.parent.glob("*.safetensors")):
+            return config.parent
+    return None
+
+
+def weights_in(folder: Path) -> int:
+    """Bytes on a GPU of the weights in a model's folder."""
+    files = {path for path in folder.glob("*.safetensors") if path.is_file()}
+    served = {path for path in files if not path.name.startswith("consolidated")} or files  # the same, once more
+    size = sum(path.stat().st_size for path in served)
+    return size // 2 if _kept_in_float32(folder / "config.json") else size
+
+
+def _kept_in_float32(config: Path) -> bool:
+    try:
+        about = json.loads(config.read_text())
+        return "float32" in (about.get("dtype"), about.get("torch_dtype"))
+    except (OSError, ValueError, AttributeError):
+        return False

@@ -1,0 +1,65 @@
+import json
+import stat
+import subprocess
+
+import pytest
+
+from containers.compose import Composition, environment, forget, output, remembered
+from containers.status import containers
+from engines.errors import StackError
+from engines.settings import Settings
+
+
+def test_the_cpu_form_lays_its_file_over_the_first():
+    assert [w.rsplit("/")[-1] for w in Composition().command("ps") if w.endswith(".yml")] == ["docker-compose.yml"]
+    words = Composition(cpu=True, profiles=("router",)).command("ps")
+    assert [w.rsplit("/")[-1] for w in words if w.endswith(".yml")] == ["docker-compose.yml", "docker-compose.cpu.yml"]
+    assert words[-3:] == ["--profile", "router", "ps"]
+
+
+def test_what_was_started_is_remembered_till_it_is_stopped(tmp_path):
+    chosen = Composition(cpu=True, profiles=("observability",))
+    chosen.remember(tmp_path)
+    assert remembered(tmp_path) == chosen
+    forget(tmp_path)
+    with pytest.raises(StackError, match=r"up --docker"):
+        remembered(tmp_path)
+
+
+def test_the_token_goes_into_a_file_that_only_its_user_reads(tmp_path):
+    env = environment({"HF_TOKEN": "hf_secret", "ARENA_HOME": str(tmp_path)})
+    path = tmp_path / "run" / "hf_token"
+    assert "HF_TOKEN" not in env
+    assert env["HF_TOKEN_FILE"] == str(path)
+    assert path.read_text() == "hf_secret"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    forget(tmp_path)
+    assert not path.exists()
+
+
+def test_containers_run_as_the_caller_and_never_as_root():
+    assert environment({}, uid=1234)["ARENA_UID"] == "1234"
+    assert environment({}, uid=0)["ARENA_UID"] == "1000"
+    assert environment({"ARENA_UID": "7"}, uid=1234)["ARENA_UID"] == "7"
+
+
+def test_a_failing_docker_is_one_line():
+    def run(command, **_):
+        return subprocess.CompletedProcess(command, 1, "", "one\nCannot connect to the Docker daemon\n")
+
+    with pytest.raises(StackError, match="Cannot connect"):
+        output(["docker", "compose", "ps"], {}, run)
+
+
+def test_status_lists_all_services_in_the_arenas_order_with_those_that_are_absent():
+    rows = [
+        {"Service": "plain-a", "ID": "x1", "State": "running", "Health": "healthy"},
+        {"Service": "cache-b", "ID": "x2", "State": "exited", "Health": ""},
+        {"Service": "model", "ID": "x3", "State": "exited", "Health": ""},
+    ]
+    listed = "\n".join(map(json.dumps, rows))
+    found = {c.name: c for c in containers(listed, {"x1": 77}, Settings.from_env({}))}
+    assert list(found) == ["cache-a", "cache-b", "plain-a", "plain-b", "lmcache-a", "lmcache-b", "page"]
+    assert (found["plain-a"].healthy, found["plain-a"].pid, found["plain-a"].state) == (True, 77, "running, healthy")
+    assert (found["cache-b"].healthy, found["cache-b"].state) == (False, "exited")
+    assert (found["lmcache-a"].healthy, found["lmcache-a"].state) == (False, "absent")

@@ -1,0 +1,168 @@
+"""The compose files as Compose reads them: every combination is valid, and says what the topology says."""
+
+import itertools
+import json
+import os
+import re
+import subprocess
+
+import pytest
+
+from containers.compose import Composition
+from engines.settings import FOR_COMPOSE, NAMES, ROOT, Settings
+from engines.topology import Topology
+
+GPU, CPU = ("docker-compose.yml",), ("docker-compose.yml", "docker-compose.cpu.yml")
+OVERRIDES = ("docker-compose.nfs.yml", "docker-compose.two-hosts.yml")
+PROFILES = ("observability", "router", "bench", "side-a", "side-b")
+REQUIRED = {"NFS_SERVER": "10.0.0.1", "NFS_PATH": "/export/kv", "HOST_A": "10.0.0.1", "HOST_B": "10.0.0.2"}
+
+
+def compose_is_here():
+    try:
+        return subprocess.run(["docker", "compose", "version"], capture_output=True).returncode == 0
+    except OSError:
+        return False
+
+
+pytestmark = pytest.mark.skipif(not compose_is_here(), reason="docker compose is not installed")
+
+
+def config(files, profiles=(), **environ):
+    command = ["docker", "compose", *(w for f in files for w in ("--file", str(ROOT / f)))]
+    command += [*(w for p in profiles for w in ("--profile", p)), "config", "--format", "json"]
+    env = {"PATH": os.environ["PATH"], "HOME": "/nobody", **environ}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def gpu():
+    return config(GPU, PROFILES)
+
+
+@pytest.fixture(scope="module")
+def cpu():
+    return config(CPU, PROFILES)
+
+
+@pytest.fixture
+def topology():
+    return Topology.of(Settings.from_env({"ENGINE_URL": "http://{name}:{port}", "CACHE_URL": "http://{name}:{port}"}))
+
+
+def devices(service):
+    return service["deploy"]["resources"]["reservations"]["devices"][0]["device_ids"]
+
+
+def mount(service, target):
+    return next(m for m in service["volumes"] if m["target"] == target)
+
+
+@pytest.mark.parametrize("files", [GPU, CPU, *((*GPU, o) for o in OVERRIDES), (*GPU, *OVERRIDES)])
+def test_every_combination_of_overrides_and_profiles_is_valid(files):
+    for n in range(len(PROFILES) + 1):
+        for chosen in itertools.islice(itertools.combinations(PROFILES, n), 3):
+            config(files, chosen, **REQUIRED)
+
+
+def test_the_services_are_the_topology(gpu, topology):
+    names = [server.name for server in (*topology.engines, *topology.caches)]
+    others = {"model", "preheat", "page", "bench", "router", "prometheus", "grafana"}
+    assert set(gpu["services"]) == set(names) | others
+    for server in (*topology.engines, *topology.caches):
+        service = gpu["services"][server.name]
+        module = "cache" if server in topology.caches else "engines"
+        assert service["command"] == ["python", "-m", module, "serve", server.name]
+        assert f":{server.port}/" in service["environment"]["HEALTH"]
+
+
+def test_each_engine_has_a_gpu_of_its_own_and_a_cache_server_sees_its_engines(gpu):
+    services = gpu["services"]
+    pinned = [devices(services[name]) for name in ("plain-a", "plain-b", "lmcache-a", "lmcache-b")]
+    assert pinned == [["0"], ["1"], ["2"], ["3"]]
+    assert [devices(services[f"cache-{side}"]) for side in "ab"] == [["2"], ["3"]]
+
+
+def test_fewer_gpus_can_be_shared():
+    services = config(GPU, GPU_PLAIN_B="0", GPU_LMCACHE_A="1", GPU_LMCACHE_B="1")["services"]
+    assert [devices(services[n]) for n in ("plain-a", "plain-b", "cache-a", "lmcache-b")] == [
+        ["0"],
+        ["0"],
+        ["1"],
+        ["1"],
+    ]
+
+
+def test_both_cache_servers_have_one_volume(gpu, cpu):
+    for services in (gpu["services"], cpu["services"]):
+        assert mount(services["cache-a"], "/kv")["source"] == mount(services["cache-b"], "/kv")["source"]
+    assert mount(gpu["services"]["cache-a"], "/kv")["type"] == "bind"
+    assert mount(cpu["services"]["cache-a"], "/kv")["type"] == "volume"
+
+
+def test_both_kinds_of_engine_are_one_image(gpu, cpu):
+    for services in (gpu["services"], cpu["services"]):
+        assert len({services[n]["image"] for n in ("plain-a", "plain-b", "lmcache-a", "lmcache-b", "cache-a")}) == 1
+
+
+def test_on_the_cpu_nothing_asks_for_a_gpu_a_token_or_a_folder_of_the_host(cpu):
+    for name, service in cpu["services"].items():
+        assert not service.get("deploy"), name
+        assert not service.get("secrets"), name
+        if name not in ("prometheus", "grafana", "bench"):
+            assert [m for m in service.get("volumes", ()) if m["type"] == "bind"] == [], name
+
+
+def test_only_the_model_service_gets_the_token(gpu):
+    text = json.dumps(config(GPU, PROFILES, HF_TOKEN="hf_secret", HF_TOKEN_FILE="/run/t"))
+    assert "hf_secret" not in text
+    assert [name for name, service in gpu["services"].items() if service.get("secrets")] == ["model"]
+
+
+def test_everything_is_published_on_loopback_and_no_engine_or_cache_server_is(gpu):
+    published = {name: service["ports"] for name, service in gpu["services"].items() if service.get("ports")}
+    assert set(published) == {"page", "router", "grafana"}
+    assert {port["host_ip"] for ports in published.values() for port in ports} == {"127.0.0.1"}
+    assert gpu["networks"]["inside"]["internal"]
+    for side in "ab":
+        for name in (f"cache-{side}", f"plain-{side}", f"lmcache-{side}"):
+            assert set(gpu["services"][name]["networks"]) == {"inside"}
+
+
+def test_every_container_is_hardened(gpu, cpu):
+    for name, service in [*gpu["services"].items(), *cpu["services"].items()]:
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert service["read_only"], name
+        assert not service["user"].startswith(("0:", "root")), name
+        assert {"mem_limit", "pids_limit", "logging", "stop_grace_period"} <= set(service), name
+        assert not {"privileged", "ipc", "pid", "network_mode", "cap_add"} & set(service), name
+
+
+def test_the_kv_volume_can_be_an_nfs_export():
+    volume = config((*GPU, "docker-compose.nfs.yml"), **REQUIRED)["volumes"]["kv"]
+    assert volume["driver_opts"]["device"] == ":/export/kv"
+    assert "lookupcache=positive" in volume["driver_opts"]["o"]
+
+
+def test_two_hosts_run_one_side_each_on_one_nfs_volume():
+    files = (*GPU, "docker-compose.nfs.yml", "docker-compose.two-hosts.yml")
+    a, b = (set(config(files, [f"side-{side}"], **REQUIRED)["services"]) for side in "ab")
+    assert {"plain-a", "lmcache-a", "cache-a", "page"} <= a
+    assert {"plain-b", "lmcache-b", "cache-b"} <= b
+    assert not {"plain-b", "lmcache-b", "cache-b"} & a
+    assert not {"plain-a", "lmcache-a", "cache-a", "page"} & b
+
+
+def test_what_the_compose_files_ask_for_is_known_and_nothing_else_is():
+    text = "".join(path.read_text() for path in ROOT.glob("docker-compose*.yml"))
+    asked = set(re.findall(r"\$\{([A-Z0-9_]+)", text))
+    assert asked - {*NAMES, *FOR_COMPOSE} == set()
+    assert set(FOR_COMPOSE) - asked == set()
+
+
+def test_the_short_way_uses_the_same_files():
+    words = Composition(cpu=True, profiles=("observability",)).command("config", "--services")
+    assert [w for w in words if w.endswith(".yml")] == [str(ROOT / f) for f in CPU]

@@ -1,0 +1,108 @@
+import io
+import json
+
+import pytest
+import requests
+
+from engines import hub
+from engines.hub import Answer
+
+NAME, TOKEN = "owner/name", "hf_secret"
+MISTRAL = {"gated": False, "sha": "3ad372f", "safetensors": {"parameters": {"BF16": 7_241_732_096}}}
+GATED = {**MISTRAL, "gated": "auto"}
+
+
+def answer(status, body=b""):
+    response = requests.Response()
+    response.status_code = status
+    response.raw = io.BytesIO(body if isinstance(body, bytes) else json.dumps(body).encode())
+    return response
+
+
+class FakeHub:
+    """Answers for the model's description and for its config, and keeps what was asked."""
+
+    def __init__(self, about, config=None):
+        self.answers, self.asked = [about, config], []
+
+    def __call__(self, url, **options):
+        self.asked.append((url, options))
+        return self.answers[len(self.asked) - 1]
+
+
+def test_an_open_model_may_be_downloaded_and_its_weights_are_known():
+    access = hub.access(NAME, get=FakeHub(answer(200, MISTRAL), answer(307)))
+    assert (access.answer, access.sha, access.weights) == (Answer.OPEN, "3ad372f", 2 * 7_241_732_096)
+
+
+@pytest.mark.parametrize(
+    ("about", "config", "token", "said"),
+    [
+        (answer(401), None, "", Answer.MISSING),
+        (answer(404), None, TOKEN, Answer.MISSING),
+        (answer(401), None, TOKEN, Answer.REJECTED),
+        (answer(403), None, TOKEN, Answer.REFUSED),
+        (answer(200, GATED), answer(401), "", Answer.GATED),
+        (answer(200, GATED), answer(401), TOKEN, Answer.REJECTED),
+        (answer(200, GATED), answer(403), TOKEN, Answer.REFUSED),
+        (answer(200, GATED), answer(200), TOKEN, Answer.OPEN),
+        (answer(503), None, "", Answer.UNREACHABLE),
+        (answer(200, b"<html>"), None, "", Answer.UNREACHABLE),
+        (answer(200, b" " * (hub.ANSWER_BYTES + 1)), None, "", Answer.UNREACHABLE),
+    ],
+)
+def test_the_hubs_answers_are_told_apart(about, config, token, said):
+    assert hub.access(NAME, token, get=FakeHub(about, config)).answer is said
+
+
+def test_a_hub_that_cannot_be_reached_is_told_by_the_kind_of_error():
+    def get(*_, **__):
+        raise requests.ConnectTimeout(f"Bearer {TOKEN}")
+
+    access = hub.access(NAME, TOKEN, get=get)
+    assert (access.answer, access.said) == (Answer.UNREACHABLE, "ConnectTimeout")
+
+
+def test_the_token_goes_to_the_hub_alone_and_waiting_is_bounded():
+    fake = FakeHub(answer(200, GATED), answer(302))
+    hub.access(NAME, TOKEN, get=fake)
+    for url, options in fake.asked:
+        assert url.startswith("https://huggingface.co/")
+        assert options["headers"] == {"Authorization": f"Bearer {TOKEN}"}
+        assert options["allow_redirects"] is False
+        assert options["timeout"]
+
+
+def test_a_token_that_no_header_takes_is_refused_without_asking():
+    fake = FakeHub(answer(200))
+    assert hub.access(NAME, "two\nlines", get=fake).answer is Answer.REJECTED
+    assert fake.asked == []
+
+
+def test_weights_are_counted_as_they_lie_on_a_gpu_and_packed_ones_not_at_all():
+    wide = {"safetensors": {"parameters": {"F32": 10, "F8_E4M3": 5}}}
+    packed = {"safetensors": {"parameters": {"BF16": 10, "U8": 100}}}
+    assert hub.access(NAME, get=FakeHub(answer(200, wide), answer(200))).weights == 25
+    assert hub.access(NAME, get=FakeHub(answer(200, packed), answer(200))).weights is None
+
+
+@pytest.fixture
+def snapshot(tmp_path):
+    folder = tmp_path / "models--owner--name" / "snapshots" / "abc"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text('{"torch_dtype": "bfloat16"}')
+    (folder / "model.safetensors").write_bytes(b"x" * 100)
+    return folder
+
+
+def test_a_model_in_the_cache_is_found_when_its_weights_are_there(snapshot, tmp_path):
+    assert hub.cached(NAME, tmp_path) == snapshot
+    (snapshot / "model.safetensors").unlink()
+    assert hub.cached(NAME, tmp_path) is None
+
+
+def test_a_second_copy_of_the_weights_is_not_counted_and_float32_counts_half(snapshot):
+    (snapshot / "consolidated.safetensors").write_bytes(b"x" * 100)
+    assert hub.weights_in(snapshot) == 100
+    (snapshot / "config.json").write_text('{"dtype": "float32"}')
+    assert hub.weights_in(snapshot) == 50

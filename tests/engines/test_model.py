@@ -1,0 +1,85 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from engines.errors import ConfigError
+from engines.model import MANIFEST, check, digests, fetch, has_chat_template, is_whole, resolve
+
+PYTHON = Path("python")  # converts, where something is to be converted
+
+
+@pytest.fixture
+def model(tmp_path):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for name in ("config.json", "model.safetensors", "tokenizer.json", "chat_template.jinja"):
+        (folder / name).write_text("{}")
+    return folder
+
+
+def test_a_whole_model_folder_is_taken_as_it_is(model, tmp_path):
+    assert resolve(str(model), tmp_path, PYTHON, say=print) == str(model)
+
+
+@pytest.mark.parametrize(
+    ("missing", "said"),
+    [
+        ("config.json", "lacks config.json"),
+        ("model.safetensors", "lacks weights"),
+        ("tokenizer.json", "lacks a tokenizer"),
+        ("chat_template.jinja", "no chat template"),
+    ],
+)
+def test_an_incomplete_model_folder_is_refused_with_what_it_lacks(model, missing, said):
+    (model / missing).unlink()
+    with pytest.raises(ConfigError, match=said):
+        check(model)
+
+
+def test_a_missing_shard_is_named(model):
+    (model / "model.safetensors.index.json").write_text('{"weight_map": {"a": "model-00002.safetensors"}}')
+    with pytest.raises(ConfigError, match=r"model-00002\.safetensors"):
+        check(model)
+
+
+def test_a_file_that_was_cut_off_is_named(model):
+    (model / "model.safetensors.index.json").write_text('{"weight_map": {"a": "mod')
+    with pytest.raises(ConfigError, match=r"damaged model\.safetensors\.index\.json"):
+        check(model)
+
+
+def test_a_chat_template_inside_the_tokenizers_settings_counts(model):
+    (model / "chat_template.jinja").unlink()
+    (model / "tokenizer_config.json").write_text('{"chat_template": "{{ messages }}"}')
+    assert has_chat_template(model)
+
+
+@pytest.mark.parametrize("name", ["./none", "/none/here", "just-a-word", "a/b/c"])
+def test_a_model_that_is_neither_a_folder_nor_a_hubs_name_is_refused(name, tmp_path):
+    with pytest.raises(ConfigError, match="no such folder"):
+        resolve(name, tmp_path, PYTHON, say=print)
+
+
+def test_a_hubs_name_is_handed_to_vllm(tmp_path):
+    assert resolve("Qwen/Qwen3-8B", tmp_path, PYTHON, say=print) == "Qwen/Qwen3-8B"
+
+
+def test_a_prepared_model_without_its_manifest_or_with_a_changed_byte_is_not_whole(model):
+    assert not is_whole(model)
+    (model / MANIFEST).write_text(json.dumps(digests(model)))
+    assert is_whole(model)
+    (model / "model.safetensors").write_text("{]")
+    assert not is_whole(model)
+
+
+def test_a_folder_of_the_operators_is_checked_before_engines_start(model, tmp_path):
+    assert fetch(str(model), tmp_path, None, say=print) == str(model)
+    (model / "config.json").unlink()
+    with pytest.raises(ConfigError, match=r"config\.json"):
+        fetch(str(model), tmp_path, None, say=print)
+
+
+def test_a_token_that_cannot_be_read_is_told_without_a_trace(tmp_path):
+    with pytest.raises(ConfigError, match="token"):
+        fetch("owner/name", tmp_path, tmp_path / "none", say=print)
