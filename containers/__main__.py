@@ -46,7 +46,7 @@ def up(
     if unknown:
         raise ConfigError(f"--profile {unknown[0]}: choose {' or '.join(PROFILES)}")
     home, chosen = home_of(os.environ), Composition(cpu, tuple(profile or ()))
-    env = environment(_dotenv())
+    env = environment(os.environ)
     _examine(env, cpu=cpu)
     if not cpu:
         for folder in (_settings().kv_store_dir, _settings().local_hf_home / "hub"):
@@ -71,7 +71,7 @@ def down(
 ) -> None:
     """Stop and remove the containers. What they stored stays, unless --volumes."""
     home = home_of(os.environ)
-    _stop(remembered(home), environment(_dotenv()), home, *(["--volumes"] if volumes else []))
+    _stop(remembered(home), environment(os.environ), home, *(["--volumes"] if volumes else []))
     say("stopped")
 
 
@@ -106,7 +106,7 @@ def doctor(
     cpu: Annotated[bool, typer.Option("--cpu", help="For containers without a GPU.")] = False,
 ) -> None:
     """With --docker: what this machine lacks for containers. Exit code 1 when they could not start."""
-    findings = tuple(examination.examine(environment(_dotenv()), cpu=cpu))
+    findings = tuple(examination.examine(environment(os.environ), cpu=cpu))
     for finding in findings:
         _show(finding)
     raise typer.Exit(1 if verdict(findings) else 0)
@@ -138,7 +138,7 @@ def _become(*arguments: str, profiles: tuple[str, ...] = ()) -> NoReturn:
     chosen = remembered(home_of(os.environ))
     command = Composition(chosen.cpu, (*chosen.profiles, *profiles)).command(*arguments)
     os.chdir(ROOT)
-    os.execvpe(command[0], command, environment(_dotenv()))  # noqa: S606
+    os.execvpe(command[0], command, environment(os.environ))  # noqa: S606
 
 
 def _examine(env: dict[str, str], *, cpu: bool) -> None:
@@ -194,7 +194,7 @@ def _stop(chosen: Composition, env: dict[str, str], home: Path, *more: str) -> N
 
 
 def _services() -> tuple[Container, ...]:
-    chosen, env = remembered(home_of(os.environ)), environment(_dotenv())
+    chosen, env = remembered(home_of(os.environ)), environment(os.environ)
     listed = output(chosen.command("ps", "--all", "--no-trunc", "--format", "json"), env)
     ids = [json.loads(line)["ID"] for line in listed.splitlines()]
     pids = output(["docker", "inspect", "--format", "{{.Id}} {{.State.Pid}}", *ids], env) if ids else ""
@@ -203,23 +203,14 @@ def _services() -> tuple[Container, ...]:
 
 def _volume() -> str:
     """Where the KV volume lies: a folder here, or the name of a Docker volume."""
-    chosen, env = remembered(home_of(os.environ)), environment(_dotenv())
+    chosen, env = remembered(home_of(os.environ)), environment(os.environ)
     config = json.loads(output(chosen.command("config", "--format", "json"), env))
     mounts = {mount["target"]: mount["source"] for mount in config["services"]["cache-a"]["volumes"]}
     return str(mounts["/kv"])
 
 
 def _settings() -> Settings:
-    os.environ.update(INSIDE)
-    return settings_of_the_caller()
-
-
-def _dotenv() -> dict[str, str]:
-    """The caller's environment over `.env`: what compose would read itself, and the token, which it must not."""
-    from dotenv import dotenv_values
-
-    filed = {key: value for key, value in dotenv_values(ROOT / ".env", interpolate=False).items() if value}
-    return {**filed, **os.environ}
+    return settings_of_the_caller(**INSIDE)
 
 
 def _interrupt(*_: object) -> None:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from dotenv import dotenv_values
+
 from engines.errors import StackError
 from engines.settings import ROOT, home_of
 
@@ -53,9 +55,11 @@ def forget(home: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def environment(environ: Mapping[str, str], *, uid: int | None = None) -> dict[str, str]:
+def environment(environ: Mapping[str, str], dotenv: Path = ROOT / ".env", *, uid: int | None = None) -> dict[str, str]:
     """What compose interpolates: containers run as the caller (never as root), and the token goes as a file only."""
     uid = os.getuid() if uid is None else uid
+    filed = {key: value for key, value in dotenv_values(dotenv, interpolate=False).items() if value}
+    environ = {**filed, **environ}
     env = {key: value for key, value in environ.items() if key != "HF_TOKEN"}
     env.setdefault("ARENA_UID", str(uid or USER))
     env.setdefault("ARENA_GID", str(os.getgid() or USER) if uid else str(USER))

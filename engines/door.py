@@ -25,9 +25,9 @@ def run(app: typer.Typer) -> None:
         sys.exit(130)
 
 
-def settings_of_the_caller() -> Settings:
-    """The settings of this process and `.env`; unknown keys of the file are warned of."""
-    settings, unknown = read_env(os.environ)
+def settings_of_the_caller(**fixed: str) -> Settings:
+    """The settings of this process and `.env`, under what is `fixed`; unknown keys of the file are warned of."""
+    settings, unknown = read_env({**os.environ, **fixed})
     for key in unknown:
         print(f"arena: .env has an unknown key {key}; .env.example lists those that count", file=sys.stderr)  # noqa: T201
     return settings

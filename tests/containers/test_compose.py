@@ -43,6 +43,13 @@ def test_containers_run_as_the_caller_and_never_as_root():
     assert environment({"ARENA_UID": "7"}, uid=1234)["ARENA_UID"] == "7"
 
 
+def test_the_file_of_settings_counts_and_the_caller_counts_more(tmp_path):
+    dotenv = tmp_path / ".env"
+    dotenv.write_text("GPU_PLAIN_A=4\nGPU_PLAIN_B=5\nMODEL=\n")
+    env = environment({"GPU_PLAIN_B": "6"}, dotenv)
+    assert (env["GPU_PLAIN_A"], env["GPU_PLAIN_B"], "MODEL" in env) == ("4", "6", False)
+
+
 def test_a_failing_docker_is_one_line():
     def run(command, **_):
         return subprocess.CompletedProcess(command, 1, "", "one\nCannot connect to the Docker daemon\n")

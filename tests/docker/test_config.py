@@ -1,6 +1,5 @@
 """The compose files as Compose reads them: every combination is valid, and says what the topology says."""
 
-import itertools
 import json
 import os
 import re
@@ -15,7 +14,7 @@ from engines.topology import Topology
 GPU, CPU = ("docker-compose.yml",), ("docker-compose.yml", "docker-compose.cpu.yml")
 OVERRIDES = ("docker-compose.nfs.yml", "docker-compose.two-hosts.yml")
 PROFILES = ("observability", "router", "bench", "side-a", "side-b")
-REQUIRED = {"NFS_SERVER": "10.0.0.1", "NFS_PATH": "/export/kv", "HOST_A": "10.0.0.1", "HOST_B": "10.0.0.2"}
+REQUIRED = {"NFS_SERVER": "10.0.0.1", "NFS_PATH": "/export/kv", "HOST_B": "10.0.0.2"}
 
 
 def compose_is_here():
@@ -60,11 +59,15 @@ def mount(service, target):
     return next(m for m in service["volumes"] if m["target"] == target)
 
 
-@pytest.mark.parametrize("files", [GPU, CPU, *((*GPU, o) for o in OVERRIDES), (*GPU, *OVERRIDES)])
-def test_every_combination_of_overrides_and_profiles_is_valid(files):
-    for n in range(len(PROFILES) + 1):
-        for chosen in itertools.islice(itertools.combinations(PROFILES, n), 3):
-            config(files, chosen, **REQUIRED)
+@pytest.mark.parametrize("files", [CPU, *((*GPU, o) for o in OVERRIDES), (*GPU, *OVERRIDES)])
+def test_every_combination_of_overrides_is_valid(files):
+    for profiles in ((), PROFILES):
+        config(files, profiles, **REQUIRED)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_every_profile_is_valid(profile):
+    config(GPU, [profile])
 
 
 def test_the_services_are_the_topology(gpu, topology):
