@@ -16,7 +16,7 @@ from frontend.view import CSS
 def main() -> None:
     """On UI_PORT of BIND_HOST; asks nobody outside."""
     settings = settings_of_the_caller()
-    page = build(Topology.of(settings)).queue()
+    page = build(Topology.of(settings), pinned=settings.device == "cuda").queue()
     page._queue.sleep_when_free = 0.05  # it looks for work 1,000 times a second else, and takes 6 % of a shared core
     page.launch(
         server_name=settings.bind_host,

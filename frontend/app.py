@@ -12,6 +12,7 @@ import gradio as gr
 
 from engines.errors import ArenaError
 from engines.topology import Topology
+from frontend.race import heats
 from frontend.view import board, title
 from frontend.visitor import Visit
 
@@ -22,20 +23,22 @@ STEPS = (("plain-a", FIRST), ("plain-b", SECOND), ("lmcache-a", FIRST), ("lmcach
 ABOUT = """# TTFT Arena
 The same question about the same long document, to any of these vLLM engines or to all. The two with LMCache share one
 KV volume: what (A) has read, (B) loads instead of computing it again. **TTFT** counts from just before the request is
-sent to the first text. The engines are asked one after the other, because here they share this machine's cores."""
+sent to the first text. """
+IN_TURN = "The engines are asked one after the other, because here they share this machine's cores."
+BY_SIDE = "Each engine has a GPU of its own: those of (A) start together, then those of (B), who reads what (A) stored."
 
 Play = Callable[[str, str, bool, Visit], AsyncGenerator[tuple[Visit, str]]]
 
 
-def build(topology: Topology) -> gr.Blocks:
-    """The page for these engines; nothing is asked before a visitor does."""
+def build(topology: Topology, *, pinned: bool = False) -> gr.Blocks:
+    """The page for these engines, `pinned` to a GPU each or not; nothing is asked before a visitor does."""
     engines = topology.engines
     choices = [(title(engine), engine.name) for engine in engines] + [("Race them all", EVERYONE)]
     start = Visit.of_the_handbook(engines)
     page = gr.Blocks(title="TTFT Arena", fill_width=True, analytics_enabled=False)
     with page:
         visit = gr.State(start.cold)
-        gr.Markdown(ABOUT)
+        gr.Markdown(ABOUT + (BY_SIDE if pinned else IN_TURN))
         with gr.Row():
             with gr.Column(scale=3):
                 target = gr.Radio(choices, value=EVERYONE, label="Engine", elem_id="target")
@@ -58,7 +61,7 @@ def build(topology: Topology) -> gr.Blocks:
                     start.document, label="Context", lines=28, max_lines=28, interactive=False, elem_id="document"
                 )
 
-        play = _player(topology)
+        play = _player(topology, pinned)
         # one visitor at a time: two on the same cores would measure each other; the rest see their place in the queue
         queue: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "engines", "show_progress": "minimal"}
         inputs, outputs = [target, question, cut, visit], [visit, panes]
@@ -87,11 +90,11 @@ def _step(number: int, name: str, text: str, topology: Topology) -> tuple[gr.But
     return gr.Button(label, size="sm", elem_id=f"step-{number}"), (name, text)
 
 
-def _player(topology: Topology) -> Play:
+def _player(topology: Topology, pinned: bool) -> Play:
     async def play(choice: str, question: str, cut: bool, visit: Visit) -> AsyncGenerator[tuple[Visit, str]]:
         chosen = topology.engines if choice == EVERYONE else (topology.engine(choice),)
         try:
-            async with aclosing(visit.asking(chosen, question, cut=cut)) as visits:
+            async with aclosing(visit.asking(heats(chosen, pinned=pinned), question, cut=cut)) as visits:
                 async for now in visits:
                     yield now, board(now.race, now.engines)
         except ArenaError as exc:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
@@ -73,23 +74,67 @@ class Race:
         return plain.reply if plain and engine.kind is Kind.LMCACHE else None
 
 
-async def run(
-    race: Race, engines: Sequence[Engine], prompt: Prompt, ask: Ask = measured, stored: Stored = stored_chunks
-) -> AsyncGenerator[Race]:
-    """Asks the engines one after the other, and yields the race after every change.
+def heats(engines: Sequence[Engine], *, pinned: bool) -> tuple[tuple[Engine, ...], ...]:
+    """Who is asked at the same time.
 
-    One after the other, because engines that share cores would measure each other. An engine that fails says so in its
-    pane and the next one is asked.
+    Engines that share cores would measure each other, so they are asked one after the other. Where each has a GPU of
+    its own (`pinned`) those of one side start together; side b waits for a, for it is to read what a has stored.
+    """
+    if not pinned:
+        return tuple((engine,) for engine in engines)
+    sides = dict.fromkeys(engine.side for engine in engines)
+    return tuple(tuple(engine for engine in engines if engine.side == side) for side in sides)
+
+
+async def run(
+    race: Race,
+    heats: Sequence[Sequence[Engine]],
+    prompt: Prompt,
+    ask: Ask = measured,
+    stored: Stored = stored_chunks,
+) -> AsyncGenerator[Race]:
+    """Asks the engines heat by heat, and yields the race after every change.
+
+    An engine that fails says so in its pane, and the others are asked.
     """
     race = race.about(prompt)
-    for engine in engines:
+    for engine in (engine for heat in heats for engine in heat):
         race = race.showing(Pane(engine.name, note="waiting for its turn"))
     yield race
-    for engine in engines:
-        async with aclosing(_run_one(engine, prompt, ask, stored)) as panes:
+    for heat in heats:
+        async with aclosing(_together([_run_one(engine, prompt, ask, stored) for engine in heat])) as panes:
             async for pane in panes:
                 race = race.showing(pane)
                 yield race
+
+
+async def _together(lanes: Sequence[AsyncGenerator[Pane]]) -> AsyncGenerator[Pane]:
+    """The panes of all lanes as they come; closing it closes the lanes, and with them their requests."""
+    queue = asyncio.Queue[Pane | None]()
+
+    async def drive(lane: AsyncGenerator[Pane]) -> None:
+        try:
+            async with aclosing(lane):
+                async for pane in lane:
+                    queue.put_nowait(pane)
+        finally:
+            queue.put_nowait(None)
+
+    drivers = [asyncio.create_task(drive(lane)) for lane in lanes]
+    try:
+        left = len(drivers)
+        while left:
+            if (pane := await queue.get()) is None:
+                left -= 1
+            else:
+                yield pane
+    finally:
+        for driver in drivers:
+            driver.cancel()
+        ended = await asyncio.gather(*drivers, return_exceptions=True)
+    for failure in ended:
+        if isinstance(failure, Exception):
+            raise failure
 
 
 async def _run_one(engine: Engine, prompt: Prompt, ask: Ask, stored: Stored) -> AsyncGenerator[Pane]:

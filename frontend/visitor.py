@@ -51,11 +51,11 @@ class Visit:
         return replace(self, race=self.race.stopped())
 
     async def asking(
-        self, engines: Sequence[Engine], question: str, *, cut: bool, ask: Ask = measured
+        self, heats: Sequence[Sequence[Engine]], question: str, *, cut: bool, ask: Ask = measured
     ) -> AsyncGenerator[Visit]:
         """The visit after every change of a pane. Raises DocumentError, with nobody asked, for a bad prompt."""
-        prompt = await self._fitted(engines, question, cut=cut)
-        async with aclosing(racing.run(self.race, engines, prompt, ask)) as races:
+        prompt = await self._fitted([engine for heat in heats for engine in heat], question, cut=cut)
+        async with aclosing(racing.run(self.race, heats, prompt, ask)) as races:
             async for race in races:
                 yield replace(self, race=race)
 

@@ -29,8 +29,12 @@ async def stored(_cache):
     return 0
 
 
-def last_of(topology, ask=answering, prompt=PROMPT, race=None):
-    races = collect(racing.run(race or Race.of(topology.engines), topology.engines, prompt, ask, stored))
+def in_turn(topology):
+    return racing.heats(topology.engines, pinned=False)
+
+
+def last_of(topology, ask=answering, prompt=PROMPT, race=None, heats=None):
+    races = collect(racing.run(race or Race.of(topology.engines), heats or in_turn(topology), prompt, ask, stored))
     return races[-1], races
 
 
@@ -44,6 +48,43 @@ def test_engines_are_asked_one_after_the_other(topology):
     _, races = last_of(topology)
     answering_at_once = [sum(bool(p.text) and p.reply is None for p in race.panes.values()) for race in races]
     assert max(answering_at_once) == 1
+
+
+def test_engines_with_gpus_of_their_own_start_together_on_each_side_and_b_waits_for_a(topology):
+    heats = racing.heats(topology.engines, pinned=True)
+    assert [[e.name for e in heat] for heat in heats] == [["plain-a", "lmcache-a"], ["plain-b", "lmcache-b"]]
+    started, both_of_a_side = [], asyncio.Barrier(2)
+
+    async def ask(engine, prompt):
+        started.append(engine.name)
+        await both_of_a_side.wait()
+        async for event in answering(engine, prompt):
+            yield event
+
+    race, _ = last_of(topology, ask, heats=heats)
+    assert all(pane.reply for pane in race.panes.values())
+    assert set(started[:2]) == {"plain-a", "lmcache-a"}
+
+
+def test_stopping_a_race_closes_the_requests_of_all_who_were_asked_together(topology):
+    closed = []
+
+    async def ask(engine, _prompt):
+        try:
+            yield Delta("an ", 0.1)
+            await asyncio.Event().wait()
+        finally:
+            closed.append(engine.name)
+
+    async def stop():
+        races = racing.run(Race.of(topology.engines), racing.heats(topology.engines, pinned=True), PROMPT, ask, stored)
+        async for race in races:
+            if all(race.panes[name].text for name in ("plain-a", "lmcache-a")):
+                break
+        await races.aclose()
+
+    asyncio.run(stop())
+    assert sorted(closed) == ["lmcache-a", "plain-a"]
 
 
 def test_an_engine_that_is_down_says_so_and_the_others_answer(topology):
@@ -118,7 +159,7 @@ def test_a_file_that_is_no_text_leaves_the_visit_as_it_was(topology, tmp_path):
 def test_an_empty_question_asks_nobody(topology):
     visit = Visit.of_the_handbook(topology.engines)
     with pytest.raises(DocumentError, match="empty"):
-        collect(visit.asking(topology.engines, " ", cut=False, ask=answering))
+        collect(visit.asking(in_turn(topology), " ", cut=False, ask=answering))
 
 
 def test_with_no_engine_up_the_document_is_shown_uncounted():
@@ -142,7 +183,7 @@ def test_an_engine_answers_while_its_cache_server_is_down(topology):
     async def down(_cache):
         raise StackError("cache-a does not answer")
 
-    races = collect(racing.run(Race.of(topology.engines), topology.engines, PROMPT, answering, down))
+    races = collect(racing.run(Race.of(topology.engines), in_turn(topology), PROMPT, answering, down))
     assert all(pane.reply for pane in races[-1].panes.values())
 
 
@@ -156,7 +197,7 @@ def test_a_store_that_fails_does_not_spoil_the_answer(topology):
     async def restarted(_cache):
         return next(counts)
 
-    races = collect(racing.run(Race.of(topology.engines), topology.engines, PROMPT, ask, restarted))
+    races = collect(racing.run(Race.of(topology.engines), in_turn(topology), PROMPT, ask, restarted))
     pane = races[-1].panes["lmcache-a"]
     assert (pane.reply.ttft, pane.fault) == (9.0, "")
     assert pane.note.startswith("not stored")
