@@ -16,8 +16,9 @@ RESULT = "result.json"
 
 
 def default_folder(kind: str) -> Path:
-    """`results/ttft-20261122-230000` under the root."""
-    return ROOT / "results" / f"{kind}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
+    """`results/ttft-20261122-230000` under the root, or below RESULTS_DIR, as a container has it."""
+    results = Path(os.environ.get("RESULTS_DIR") or ROOT / "results")
+    return results / f"{kind}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
 
 
 def claim(folder: Path) -> Path:

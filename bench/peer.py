@@ -117,7 +117,7 @@ def _theirs(vllm: Path, engine: Engine, settings: Settings, prompt: Prompt, coun
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, **_ENVIRON}
         )
         said, cpu_s = _watched(child)
-        if child.returncode:
+        if child.returncode or cpu_s is None:
             raise StackError(f"vllm bench serve failed: {said[-300:]}")
         result = json.loads((folder / "result.json").read_text())
         if result["completed"] != count:
@@ -125,8 +125,8 @@ def _theirs(vllm: Path, engine: Engine, settings: Settings, prompt: Prompt, coun
         return Block("vllm", tuple(result["ttfts"]), cpu_s)
 
 
-def _watched(child: subprocess.Popen[str]) -> tuple[str, float]:
-    """What it said till its end, and its CPU seconds from its first request to its result."""
+def _watched(child: subprocess.Popen[str]) -> tuple[str, float | None]:
+    """What it said till its end, and its CPU seconds from its first request to its result, where it told of both."""
     assert child.stdout
     process, said, marks = psutil.Process(child.pid), list[str](), list[float]()
     with child:
@@ -135,7 +135,7 @@ def _watched(child: subprocess.Popen[str]) -> tuple[str, float]:
             if BEGINS in line or ENDS in line:
                 times = process.cpu_times()
                 marks.append(times.user + times.system)
-    return "".join(said), marks[-1] - marks[0] if marks else 0.0
+    return "".join(said), marks[1] - marks[0] if len(marks) == 2 else None
 
 
 def _arguments(engine: Engine, settings: Settings, prompt: Prompt, count: int, folder: Path) -> list[str]:

@@ -28,7 +28,7 @@ async def preheat(topology: Topology, done: Done) -> None:
     """
     began = time.monotonic()
     for engine in topology.engines:
-        await reply_to(engine, _prompt(new_nonce()[:4], sentences=8))
+        await reply_to(engine, await fit(engine, _prompt(new_nonce()[:4], sentences=8), cut=True))
         done(f"{engine.name} has answered", time.monotonic() - began)
     a, b = (engine for engine in topology.engines if engine.cache)
     for writer, reader, sentences in ((a, b, LARGE), (b, a, SMALL)):

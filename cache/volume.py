@@ -29,7 +29,7 @@ def fingerprint(settings: Settings) -> dict[str, object]:
     """Everything that makes stored KV valid for one set-up and wrong for another."""
     return {
         "model": settings.model,
-        "weights": _weights(Path(settings.model)),
+        "weights": _weights(settings),
         "dtype": dtype(settings),
         "chunk_size": CHUNK_SIZE,
         "serde": settings.kv_serde,
@@ -120,13 +120,15 @@ def _create(path: Path, content: bytes) -> None:
     draft.unlink()
 
 
-def _weights(model: Path) -> str:
+def _weights(settings: Settings) -> str:
     """Tells weights apart without reading gigabytes: names, sizes and the ends of each file.
 
-    A name from a hub has no folder here, and its revision is not known before it is fetched.
+    Of a hub's model it is the revision in the cache, which engines that may not ask the hub load; "hub" before that.
     """
+    model = Path(settings.model)
     if not model.is_dir():
-        return "hub"
+        kept = settings.local_hf_home / "hub" / f"models--{settings.model.replace('/', '--')}" / "refs" / "main"
+        return kept.read_text().strip() if kept.is_file() else "hub"
     seen = hashlib.sha256()
     for path in sorted(model.glob("*.safetensors")) + sorted(model.glob("config.json")):
         size = path.stat().st_size

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -16,7 +17,8 @@ from rich.console import Console
 from rich.table import Table
 
 from containers import doctor as examination
-from containers.compose import PROFILES, Composition, environment, forget, output, own, remembered
+from containers.compose import PROFILES, Composition, environment, forget, keep_token, output, own, remembered
+from containers.folders import on_host
 from containers.status import Container, containers
 from engines.door import run, settings_of_the_caller
 from engines.errors import ConfigError, StackError
@@ -27,6 +29,12 @@ app = typer.Typer(no_args_is_help=True, add_completion=False)
 console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 say = console.print
 PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
+DEADLINE_S = 1800  # for everything to be healthy, once the model is there
+MOUNTED = {
+    "KV_STORE_DIR": "./.arena/kv",
+    "KV_KEY_DIR": "./.arena/key",
+    "LOCAL_HF_HOME": "~/.cache/huggingface",
+}  # folders of the host, as docker-compose.yml has them
 INSIDE = {"ENGINE_URL": "http://{name}:{port}", "CACHE_URL": "http://{name}:{port}"}
 
 
@@ -46,11 +54,15 @@ def up(
     if unknown:
         raise ConfigError(f"--profile {unknown[0]}: choose {' or '.join(PROFILES)}")
     home, chosen = home_of(os.environ), Composition(cpu, tuple(profile or ()))
-    env = environment(os.environ)
+    forget(home)
+    env = environment(os.environ, cpu=cpu)
+    if token := settings_of_the_caller().hf_token.get_secret_value():
+        keep_token(env, token)
+        env = environment(os.environ, cpu=cpu)
     _examine(env, cpu=cpu)
     if not cpu:
-        for folder in (_settings().kv_store_dir, _settings().local_hf_home / "hub"):
-            own(folder, env)
+        for name, default in MOUNTED.items():
+            own(on_host(env, name, default) / ("hub" if name == "LOCAL_HF_HOME" else ""), env)
     signal.signal(signal.SIGTERM, _interrupt)
     chosen.remember(home)
     began = time.monotonic()
@@ -60,18 +72,20 @@ def up(
         say("interrupted; the containers are stopped")
         _stop(chosen, env, home)
         raise
-    say(f"everything is up after {time.monotonic() - began:.0f} s\nready: http://127.0.0.1:{_settings().ui_port}")
+    say(f"everything is up after {time.monotonic() - began:.0f} s\nready: http://127.0.0.1:{_settings(env).ui_port}")
     if not detach:
         _stay(chosen, env, home)
 
 
 @app.command()
 def down(
-    volumes: Annotated[bool, typer.Option("--volumes", help="Delete stored KV, models and keys, too.")] = False,
+    volumes: Annotated[
+        bool, typer.Option("--volumes", help="Delete Docker's volumes, too; folders of this machine stay.")
+    ] = False,
 ) -> None:
     """Stop and remove the containers. What they stored stays, unless --volumes."""
     home = home_of(os.environ)
-    _stop(remembered(home), environment(os.environ), home, *(["--volumes"] if volumes else []))
+    _stop(*_what_runs(), home, *(["--volumes"] if volumes else []))
     say("stopped")
 
 
@@ -106,7 +120,7 @@ def doctor(
     cpu: Annotated[bool, typer.Option("--cpu", help="For containers without a GPU.")] = False,
 ) -> None:
     """With --docker: what this machine lacks for containers. Exit code 1 when they could not start."""
-    findings = tuple(examination.examine(environment(os.environ), cpu=cpu))
+    findings = tuple(examination.examine(environment(os.environ, cpu=cpu), cpu=cpu))
     for finding in findings:
         _show(finding)
     raise typer.Exit(1 if verdict(findings) else 0)
@@ -115,30 +129,42 @@ def doctor(
 @app.command(context_settings=PASSED_ON, add_help_option=False)
 def ask(context: typer.Context) -> None:
     """`./arena ask`, from a container beside the engines."""
-    _client("python -m engines ask", "./arena ask", context.args)
+    _client("engines", "./arena", ["ask", *context.args])
 
 
 @app.command(context_settings=PASSED_ON, add_help_option=False)
 def bench(context: typer.Context) -> None:
     """`./arena bench`, from a container beside the engines. What needs no engine of ours runs here."""
-    if {"report", "compare", "--base-url"} & set(context.args):
-        os.execv(sys.executable, [sys.executable, "-m", "bench", *context.args])  # noqa: S606
-    _client("python -m bench", "./arena bench", context.args)
+    prog, words = "./arena bench", context.args
+    if {word.split("=")[0] for word in words} & {"report", "compare", "--base-url"}:
+        os.execve(sys.executable, [sys.executable, "-m", "bench", *words], {**os.environ, "ARENA_PROG": prog})  # noqa: S606
+    if "peer" in words:
+        raise ConfigError("bench peer starts `vllm bench serve` beside it: it needs the embedded stack (./arena up)")
+    _client("bench", prog, words)
 
 
-def _client(entrypoint: str, prog: str, arguments: list[str]) -> NoReturn:
+def _client(module: str, prog: str, arguments: list[str]) -> NoReturn:
     """The folder that the caller stands in is there under its own name, and what is written belongs to the caller."""
     here = str(Path.cwd())
-    words = ["run", "--rm", "--no-deps", "--user", f"{os.getuid()}:{os.getgid()}", "--env", f"ARENA_PROG={prog}"]
-    words += ["--volume", f"{here}:{here}", "--workdir", here, *([] if sys.stdin.isatty() else ["--no-TTY"])]
-    _become(*words, "--entrypoint", entrypoint, "bench", *arguments, profiles=("bench",))
+    if here in ("/", "/tmp", "/app") or ":" in here:  # noqa: S108
+        raise ConfigError(f"{here} cannot be shown to a container: go to another folder")
+    words = ["run", "--rm", "--no-deps", "--user", f"{os.getuid()}:{os.getgid()}", "--volume", f"{here}:{here}"]
+    words += ["--workdir", here, "--env", f"ARENA_PROG={prog}", "--env", f"RESULTS_DIR={here}/results"]
+    words += [] if sys.stdin.isatty() else ["--no-TTY"]
+    # -P: what lies in the caller's folder is no module of ours
+    _become(*words, "--entrypoint", f"python -P -m {module}", "bench", *arguments, profiles=("bench",))
 
 
 def _become(*arguments: str, profiles: tuple[str, ...] = ()) -> NoReturn:
-    chosen = remembered(home_of(os.environ))
+    chosen, env = _what_runs()
     command = Composition(chosen.cpu, (*chosen.profiles, *profiles)).command(*arguments)
     os.chdir(ROOT)
-    os.execvpe(command[0], command, environment(os.environ))  # noqa: S606
+    os.execvpe(command[0], command, env)  # noqa: S606
+
+
+def _what_runs() -> tuple[Composition, dict[str, str]]:
+    chosen = remembered(home_of(os.environ))
+    return chosen, environment(os.environ, cpu=chosen.cpu)
 
 
 def _examine(env: dict[str, str], *, cpu: bool) -> None:
@@ -161,7 +187,13 @@ def _start(chosen: Composition, env: dict[str, str]) -> None:
     say("building the images (minutes, the first time) and starting the containers")
     if subprocess.run(chosen.command("build", "--quiet"), env=env, cwd=ROOT).returncode:
         raise StackError("the images could not be built: the last lines above say why")
-    if subprocess.run(chosen.command("up", "--detach", "--wait"), env=env, cwd=ROOT).returncode:
+    # first alone: its download has no deadline, and what it says of a model that cannot be had is the last thing said
+    if subprocess.run(
+        chosen.command("up", "--no-log-prefix", "--exit-code-from", "model", "model"), env=env, cwd=ROOT
+    ).returncode:
+        raise StackError("the model could not be made ready: the last lines above say why")
+    wait = ("--wait", "--wait-timeout", str(DEADLINE_S))  # a server that ends and is started again is not healthy ever
+    if subprocess.run(chosen.command("up", "--detach", *wait), env=env, cwd=ROOT).returncode:
         for name, words in _failed(chosen, env):
             say(f"{name}: {words}; ./arena logs {name} says more")
         raise StackError("not everything is healthy; ./arena status shows what is, ./arena down ends it")
@@ -180,7 +212,9 @@ def _last_line(text: str) -> str:
 def _stay(chosen: Composition, env: dict[str, str], home: Path) -> None:
     say("Ctrl+C stops it")
     try:
-        subprocess.run(chosen.command("wait", "page"), env=env, cwd=ROOT, capture_output=True)
+        while output(chosen.command("ps", "--all", "--quiet"), env):
+            time.sleep(5)
+        say("the containers were removed from elsewhere")
     except KeyboardInterrupt:
         say("stopping")
         _stop(chosen, env, home)
@@ -194,23 +228,24 @@ def _stop(chosen: Composition, env: dict[str, str], home: Path, *more: str) -> N
 
 
 def _services() -> tuple[Container, ...]:
-    chosen, env = remembered(home_of(os.environ)), environment(os.environ)
+    chosen, env = _what_runs()
     listed = output(chosen.command("ps", "--all", "--no-trunc", "--format", "json"), env)
     ids = [json.loads(line)["ID"] for line in listed.splitlines()]
     pids = output(["docker", "inspect", "--format", "{{.Id}} {{.State.Pid}}", *ids], env) if ids else ""
-    return containers(listed, {words[0]: int(words[1]) for words in map(str.split, pids.splitlines())}, _settings())
+    return containers(listed, {words[0]: int(words[1]) for words in map(str.split, pids.splitlines())}, _settings(env))
 
 
 def _volume() -> str:
     """Where the KV volume lies: a folder here, or the name of a Docker volume."""
-    chosen, env = remembered(home_of(os.environ)), environment(os.environ)
+    chosen, env = _what_runs()
     config = json.loads(output(chosen.command("config", "--format", "json"), env))
     mounts = {mount["target"]: mount["source"] for mount in config["services"]["cache-a"]["volumes"]}
     return str(mounts["/kv"])
 
 
-def _settings() -> Settings:
-    return settings_of_the_caller(**INSIDE)
+def _settings(env: Mapping[str, str]) -> Settings:
+    """Of what runs in the containers; the page's port is the host's."""
+    return Settings.from_env({**INSIDE, "UI_PORT": env.get("UI_PORT", "")})
 
 
 def _interrupt(*_: object) -> None:

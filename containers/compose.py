@@ -55,17 +55,33 @@ def forget(home: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def environment(environ: Mapping[str, str], dotenv: Path = ROOT / ".env", *, uid: int | None = None) -> dict[str, str]:
-    """What compose interpolates: containers run as the caller (never as root), and the token goes as a file only."""
+def environment(
+    environ: Mapping[str, str], *, cpu: bool = False, dotenv: Path = ROOT / ".env", uid: int | None = None
+) -> dict[str, str]:
+    """What compose interpolates, without the token, which goes as a file only.
+
+    Containers that read and write folders of the host run as the caller; root's, and those on the CPU, as USER.
+    """
     uid = os.getuid() if uid is None else uid
     filed = {key: value for key, value in dotenv_values(dotenv, interpolate=False).items() if value}
     environ = {**filed, **environ}
     env = {key: value for key, value in environ.items() if key != "HF_TOKEN"}
-    env.setdefault("ARENA_UID", str(uid or USER))
-    env.setdefault("ARENA_GID", str(os.getgid() or USER) if uid else str(USER))
-    if token := environ.get("HF_TOKEN"):
-        env["HF_TOKEN_FILE"] = str(_written(_token_file(home_of(environ)), token, int(env["ARENA_UID"])))
-    return env
+    if not env.get("ARENA_UID"):
+        own_uid, own_gid = (USER, USER) if cpu or not uid else (uid, os.getgid())
+        env |= {"ARENA_UID": str(own_uid), "ARENA_GID": str(own_gid)}
+    token = _token_file(home_of(environ))
+    return env | {"HF_TOKEN_FILE": str(token)} if token.exists() else env
+
+
+def keep_token(env: Mapping[str, str], token: str) -> None:
+    """HF_TOKEN as a file that only the containers' user reads, until the containers are stopped."""
+    path, owner = _token_file(home_of(env)), int(env["ARENA_UID"])
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.unlink(missing_ok=True)
+    path.touch(mode=0o600)
+    path.write_text(token)
+    if os.getuid() == 0:
+        os.chown(path, owner, -1)
 
 
 def own(folder: Path, env: Mapping[str, str]) -> None:
@@ -91,13 +107,3 @@ def _memory(home: Path) -> Path:
 
 def _token_file(home: Path) -> Path:
     return home / "run" / "hf_token"
-
-
-def _written(path: Path, token: str, owner: int) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path.unlink(missing_ok=True)
-    path.touch(mode=0o600)
-    path.write_text(token)
-    if os.getuid() == 0:
-        os.chown(path, owner, -1)
-    return path

@@ -85,5 +85,11 @@ def readable(subject: str, file: Path, user: User) -> Finding | None:
 
 
 def on_host(env: Mapping[str, str], name: str, default: str) -> Path:
-    """A path as Compose reads it: from the folder of docker-compose.yml, `~` as home."""
+    """A path as Compose reads it: from the folder of docker-compose.yml, `~` as home.
+
+    Raises ConfigError for a bare word, which Compose takes for a volume's name.
+    """
+    word = env.get(name) or default
+    if word and name != "HF_TOKEN_FILE" and not word.startswith(("/", ".", "~")):
+        raise ConfigError(f"{name}={word}: Compose takes that for the name of a volume; a folder is ./{word}")
     return Path(os.path.normpath(ROOT / Path(env.get(name) or default).expanduser()))

@@ -44,8 +44,7 @@ def decode(raw: bytes, name: str) -> str:
     return text
 
 
-async def count_tokens(engine: Engine, prompt: Prompt) -> tuple[int, int]:
-    """Tokens of the whole prompt, chat template included, and the most that leaves room for its answer."""
+async def _count(engine: Engine, prompt: Prompt) -> tuple[int, int]:
     body = await _post(engine, "tokenize", {"messages": prompt.messages, "add_generation_prompt": True})
     return int(body["count"]), int(body["max_model_len"]) - prompt.max_tokens
 
@@ -57,13 +56,13 @@ async def fit(engine: Engine, prompt: Prompt, *, cut: bool, tokens: int | None =
     a prompt of at most so many instead of what the model takes. Raises ContextTooLong without `cut`, or when the
     question alone is too long.
     """
-    prompt, count, limit = await _accepted(engine, prompt)
+    prompt, count, limit = await accepted(engine, prompt)
     limit = min(limit, tokens or limit)
     while count > limit:
         if not cut or not prompt.document:
             raise ContextTooLong(count, limit)
         prompt = prompt.about(await head(engine, prompt.document, count - limit))
-        count, _ = await count_tokens(engine, prompt)
+        count, _ = await _count(engine, prompt)
     return prompt
 
 
@@ -79,23 +78,26 @@ async def of_length(engine: Engine, prompt: Prompt, tokens: int) -> Prompt:
 
     Raises ConfigError when the model takes fewer.
     """
-    prompt, count, limit = await _accepted(engine, prompt)
+    prompt, count, limit = await accepted(engine, prompt)
     if tokens > limit:
         raise ConfigError(f"--input-len {tokens} is more than the {limit} tokens that the model leaves for a prompt")
-    twice, _ = await count_tokens(engine, prompt.about(f"{prompt.document}\n\n{prompt.document}"))
+    twice, _ = await _count(engine, prompt.about(f"{prompt.document}\n\n{prompt.document}"))
     repeats = max(1, (tokens - count) // max(1, twice - count) + 2)
     return await fit(engine, prompt.about("\n\n".join([prompt.document] * repeats)), cut=True, tokens=tokens)
 
 
-async def _accepted(engine: Engine, prompt: Prompt) -> tuple[Prompt, int, int]:
-    """The prompt in a form that the model's chat template takes, and what `count_tokens` says of it."""
+async def accepted(engine: Engine, prompt: Prompt) -> tuple[Prompt, int, int]:
+    """The prompt in a form that the model's chat template takes, its tokens, and the most that leaves room to answer.
+
+    Raises EngineError when the engine does not answer, DocumentError when it cannot tokenize the text.
+    """
     try:
-        return prompt, *await count_tokens(engine, prompt)
+        return prompt, *await _count(engine, prompt)
     except DocumentError as exc:
         if prompt.no_system_role or "role" not in str(exc):
             raise
     prompt = replace(prompt, no_system_role=True)
-    return prompt, *await count_tokens(engine, prompt)
+    return prompt, *await _count(engine, prompt)
 
 
 async def _post(engine: Engine, path: str, body: dict[str, object]) -> dict[str, Any]:

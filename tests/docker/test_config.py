@@ -28,7 +28,7 @@ pytestmark = pytest.mark.skipif(not compose_is_here(), reason="docker compose is
 
 
 def config(files, profiles=(), **environ):
-    command = ["docker", "compose", *(w for f in files for w in ("--file", str(ROOT / f)))]
+    command = ["docker", "compose", "--env-file", "/dev/null", *(w for f in files for w in ("--file", str(ROOT / f)))]
     command += [*(w for p in profiles for w in ("--profile", p)), "config", "--format", "json"]
     env = {"PATH": os.environ["PATH"], "HOME": "/nobody", **environ}
     done = subprocess.run(command, env=env, capture_output=True, text=True, cwd=ROOT)

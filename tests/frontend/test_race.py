@@ -1,6 +1,7 @@
 import asyncio
 
 import pytest
+from fake_engine import Behaviour, FakeEngine
 from fakes import a_reply, collect
 
 from engines.errors import DocumentError, EngineUnreachable, StackError
@@ -201,3 +202,9 @@ def test_a_store_that_fails_does_not_spoil_the_answer(topology):
     pane = races[-1].panes["lmcache-a"]
     assert (pane.reply.ttft, pane.fault) == (9.0, "")
     assert pane.note.startswith("not stored")
+
+
+def test_the_document_is_counted_for_a_model_without_a_system_role():
+    with FakeEngine("plain-a", Behaviour(user_only=True)) as fake:
+        facts = asyncio.run(Visit.begin((fake.engine,), "a name", "three small words").facts())
+    assert "tokens, of" in facts
