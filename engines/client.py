@@ -8,13 +8,13 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from contextlib import aclosing, contextmanager
-from typing import Any
+from typing import Any, cast
 
 import httpx2
 import openai
-from openai import AsyncOpenAI, DefaultAsyncHttpxClient
+from openai import AsyncOpenAI, AsyncStream, DefaultAsyncHttpxClient
 
 from engines.counters import Counters, read_counters, sources_between
 from engines.errors import EngineRefused, EngineUnreachable, StreamBroken
@@ -25,7 +25,7 @@ from engines.topology import Engine
 
 TIMEOUT_S = 600  # a long prompt on slow cores may take minutes to its first token
 
-Chunk = Any  # openai's ChatCompletionChunk, with vLLM's extra fields on it
+Chunk = Mapping[str, Any]  # as JSON: the SDK's classes for it cost more than all the rest of a request
 OpenStream = Callable[[Engine, Prompt], AsyncGenerator[Chunk]]
 ReadCounters = Callable[[Engine], Awaitable[Counters | None]]
 
@@ -80,10 +80,13 @@ async def stream(engine: Engine, prompt: Prompt) -> AsyncGenerator[Chunk]:
     client = AsyncOpenAI(
         base_url=f"{engine.url}/v1", api_key=os.environ.get("OPENAI_API_KEY") or "none", max_retries=0, http_client=http
     )
-    async with client, await client.chat.completions.create(**_request(engine, prompt)) as chunks:
+    send = client.post(
+        "/chat/completions", body=_request(engine, prompt), cast_to=object, stream=True, stream_cls=AsyncStream[object]
+    )
+    async with client, await send as chunks:
         try:
             async for chunk in chunks:
-                yield chunk
+                yield cast(Chunk, chunk)
         except openai.APIConnectionError as exc:  # what the SDK makes of a connection that is lost in mid-stream
             raise StreamBroken(engine.name, _broken(engine.name, exc.__cause__ or exc)) from exc
 
@@ -101,47 +104,48 @@ def _request(engine: Engine, prompt: Prompt) -> dict[str, Any]:
     if prompt.top_logprobs:
         request |= {"logprobs": True, "top_logprobs": prompt.top_logprobs}
     if prompt.ignore_eos:
-        request["extra_body"] = {"ignore_eos": True, "min_tokens": prompt.max_tokens}
+        request |= {"ignore_eos": True, "min_tokens": prompt.max_tokens}
     return request
 
 
 def _deltas(chunk: Chunk, at: Second) -> Iterator[Delta]:
     """Role-only, empty, keep-alive and usage chunks carry no generated text, and yield nothing."""
-    for choice in chunk.choices:
-        reasoning = getattr(choice.delta, "reasoning", None) or getattr(choice.delta, "reasoning_content", None)
-        calls = [call.function for call in choice.delta.tool_calls or () if call.function]
-        called = "".join((call.name or "") + (call.arguments or "") for call in calls)
+    for choice in chunk.get("choices") or ():
+        delta = choice.get("delta") or {}
+        reasoning = delta.get("reasoning") or delta.get("reasoning_content")
+        calls = [call["function"] for call in delta.get("tool_calls") or () if call.get("function")]
+        called = "".join((call.get("name") or "") + (call.get("arguments") or "") for call in calls)
         if reasoning:
             yield Delta(reasoning, at, reasoning=True)
-        if choice.delta.content or called:
-            yield Delta((choice.delta.content or "") + called, at)
+        if delta.get("content") or called:
+            yield Delta((delta.get("content") or "") + called, at)
 
 
 def _usage(chunk: Chunk) -> Usage | None:
-    if chunk.usage is None:
+    usage = chunk.get("usage")
+    if not usage:
         return None
-    details = chunk.usage.prompt_tokens_details
-    return Usage(chunk.usage.prompt_tokens, chunk.usage.completion_tokens, (details and details.cached_tokens) or 0)
+    details = usage.get("prompt_tokens_details") or {}
+    return Usage(usage["prompt_tokens"], usage["completion_tokens"], details.get("cached_tokens") or 0)
 
 
 def _server_times(chunk: Chunk) -> ServerTimes | None:
-    metrics = getattr(chunk, "metrics", None) or {}
+    metrics = chunk.get("metrics") or {}
     times = [metrics.get(name) for name in ("queue_time_ms", "time_to_first_token_ms", "generation_time_ms")]
     queue, ttft, generation = (None if ms is None else ms / 1e3 for ms in times)
     return None if queue is None or ttft is None else ServerTimes(queue, ttft, generation)
 
 
 def _logprobs(chunk: Chunk) -> Iterator[TokenLogprobs]:
-    for choice in chunk.choices:
-        for token in (choice.logprobs and choice.logprobs.content) or ():
-            yield TokenLogprobs(
-                token.token, {best.token: best.logprob for best in token.top_logprobs if _is_number(best)}
-            )
+    for choice in chunk.get("choices") or ():
+        for token in (choice.get("logprobs") or {}).get("content") or ():
+            candidates = {best["token"]: best["logprob"] for best in token["top_logprobs"] if _is_number(best)}
+            yield TokenLogprobs(token["token"], candidates)
 
 
-def _is_number(candidate: Any) -> bool:
+def _is_number(candidate: Chunk) -> bool:
     """Ruined KV gives probabilities that are no numbers: such a token is no candidate."""
-    return candidate.logprob is not None and math.isfinite(candidate.logprob)
+    return candidate["logprob"] is not None and math.isfinite(candidate["logprob"])
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from types import SimpleNamespace
 from typing import Any
 
 from engines.reply import Delta, Reply, Sources, Usage
@@ -23,17 +22,14 @@ def collect(events: AsyncIterator[Any]) -> list[Any]:
 def chunk(
     content: str | None = None, *, role: str | None = None, reasoning: str | None = None, usage: Any = None
 ) -> Any:
-    """As the SDK gives vLLM's: a delta in a choice, or usage without any choice."""
-    delta = SimpleNamespace(content=content, role=role, tool_calls=None, reasoning=reasoning)
-    choices = [] if usage else [SimpleNamespace(delta=delta, logprobs=None)]
-    return SimpleNamespace(choices=choices, usage=usage)
+    """As vLLM sends it: a delta in a choice, or usage without any choice."""
+    delta = {"content": content, "role": role, "tool_calls": None, "reasoning": reasoning}
+    return {"choices": [] if usage else [{"delta": delta, "logprobs": None}], "usage": usage}
 
 
 def usage_chunk(prompt: int = 1000, completion: int = 2, cached: int = 0) -> Any:
-    details = SimpleNamespace(cached_tokens=cached)
-    return chunk(
-        usage=SimpleNamespace(prompt_tokens=prompt, completion_tokens=completion, prompt_tokens_details=details)
-    )
+    details = {"cached_tokens": cached}
+    return chunk(usage={"prompt_tokens": prompt, "completion_tokens": completion, "prompt_tokens_details": details})
 
 
 def streaming(*chunks: Any) -> Callable[..., AsyncGenerator[Any]]:
