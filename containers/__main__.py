@@ -149,10 +149,13 @@ def _client(module: str, prog: str, arguments: list[str]) -> NoReturn:
     if here in ("/", "/tmp", "/app") or ":" in here:  # noqa: S108
         raise ConfigError(f"{here} cannot be shown to a container: go to another folder")
     words = ["run", "--rm", "--no-deps", "--user", f"{os.getuid()}:{os.getgid()}", "--volume", f"{here}:{here}"]
-    words += ["--workdir", here, "--env", f"ARENA_PROG={prog}", "--env", f"RESULTS_DIR={here}/results"]
-    words += [] if sys.stdin.isatty() else ["--no-TTY"]
+    words += ["--workdir", here, "--env", f"ARENA_PROG={prog}", "--env", f"RESULTS_DIR={here}/results", *_tty()]
     # -P: what lies in the caller's folder is no module of ours
     _become(*words, "--entrypoint", f"python -P -m {module}", "bench", *arguments, profiles=("bench",))
+
+
+def _tty() -> tuple[str, ...]:
+    return () if sys.stdin.isatty() else ("--no-TTY",)
 
 
 def _become(*arguments: str, profiles: tuple[str, ...] = ()) -> NoReturn:
@@ -188,9 +191,7 @@ def _start(chosen: Composition, env: dict[str, str]) -> None:
     if subprocess.run(chosen.command("build", "--quiet"), env=env, cwd=ROOT).returncode:
         raise StackError("the images could not be built: the last lines above say why")
     # first alone: its download has no deadline, and what it says of a model that cannot be had is the last thing said
-    if subprocess.run(
-        chosen.command("up", "--no-log-prefix", "--exit-code-from", "model", "model"), env=env, cwd=ROOT
-    ).returncode:
+    if subprocess.run(chosen.command("run", "--rm", *_tty(), "model"), env=env, cwd=ROOT).returncode:
         raise StackError("the model could not be made ready: the last lines above say why")
     wait = ("--wait", "--wait-timeout", str(DEADLINE_S))  # a server that ends and is started again is not healthy ever
     if subprocess.run(chosen.command("up", "--detach", *wait), env=env, cwd=ROOT).returncode:
