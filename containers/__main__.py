@@ -54,11 +54,8 @@ def up(
     if unknown:
         raise ConfigError(f"--profile {unknown[0]}: choose {' or '.join(PROFILES)}")
     home, chosen = home_of(os.environ), Composition(cpu, tuple(profile or ()))
-    forget(home)
+    keep_token(environment(os.environ, cpu=cpu), settings_of_the_caller().hf_token.get_secret_value())
     env = environment(os.environ, cpu=cpu)
-    if token := settings_of_the_caller().hf_token.get_secret_value():
-        keep_token(env, token)
-        env = environment(os.environ, cpu=cpu)
     _examine(env, cpu=cpu)
     if not cpu:
         for name, default in MOUNTED.items():

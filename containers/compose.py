@@ -74,10 +74,12 @@ def environment(
 
 
 def keep_token(env: Mapping[str, str], token: str) -> None:
-    """HF_TOKEN as a file that only the containers' user reads, until the containers are stopped."""
+    """HF_TOKEN as a file that only the containers' user reads, until the containers are stopped; none without a token."""
     path, owner = _token_file(home_of(env)), int(env["ARENA_UID"])
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     path.unlink(missing_ok=True)
+    if not token:
+        return
     path.touch(mode=0o600)
     path.write_text(token)
     if os.getuid() == 0:
