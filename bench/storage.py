@@ -27,7 +27,7 @@ from cache.volume import CHUNK_SIZE
 
 ARMS = (COLD, FIRST_SIGHT, CROSS_READ)
 LENGTHS = tuple(chunks * CHUNK_SIZE + 64 for chunks in (1, 2, 4, 8, 16))  # whole chunks, and a question
-CONFIRMATIONS = 15  # documents at half and at twice the break-even: near a tie, and soon sent
+CONFIRMATIONS = 5  # times the documents of the other lengths: half and twice the break-even are near a tie
 SHORTEST = 64  # tokens that the question and the chat template leave room for
 
 
@@ -43,8 +43,9 @@ def study(options: Options, cast: Cast, bandwidth: Bandwidth, bytes_per_token: f
 
     def confirmation(samples: Sequence[Sample]) -> tuple[Trial, ...]:
         lengths = confirming(break_even(samples, options, bandwidth, bytes_per_token)["input_len"], options)
-        again = plan(ARMS, cast, lengths * CONFIRMATIONS, options.seed + 1)
         first = len(options.input_lens)
+        each = CONFIRMATIONS * first // len(set(options.input_lens))
+        again = plan(ARMS, cast, lengths * each, options.seed + 1)
         return tuple(Trial(first + trial.document, trial.input_len, trial.steps) for trial in again)
 
     return Study(

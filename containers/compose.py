@@ -74,7 +74,7 @@ def environment(
 
 
 def keep_token(env: Mapping[str, str], token: str) -> None:
-    """HF_TOKEN as a file that only the containers' user reads, until the containers are stopped; none without a token."""
+    """A token as a file that only the containers' user reads, till they are stopped; no file when it is empty."""
     path, owner = _token_file(home_of(env)), int(env["ARENA_UID"])
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     path.unlink(missing_ok=True)

@@ -91,3 +91,11 @@ def test_the_summary_is_json_with_lengths_in_order(topology):
     assert [each["input_len"] for each in summary["lengths"]] == list(LENGTHS)
     assert summary["storage"]["read_device"]["gb_per_s"] == 2.0
     assert summary["break_even"]["effective_gb_per_s"] is None
+
+
+def test_the_break_even_is_confirmed_with_five_times_the_documents(topology):
+    options = Options(kind="storage", input_lens=LENGTHS * 3)
+    study = storage.study(options, cast_of(topology), BANDWIDTH, 20_000.0)
+    again = study.more(list(rows(lambda n: 500 + 0.01 * n, LENGTHS * 3)))
+    assert [[t.input_len for t in again].count(n) for n in {t.input_len for t in again}] == [15, 15]
+    assert min(trial.document for trial in again) == 15
