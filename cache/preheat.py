@@ -15,7 +15,7 @@ from engines.prompt import Prompt, new_nonce
 from engines.topology import Engine, Topology
 
 WORDS = "The quick engine starts before anyone asks it a question, and then it waits for the first one. "
-SMALL, LARGE = 40, 330  # sentences: three whole chunks, and about as long as the handbook
+SMALL, LARGE = 40, 200  # sentences: three whole chunks, and more than half of what the model takes
 
 Done = Callable[[str, float], None]  # what is finished, so many seconds after the beginning
 
