@@ -152,11 +152,24 @@ def test_a_document_crosses_over_and_the_benchmark_proves_it(stack, tmp_path, mo
     assert (tmp_path / "out.json").stat().st_uid == os.getuid()
 
 
-def test_every_panel_of_the_dashboard_has_data(stack, tmp_path, monkeypatch):
-    """The real Prometheus, Debian's, in the place of the image that a registry would have."""
-    built = docker("build", "--quiet", "--tag", ENV["PROMETHEUS_IMAGE"], "-f", "tests/docker/prometheus.Dockerfile",
-                   "tests/docker", cwd=ROOT)  # fmt: skip
+@pytest.fixture(scope="module")
+def prometheus():
+    """The image's name: Debian's Prometheus, in the place of the image that a registry would have."""
+    file = ("--file", "tests/docker/prometheus.Dockerfile", "tests/docker")
+    built = docker("build", "--quiet", "--tag", ENV["PROMETHEUS_IMAGE"], *file, cwd=ROOT)
     assert built.returncode == 0, built.stderr
+    return ENV["PROMETHEUS_IMAGE"]
+
+
+@pytest.mark.parametrize("words", [("check", "config", "prometheus.yml"), ("test", "rules", "alerts_test.yml")])
+def test_prometheus_takes_its_settings_and_every_alert_fires_when_it_should(prometheus, words):
+    files = ("--volume", f"{ROOT}/deploy/observability:/observability:ro", "--workdir", "/observability")
+    done = docker("run", "--rm", *files, "--entrypoint", "promtool", prometheus, *words)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_panel_of_the_dashboard_has_data(stack, prometheus, tmp_path, monkeypatch):
+    """Asked of the real Prometheus, as Grafana would."""
     started = compose("up", "--detach", "--no-deps", "prometheus")
     assert started.returncode == 0, started.stderr
     get = "import sys, urllib.request as u; print(u.urlopen(sys.argv[1], timeout=30).read().decode())"
