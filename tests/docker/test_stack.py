@@ -17,25 +17,19 @@ STACK = Composition(cpu=True, profiles=("observability", "bench"))
 ENV = environment({**os.environ, "PROMETHEUS_IMAGE": "ttft-arena-test-prometheus"}, cpu=True)
 SERVERS = ("cache-a", "cache-b", "plain-a", "plain-b", "lmcache-a", "lmcache-b")
 DOCUMENT = "One more sentence about codecs and containers, so that there is something to read. " * 120
-
-
 BASE = "python:3.11-slim-bookworm"
 
 
-def an_engine_can_build():
-    """There is one, and it has the images' base, or a registry that does."""
+def an_engine_has_the_base():
     try:
-        return any(
-            subprocess.run(["docker", *words, BASE], capture_output=True).returncode == 0
-            for words in (("image", "inspect"), ("pull", "--quiet"))
-        )
+        return subprocess.run(["docker", "image", "inspect", BASE], capture_output=True).returncode == 0
     except OSError:
         return False
 
 
 pytestmark = [
     pytest.mark.live,
-    pytest.mark.skipif(not an_engine_can_build(), reason=f"no Docker engine with {BASE}: tests/docker/engine-room"),
+    pytest.mark.skipif(not an_engine_has_the_base(), reason=f"no Docker engine with {BASE}: tests/docker/engine-room"),
 ]
 
 
