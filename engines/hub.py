@@ -40,7 +40,6 @@ class Access:
 
     answer: Answer
     weights: int | None = None
-    sha: str = ""
     said: str = ""
 
 
@@ -52,7 +51,6 @@ class _Model(BaseModel):
     """https://huggingface.co/api/models/NAME, as much of it as is asked for."""
 
     gated: Literal[False, "auto", "manual"] = False
-    sha: str = ""
     safetensors: _Tensors | None = None
 
 
@@ -67,13 +65,13 @@ def access(model: str, token: str = "", get: Get = requests.get) -> Access:
 
 
 def _asked(model: str, token: str, get: Get) -> Access:
-    status, body = _answer(get, f"{HUB}/api/models/{model}", token, {"expand[]": ["gated", "safetensors", "sha"]})
+    status, body = _answer(get, f"{HUB}/api/models/{model}", token, {"expand[]": ["gated", "safetensors"]})
     if status != 200:
         return _refusal(status, token, Answer.MISSING)
     about = _Model.model_validate_json(body)
     status, _ = _answer(get, f"{HUB}/{model}/resolve/main/config.json", token, read=False)
     if status == 200 or 300 <= status < 400:  # a redirect to where the file lies is given to those who may have it
-        return Access(Answer.OPEN, _weights(about.safetensors), about.sha)
+        return Access(Answer.OPEN, _weights(about.safetensors))
     return _refusal(status, token, Answer.GATED if about.gated else Answer.MISSING)
 
 
