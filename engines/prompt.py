@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from engines.errors import DocumentError
+from engines.media import Media
 
-Message = dict[str, str]
+Message = dict[str, Any]
 ROLE = "You are a helpful AI assistant."  # SmolLM2 answers worse without one
 
 
@@ -30,6 +32,7 @@ class Prompt:
     top_logprobs: int = 0  # candidates of each token to report, 0 to 20
     appendix: str = ""  # follows the document, and stays when that is cut
     no_system_role: bool = False  # all in the user's message, for chat templates that refuse another
+    media: tuple[Media, ...] = field(default=(), repr=False)  # stand before the question, which others then share
 
     def __post_init__(self) -> None:
         if not self.question.strip():
@@ -41,9 +44,16 @@ class Prompt:
         system = f"{self.nonce} {ROLE}" if self.nonce else ROLE
         if self.document:
             system += f"\n\nContext:\n{self.document}{self.appendix}"
-        if self.no_system_role:
+        if not self.no_system_role:
+            return [{"role": "system", "content": system}, {"role": "user", "content": self._user(self.question)}]
+        if not self.media:
             return [{"role": "user", "content": f"{system}\n\n{self.question}"}]
-        return [{"role": "system", "content": system}, {"role": "user", "content": self.question}]
+        return [{"role": "user", "content": [{"type": "text", "text": system}, *self._user(self.question)]}]
+
+    def _user(self, question: str) -> str | list[Message]:
+        if not self.media:
+            return question
+        return [*(media.part for media in self.media), {"type": "text", "text": question}]
 
     def about(self, document: str) -> Prompt:
         """The same question about another text."""

@@ -1,0 +1,44 @@
+"""A picture, film or sound as a part of a prompt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Modality(StrEnum):
+    """What a model sees or hears; vLLM's words."""
+
+    IMAGE = "image"
+    VIDEO = "video"
+    AUDIO = "audio"
+
+
+class Form(StrEnum):
+    """How a request carries media: an address that the engine fetches from, or the bytes themselves."""
+
+    URL = "url"
+    DATA_URL = "data-url"
+    INPUT_AUDIO = "input-audio"
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """One file, checked and encoded, so that neither stands in the TTFT. `url` is set where an engine may fetch it."""
+
+    modality: Modality
+    name: str  # of the file, for people
+    mime: str
+    base64: str = field(repr=False)
+    size: int  # bytes of the file
+    url: str = ""
+    form: Form = Form.DATA_URL
+
+    @property
+    def part(self) -> dict[str, Any]:
+        """As a part of a message's content, in the OpenAI API's shape, which vLLM extends to video."""
+        if self.form is Form.INPUT_AUDIO:
+            return {"type": "input_audio", "input_audio": {"data": self.base64, "format": self.mime.split("/")[-1]}}
+        url = self.url if self.form is Form.URL else f"data:{self.mime};base64,{self.base64}"
+        return {"type": f"{self.modality}_url", f"{self.modality}_url": {"url": url}}
