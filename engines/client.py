@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import httpx2
 import openai
-from openai import AsyncOpenAI, AsyncStream, DefaultAsyncHttpxClient
+from openai import AsyncOpenAI, AsyncStream, DefaultAioHttpClient
 
 from engines.counters import Counters, read_counters, sources_between
 from engines.errors import EngineRefused, EngineUnreachable, StreamBroken
@@ -76,7 +76,7 @@ async def reply_to(engine: Engine, prompt: Prompt, *, counters: ReadCounters = r
 
 async def stream(engine: Engine, prompt: Prompt) -> AsyncGenerator[Chunk]:
     """The engine's chunks as they come. No retries: one would hide in the TTFT."""
-    http = DefaultAsyncHttpxClient(verify=TLS, timeout=TIMEOUT_S)
+    http = DefaultAioHttpClient(verify=TLS, timeout=TIMEOUT_S)
     client = AsyncOpenAI(
         base_url=f"{engine.url}/v1", api_key=os.environ.get("OPENAI_API_KEY") or "none", max_retries=0, http_client=http
     )

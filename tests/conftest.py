@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import hypothesis  # noqa: F401  # its plugin imports it at a run's end else, where CPython 3.11 fails to parse it (gh-106905)
 import pytest
 
 from engines.settings import Settings
