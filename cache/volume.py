@@ -123,9 +123,12 @@ def _create(path: Path, content: bytes) -> None:
 def _weights(settings: Settings) -> str:
     """Tells weights apart without reading gigabytes: names, sizes and the ends of each file.
 
-    Of a hub's model it is the revision in the cache, which engines that may not ask the hub load; "hub" before that.
+    Of a hub's model it is the chosen revision, or the one in the cache, which engines that may not ask the hub load;
+    "hub" before that.
     """
     model = Path(settings.model)
+    if settings.revision:
+        return settings.revision
     if not model.is_dir():
         kept = settings.local_hf_home / "hub" / f"models--{settings.model.replace('/', '--')}" / "refs" / "main"
         return kept.read_text().strip() if kept.is_file() else "hub"

@@ -39,6 +39,7 @@ def examine(
         yield room(run, daemon, cpu=cpu)
     yield page(settings.ui_port, ports)
     if cpu:
+        yield model.on_cpu(env)
         if daemon and not ports:
             free = psutil.virtual_memory().available if available is None else available
             yield memory(settings, min(free, daemon.memory or free))

