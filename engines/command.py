@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from engines.recipe import find
 from engines.settings import Settings
 from engines.topology import SERVED_MODEL_NAME, CacheServer, Engine
 
@@ -31,7 +32,10 @@ class Command:
 
 
 def serve_engine(engine: Engine, settings: Settings) -> Command:
-    """One vLLM server. Both kinds differ in the connector only, or the comparison would be between builds."""
+    """One vLLM server. Both kinds differ in the connector only, or the comparison would be between builds.
+
+    Raises ConfigError where the model's own code would be trusted at no commit in particular.
+    """
     argv = ["vllm", "serve", settings.model, "--served-model-name", SERVED_MODEL_NAME]
     argv += ["--host", settings.bind_host, "--port", str(engine.port)]
     argv += ["--disable-access-log-for-endpoints", "/health,/metrics"]
@@ -41,6 +45,7 @@ def serve_engine(engine: Engine, settings: Settings) -> Command:
         if settings.device == "cuda":
             # sizes nothing any more, but vLLM starts only where so much of the card is free: engines may share one
             argv += ["--gpu-memory-utilization", "0.05"]
+    argv += [*_model(settings), "--allowed-media-domains", *(settings.media_domains or [NOWHERE])]
     argv += ["--dtype", dtype(settings)]
     if settings.device == "cpu":
         argv += ["--enforce-eager"]
@@ -50,6 +55,17 @@ def serve_engine(engine: Engine, settings: Settings) -> Command:
     return Command(tuple(argv), env | _CPU if settings.device == "cpu" else env)
 
 
+# vLLM takes an empty list for every host: this name is nobody's (RFC 2606), so engines fetch nothing
+NOWHERE = "media.invalid"
+
+
+def _model(settings: Settings) -> list[str]:
+    """What the model's recipe says, if it has one, and the commit of the hub's repository, if one is chosen."""
+    revision, recipe = settings.revision, find(settings.model)
+    argv = [w for kind in ("", "code-", "tokenizer-") for w in (f"--{kind}revision", revision)] if revision else []
+    return [*argv, *(recipe.arguments(revision) if recipe else ())]
+
+
 # Equal on every engine: LMCache's keys need one hash seed, and nothing is reported to anyone.
 _QUIET = {
     "PYTHONHASHSEED": "0",
@@ -57,6 +73,7 @@ _QUIET = {
     "VLLM_DO_NOT_TRACK": "1",
     "LMCACHE_TRACK_USAGE": "false",
     "HF_HUB_DISABLE_TELEMETRY": "1",
+    "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0",  # an allowed host could else send engines to one that is not
 }
 
 

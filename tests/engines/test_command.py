@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+from itertools import takewhile
 
 import pytest
 
@@ -17,6 +18,17 @@ def test_the_kinds_differ_in_the_connector_only(topology, settings):
     own = list(lmcache.argv[: lmcache.argv.index("--kv-transfer-config")])
     own[own.index("--port") + 1] = str(topology.engine("plain-a").port)
     assert tuple(own) == plain.argv
+
+
+def test_engines_fetch_media_from_nowhere_unless_hosts_are_named(topology):
+    def allowed(**env):
+        command = serve_engine(topology.engine("plain-a"), Settings.from_env(env))
+        assert command.env["VLLM_MEDIA_URL_ALLOW_REDIRECTS"] == "0"
+        rest = command.argv[command.argv.index("--allowed-media-domains") + 1 :]
+        return list(takewhile(lambda word: not word.startswith("--"), rest))
+
+    assert allowed() == ["media.invalid"]  # vLLM takes an empty list for every host
+    assert allowed(ALLOWED_MEDIA_DOMAINS="A.example,b.example,") == ["a.example", "b.example"]
 
 
 def test_a_failed_load_is_recomputed_and_the_connector_is_named(topology, settings):
