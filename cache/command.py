@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
 from cache.volume import CHUNK_SIZE, adapter
-from engines.command import Command
+from engines.command import Command, serve_engine
 from engines.settings import Settings
-from engines.topology import CacheServer
+from engines.topology import CacheServer, Topology
 
 
 def serve_cache(cache: CacheServer, settings: Settings) -> Command:
@@ -27,6 +28,13 @@ def serve_cache(cache: CacheServer, settings: Settings) -> Command:
         argv += ["--isolated-ipc"]  # as the engines' connector says
     argv += ["--l2-adapter", json.dumps(adapter(settings, cache.side))]
     return Command(tuple(argv), {"PYTHONHASHSEED": "0", "LMCACHE_TRACK_USAGE": "false", "DO_NOT_TRACK": "1"})
+
+
+def commands(settings: Settings) -> Iterator[tuple[str, Command]]:
+    """Every server's name and command line, cache servers first, as a start runs them."""
+    topology = Topology.of(settings)
+    yield from ((cache.name, serve_cache(cache, settings)) for cache in topology.caches)
+    yield from ((engine.name, serve_engine(engine, settings)) for engine in topology.engines)
 
 
 def shm_name(cache: CacheServer) -> str:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -16,6 +17,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from cache.command import commands
 from containers import doctor as examination
 from containers.compose import PROFILES, Composition, environment, forget, keep_token, output, own, remembered
 from containers.folders import on_host
@@ -23,6 +25,7 @@ from containers.status import Container, containers
 from engines.door import run, settings_of_the_caller
 from engines.errors import ConfigError, StackError
 from engines.finding import Finding, verdict
+from engines.recipe import unknown
 from engines.settings import ROOT, Settings, home_of
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
@@ -48,14 +51,19 @@ def up(
     cpu: Annotated[bool, typer.Option("--cpu", help="On the CPU, with the embedded model: no GPU, no token.")] = False,
     profile: Annotated[list[str] | None, typer.Option(help=f"Also start {' or '.join(PROFILES)}.")] = None,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return when everything is healthy.")] = False,
+    model: Annotated[str, typer.Option("--model", help="A name of ./arena models, or a hub's owner/name.")] = "",
+    show: Annotated[bool, typer.Option("--print", help="Show each server's command line, and start nothing.")] = False,
 ) -> None:
     """With --docker: build and start the containers. Ctrl+C stops them (or, with --detach, ./arena down)."""
     unknown = sorted(set(profile or ()) - set(PROFILES))
     if unknown:
         raise ConfigError(f"--profile {unknown[0]}: choose {' or '.join(PROFILES)}")
-    home, chosen = home_of(os.environ), Composition(cpu, tuple(profile or ()))
-    keep_token(environment(os.environ, cpu=cpu), settings_of_the_caller().hf_token.get_secret_value())
-    env = environment(os.environ, cpu=cpu)
+    home, chosen = home_of(os.environ), Composition(cpu, tuple(profile or ()), model)
+    if show:
+        _print_commands(chosen)
+        return
+    keep_token(_environment(chosen), settings_of_the_caller().hf_token.get_secret_value())
+    env = _environment(chosen)
     _examine(env, cpu=cpu)
     if not cpu:
         for name, default in MOUNTED.items():
@@ -72,6 +80,22 @@ def up(
     say(f"everything is up after {time.monotonic() - began:.0f} s\nready: http://127.0.0.1:{_settings(env).ui_port}")
     if not detach:
         _stay(chosen, env, home)
+
+
+def _environment(chosen: Composition) -> dict[str, str]:
+    """What Compose interpolates; a model that was named goes before `.env`."""
+    named = {"MODEL": chosen.model} if chosen.model else {}
+    return environment({**os.environ, **named}, cpu=chosen.cpu)
+
+
+def _print_commands(chosen: Composition) -> None:
+    """As the containers would run them: from the environment that Compose gives to an engine."""
+    config = json.loads(output(chosen.command("config", "--format", "json"), _environment(chosen)))
+    settings = Settings.from_env(config["services"]["plain-a"]["environment"])
+    if "/" not in settings.model:
+        raise unknown(settings.model)
+    for name, command in commands(settings):
+        print(f"# {name}\n{command}")
 
 
 @app.command()
@@ -157,14 +181,14 @@ def _tty() -> tuple[str, ...]:
 
 def _become(*arguments: str, profiles: tuple[str, ...] = ()) -> NoReturn:
     chosen, env = _what_runs()
-    command = Composition(chosen.cpu, (*chosen.profiles, *profiles)).command(*arguments)
+    command = replace(chosen, profiles=(*chosen.profiles, *profiles)).command(*arguments)
     os.chdir(ROOT)
     os.execvpe(command[0], command, env)  # noqa: S606
 
 
 def _what_runs() -> tuple[Composition, dict[str, str]]:
     chosen = remembered(home_of(os.environ))
-    return chosen, environment(os.environ, cpu=chosen.cpu)
+    return chosen, _environment(chosen)
 
 
 def _examine(env: dict[str, str], *, cpu: bool) -> None:

@@ -26,6 +26,7 @@ class Composition:
 
     cpu: bool = False
     profiles: tuple[str, ...] = ()
+    model: str = ""  # empty: as .env or docker-compose.yml says
 
     def command(self, *arguments: str) -> list[str]:
         """`docker compose` with its files and profiles before `arguments`."""
@@ -46,7 +47,7 @@ def remembered(home: Path) -> Composition:
         kept = json.loads(_memory(home).read_text())
     except (OSError, ValueError) as exc:
         raise StackError("no containers were started from here: ./arena up --docker") from exc
-    return Composition(kept["cpu"], tuple(kept["profiles"]))
+    return Composition(kept["cpu"], tuple(kept["profiles"]), kept.get("model", ""))
 
 
 def forget(home: Path) -> None:

@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from cache.command import commands
 from cache.preheat import preheat
 from embedded import doctor as examination
 from embedded import install
@@ -39,7 +40,9 @@ def main() -> None:
 def up(
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return when everything is healthy.")] = False,
     no_ui: Annotated[bool, typer.Option("--no-ui", help="Engines and cache servers only.")] = False,
-    model_: Annotated[str, typer.Option("--model", help="A model's folder, or its name on the hub.")] = "",
+    model_: Annotated[
+        str, typer.Option("--model", help="A name of ./arena models, a folder, or a hub's owner/name.")
+    ] = "",
     kv_store_dir: Annotated[
         str, typer.Option("--kv-store-dir", help="The KV volume that both lmcache engines share.")
     ] = "",
@@ -47,6 +50,7 @@ def up(
     engines: Annotated[
         int | None, typer.Option("--engines", help="4, or 2 on a small machine: the lmcache pair alone.")
     ] = None,
+    show: Annotated[bool, typer.Option("--print", help="Show each server's command line, and start nothing.")] = False,
 ) -> None:
     """Start the stack; Ctrl+C stops it (or, with --detach, ./arena down).
 
@@ -59,6 +63,9 @@ def up(
         "ENGINES": str(engines or ""),
     }
     os.environ.update({key: value for key, value in given.items() if value})
+    if show:
+        _print_commands()
+        return
     _raise_on_sigterm()
     home = home_of(os.environ)
     try:
@@ -71,6 +78,13 @@ def up(
     say(f"ready: {stack.url}" if not no_ui else 'ready: ./arena ask lmcache-a "…"')
     if not detach:
         _stay(stack)
+
+
+def _print_commands() -> None:
+    settings = settings_of_the_caller()
+    model.known(settings.model, home_of(os.environ) / "models")
+    for name, command in commands(settings):
+        print(f"# {name}\n{command}")
 
 
 @app.command()

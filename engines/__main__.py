@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.table import Table
 
 from engines import model
 from engines.client import ask as measured
@@ -17,10 +19,12 @@ from engines.command import serve_engine
 from engines.document import fit, read_document
 from engines.door import run, settings_of_the_caller
 from engines.prompt import Prompt
+from engines.recipe import Recipe, find, recipes
 from engines.reply import Delta, Reply
 from engines.settings import read_env
 from engines.topology import Engine, Topology
 
+WIDE = 185  # columns of the widest table: a narrower terminal wraps its lines
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 
@@ -49,7 +53,49 @@ def fetch(
     """Make the model ready before engines start: checked, prepared, or downloaded from the hub, once."""
     settings, _ = read_env(os.environ)
     hub_cache = settings.local_hf_home / "hub"
-    print(model.fetch(settings.model, hub_cache, token_file, lambda line: print(line, file=sys.stderr, flush=True)))
+    print(model.fetch(settings.model, hub_cache, token_file, _tell, settings.revision))
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+@app.command()
+def models(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """The models that have a recipe (engines/models); * is chosen now. KV is in the checkpoint's own dtype.
+
+    Choose one with ./arena up --model NAME, or MODEL=NAME in .env. Any other model is a folder, or a hub's owner/name.
+    """
+    chosen = find(settings_of_the_caller().model)
+    if as_json:
+        print(
+            json.dumps({"models": [described(recipe) | {"chosen": recipe == chosen} for recipe in recipes()]}, indent=1)
+        )
+        return
+    table = Table("", "name", "takes", "context", "KV a token", "KV of 1,000", "licence", "source", box=None)
+    for recipe in recipes():
+        table.add_row("*" if recipe == chosen else "", *_row(recipe))
+    Console(width=max(Console().width, WIDE)).print(table)
+
+
+def described(recipe: Recipe) -> dict[str, object]:
+    """Its fields, with the sizes that follow from them, in tokens and bytes."""
+    size = recipe.kv.bytes_per_token
+    follows = {
+        "served_context": recipe.served_context,
+        "kv_bytes_per_token": size,
+        "kv_bytes_per_1000_tokens": 1000 * size,
+    }
+    return recipe.model_dump(mode="json") | follows
+
+
+def _row(recipe: Recipe) -> tuple[str, ...]:
+    takes = ", ".join(("text", *recipe.modalities)) + (" (stand-in)" if recipe.stand_in else "")
+    size = recipe.kv.bytes_per_token
+    kv = (f"{size / 2**10:,.1f} KiB", f"{1000 * size / 2**20:,.0f} MiB")
+    return (recipe.name, takes, f"{recipe.served_context:,}", *kv, recipe.licence, recipe.source)
 
 
 @app.command()

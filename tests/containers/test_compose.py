@@ -18,7 +18,7 @@ def test_the_cpu_form_lays_its_file_over_the_first():
 
 
 def test_what_was_started_is_remembered_till_it_is_stopped(tmp_path):
-    chosen = Composition(cpu=True, profiles=("observability",))
+    chosen = Composition(cpu=True, profiles=("observability",), model="SmolLM2-135M-Omni")
     chosen.remember(tmp_path)
     assert remembered(tmp_path) == chosen
     forget(tmp_path)
