@@ -35,12 +35,14 @@ CONTAINERS = {  # FFmpeg's names, and what follows the slash in the media type
     "mp3": "mpeg",
     "aac": "aac",
 }
+ENDLESS = ("mp3", "aac")  # say nowhere how long they are; FFmpeg guesses
 CONFINED = {"format_whitelist": ",".join(CONTAINERS), "protocol_whitelist": "none"}
 UNSUPPORTED = "is in a codec that is not supported: convert it (to H.264 or VP9; to WAV or FLAC)"
 KINDS = "an image (PNG, JPEG, WebP, GIF, BMP, TIFF), video (MP4, WebM, Matroska, AVI) or sound (WAV, FLAC, Ogg, MP3)"
 BROKEN_IMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, StructError)  # Pillow's decoders raise them all
-MISSING_S = 0.5  # a file that promises so much more than it has was cut off
+MISSING_S = 0.25  # a file that promises so much more than it has was cut off
 OGG_END = 4  # the flag of a stream's last page
+RIFF_STREAMED = 0x7FFF_0000  # who writes a WAV to a pipe claims such a size, or more, or none
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,8 @@ def _image(content: bytes, name: str, limits: Limits) -> Found | None:
         raise MediaError(f"{name} has far too many pixels ({exc}): give a smaller one") from exc
     except UnidentifiedImageError:
         return None
+    except BROKEN_IMAGE as exc:
+        raise _damaged(name, exc) from exc
     with image:
         limits.of_pixels(name, *image.size)
         try:
@@ -91,8 +95,8 @@ def _film_or_sound(content: bytes, name: str, limits: Limits, wanted: Modality |
         films = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]  # not a cover
         sounds = container.streams.audio
         subtype = "x-matroska" if b"matroska" in content[:64] else CONTAINERS[container.format.name]
-        if container.format.name == "ogg" and not content[content.rfind(b"OggS") + 5] & OGG_END:
-            raise _damaged(name, "its last page is missing")
+        if _is_cut_off(container.format.name, content):
+            raise _damaged(name, "its end is missing")
         if sounds and (wanted is Modality.AUDIO or not films):
             return Found(Modality.AUDIO, f"audio/{subtype}", _sound(container, name, limits))
         if films:
@@ -100,13 +104,19 @@ def _film_or_sound(content: bytes, name: str, limits: Limits, wanted: Modality |
     raise MediaError(f"{name} has neither pictures nor sound in it: give {KINDS}")
 
 
+def _is_cut_off(kind: str, content: bytes) -> bool:
+    """Where FFmpeg does not tell."""
+    if kind == "ogg":
+        return not content[content.rfind(b"OggS") + 5] & OGG_END
+    return kind == "wav" and len(content) - 8 < int.from_bytes(content[4:8], "little") - 1 < RIFF_STREAMED
+
+
 def _film(container: InputContainer, stream: VideoStream, name: str, limits: Limits) -> str:
-    """Only key frames are decoded: each of the others is there when its packet is."""
+    """After the first picture only key frames are decoded: each of the others is there when its packet is."""
     _decodable(name, stream)
     codec = stream.codec_context
     limits.of_pixels(name, codec.width, codec.height)
     limits.of_frames(name, stream.frames)
-    codec.skip_frame = "NONKEY"
     codec.options = {"max_pixels": str(limits.pixels)}
     packets, pictures = 0, 0
     for packet in _packets(container, name, limits):
@@ -114,8 +124,9 @@ def _film(container: InputContainer, stream: VideoStream, name: str, limits: Lim
             packets += packet.size > 0
             limits.of_frames(name, packets)
             pictures += len(packet.decode())
-    if not pictures or packets < stream.frames:
-        raise _damaged(name, f"{packets} of {stream.frames or 'its'} frames are there")
+            codec.skip_frame = "NONKEY" if pictures else "DEFAULT"
+    if not pictures:
+        raise _damaged(name, "no picture is in it")
     return f"{codec.width}×{codec.height}, {packets} frames"
 
 
@@ -134,11 +145,11 @@ def _sound(container: InputContainer, name: str, limits: Limits) -> str:
 
 def _packets(container: InputContainer, name: str, limits: Limits) -> Iterator[Packet[Stream]]:
     """Those of all streams, while they are within bounds. Raises MediaError when at the end some are missing."""
-    promised = (container.duration or 0) / av.time_base
+    promised = 0.0 if container.format.name in ENDLESS else (container.duration or 0) / av.time_base
     limits.of_seconds(name, promised)
     first, last = inf, 0.0
     for packet in container.demux():
-        if packet.is_corrupt:
+        if packet.is_corrupt and container.format.name != "wav":  # a streamed one's last always is
             raise _damaged(name, "it ends in the middle")
         if packet.pts is not None and packet.time_base:
             first = min(first, float(packet.pts * packet.time_base))

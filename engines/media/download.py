@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable, Sequence
 from ipaddress import IPv6Address, ip_address
 from threading import Timer
-from typing import Self
+from typing import Any, Self
 from urllib.parse import urljoin, urlsplit
 
 from requests import PreparedRequest, Request, RequestException, Response
@@ -26,15 +27,16 @@ DEADLINE_S = 60.0  # for all of it
 CONNECT_S = 10.0
 REDIRECTS = 5
 PIECE = 64 * 1024
+Resolve = Callable[..., Sequence[tuple[Any, ...]]]  # as socket.getaddrinfo
 HEADERS = {"User-Agent": "ttft-arena/0.1", "Accept-Encoding": "identity"}
 
 
-def download(url: str, limits: Limits, deadline: float = DEADLINE_S) -> bytes:
+def download(url: str, limits: Limits, deadline: float = DEADLINE_S, resolve: Resolve = socket.getaddrinfo) -> bytes:
     """The body that `url` answers with, within `deadline` seconds. Raises MediaError."""
-    with _Line(limits, deadline) as line:
+    with _Line(limits, deadline, resolve) as line:
         try:
             body = _body(_followed(url, line), limits)
-        except (RequestException, HTTPError, OSError) as exc:
+        except (RequestException, HTTPError, OSError, ValueError) as exc:
             if not line.cut:
                 raise MediaError(f"{url} cannot be read ({_why(exc)}): check the address, or give a file") from exc
             body = b""
@@ -86,8 +88,9 @@ def _certificates() -> str | bool:
 class _Line(HTTPAdapter):
     """Connects to public addresses only, and cuts all connections at the deadline, whatever a peer still sends."""
 
-    def __init__(self, limits: Limits, deadline: float) -> None:
+    def __init__(self, limits: Limits, deadline: float, resolve: Resolve) -> None:
         super().__init__()
+        self._resolve = resolve
         self.cut, self._inside, self._open = False, limits.inside, list[socket.socket]()
         self._timer = Timer(deadline, self._cut)
         pools = {"http": HTTPConnectionPool, "https": HTTPSConnectionPool}
@@ -114,7 +117,7 @@ class _Line(HTTPAdapter):
         return type("Pool", (base,), {"ConnectionCls": connection})
 
     def _connect(self, host: str, port: int) -> socket.socket:
-        addresses = {str(info[4][0]) for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
+        addresses = {str(info[4][0]) for info in self._resolve(host, port, type=socket.SOCK_STREAM)}
         for address in sorted(addresses):
             if host.lower() not in self._inside and not is_public(address):
                 raise MediaError(

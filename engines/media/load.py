@@ -39,8 +39,8 @@ def read(source: str | Path, limits: Limits) -> File:
         return File("the data: address", _decoded(words, limits))
     if isinstance(source, Path) or not SCHEME.match(words):
         return _file(Path(source), limits)
-    name = urlsplit(words).path.rpartition("/")[2] or urlsplit(words).hostname or "the address"
-    return File(name, download(words, limits), words)
+    content = download(words, limits)
+    return File(urlsplit(words).path.rpartition("/")[2] or words, content, words)
 
 
 def encode(file: File, limits: Limits, wanted: Modality | None = None) -> Media:
