@@ -4,48 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from urllib.parse import urlsplit
-
-import httpx
 
 from bench.run import Ask, Sized
 from engines.client import reply_to
 from engines.document import of_length
-from engines.errors import ConfigError, DocumentError, EngineRefused, EngineUnreachable
+from engines.elsewhere import engine_at
+from engines.errors import ConfigError, DocumentError, EngineRefused
 from engines.prompt import Prompt
-from engines.tls import TLS
-from engines.topology import Engine, Kind
+from engines.topology import Engine
 
 
 async def engines_at(base_urls: Sequence[str], model: str | None) -> tuple[Engine, Engine]:
     """The two servers, with the model that each serves unless one is named. Raises ConfigError, EngineUnreachable."""
     if len(base_urls) != 2:
         raise ConfigError("--base-url wants two servers: the one that reads a document first, and the one compared")
-    first, second = [await _engine(url, side, model) for url, side in zip(base_urls, "ab", strict=True)]
+    first, second = [await engine_at(url, side, model) for url, side in zip(base_urls, "ab", strict=True)]
     if first.url == second.url:
         raise ConfigError(f"--base-url names {first.url} twice: the second request would find the first one's cache")
     return first, second
-
-
-async def _engine(base_url: str, side: str, model: str | None) -> Engine:
-    parts = urlsplit(base_url.rstrip("/").removesuffix("/v1"))
-    try:
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-    except ValueError:
-        port = 0
-    if parts.scheme not in ("http", "https") or not parts.hostname or not port:
-        raise ConfigError(f"--base-url {base_url} is not an http address: give http://host:port")
-    url = parts.geturl()
-    name = f"{parts.netloc.rpartition('@')[2]}{parts.path}"
-    return Engine(name, Kind.PLAIN, side, port, url, model=model or await _served_model(name, url))
-
-
-async def _served_model(name: str, url: str) -> str:
-    try:
-        async with httpx.AsyncClient(timeout=10, verify=TLS) as client:
-            return str((await client.get(f"{url}/v1/models")).raise_for_status().json()["data"][0]["id"])
-    except (httpx.HTTPError, ValueError, LookupError, TypeError) as exc:
-        raise EngineUnreachable(name, f"no list of models at {url}/v1/models: is it up? Or name the --model") from exc
 
 
 def sizing(ask: Ask = reply_to, exact: Sized = of_length) -> Sized:

@@ -154,6 +154,12 @@ def ask(context: typer.Context) -> None:
 
 
 @app.command(context_settings=PASSED_ON, add_help_option=False)
+def chat(context: typer.Context) -> None:
+    """`./arena chat`, from a container beside the engines."""
+    _client("engines", "./arena", ["chat", *context.args])
+
+
+@app.command(context_settings=PASSED_ON, add_help_option=False)
 def bench(context: typer.Context) -> None:
     """`./arena bench`, from a container beside the engines. What needs no engine of ours runs here."""
     prog, words = "./arena bench", context.args

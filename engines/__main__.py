@@ -1,4 +1,4 @@
-"""`python -m engines`: `serve NAME` becomes an engine, `ask NAME "…"` asks one, `fetch` readies the model."""
+"""`python -m engines`: `serve NAME` becomes an engine, `ask NAME "…"` and `chat` ask, `fetch` readies the model."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import asyncio
 import json
 import os
 import sys
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -13,11 +15,16 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from engines import chat as talk
 from engines import model
 from engines.client import ask as measured
 from engines.command import serve_engine
 from engines.document import fit, read_document
 from engines.door import run, settings_of_the_caller
+from engines.elsewhere import engine_at
+from engines.errors import ConfigError
+from engines.media import Form, Modality
+from engines.media.limits import Limits
 from engines.prompt import Prompt
 from engines.recipe import Recipe, find, recipes
 from engines.reply import Delta, Reply
@@ -54,10 +61,6 @@ def fetch(
     settings, _ = read_env(os.environ)
     hub_cache = settings.local_hf_home / "hub"
     print(model.fetch(settings.model, hub_cache, token_file, _tell, settings.revision))
-
-
-def _tell(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 @app.command()
@@ -127,12 +130,85 @@ def ask(
         print(f"\n\n{summary(reply)}")
 
 
+@app.command()
+def chat(
+    chat_type: Annotated[
+        talk.ChatType, typer.Option("--chat-type", "-c", help="What the question is about.")
+    ] = talk.ChatType.SINGLE_IMAGE,
+    engine: Annotated[
+        list[str] | None, typer.Option(help="Whom to ask, one after another. Default: lmcache-a, then lmcache-b.")
+    ] = None,
+    base_url: Annotated[
+        list[str] | None, typer.Option(help="Ask any server of the OpenAI API instead: http://host:port.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="With --base-url: its model. Default: the first it lists.")] = None,
+    image: Annotated[list[str] | None, typer.Option(help="A file or an address; more with multi-image.")] = None,
+    video: Annotated[list[str] | None, typer.Option(help="A file or an address.")] = None,
+    audio: Annotated[list[str] | None, typer.Option(help="A file or an address.")] = None,
+    prompt: Annotated[str | None, typer.Option(help="The question. Default: that of vLLM's example client.")] = None,
+    form: Annotated[
+        list[Form] | None, typer.Option(help="How media are sent. Default: each way that there is for them.")
+    ] = None,
+    repeat: Annotated[int, typer.Option(min=1, help="How often to ask it all.")] = 1,
+    max_tokens: Annotated[int, typer.Option(min=1)] = 64,
+    nonce: Annotated[
+        str, typer.Option(help="Opens the prompt: a new one makes it cold, the same one lets engines share it.")
+    ] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object for each request on stdout.")] = False,
+) -> None:
+    """Ask about an image, images, a video or a sound, as vLLM's example client does; engines share what they read.
+
+    Without media of yours it takes the project's samples. What is done to a file before it is sent is in no TTFT.
+    """
+    began, say = time.perf_counter(), _tell if as_json else print
+    settings, scene = settings_of_the_caller(), talk.SCENES[chat_type]
+    limits = Limits.of(settings)
+    named = {Modality.IMAGE: image or [], Modality.VIDEO: video or [], Modality.AUDIO: audio or []}
+    sources = talk.sources(chat_type, named)
+    given = talk.prepare(scene.modality, sources, limits) if scene.modality else ()
+    for each in given:
+        say(str(each))
+    if given and not base_url and (recipe := find(settings.model)) and recipe.stand_in:
+        say(recipe.note)
+    asked = Prompt(prompt or scene.question, "", nonce, max_tokens, media=tuple(each.media for each in given))
+    unfetched = () if base_url else talk.strangers(asked.media, limits)
+    sent_as = talk.forms(scene.modality, asked.media, form or (), unfetched) if scene.modality else ()
+    if unfetched and Form.URL not in sent_as:
+        _tell(
+            f"arena: not sent as url: engines fetch from ALLOWED_MEDIA_DOMAINS alone, and {unfetched[0]} is not there"
+        )
+    engines = asyncio.run(_whom(Topology.of(settings), engine, base_url, model))
+    for request in talk.requests(engines, asked, sent_as, repeat):
+        asyncio.run(_talk(request, given, as_json=as_json))
+    say(f"\nTime taken: {time.perf_counter() - began:.2f} seconds")
+
+
 def summary(reply: Reply) -> str:
     """One line: TTFT, ITL, prompt and cached tokens, and where these came from."""
     itl = f"ITL {reply.mean_itl * 1e3:.0f} ms, " if reply.mean_itl else ""
     usage = reply.usage
     cached = f"{usage.cached_tokens:,} of {usage.prompt_tokens:,} prompt tokens cached ({reply.source})"
     return f"{reply.engine}: TTFT {reply.ttft * 1e3:,.0f} ms, {itl}{cached}"
+
+
+async def _whom(
+    topology: Topology, names: Sequence[str] | None, base_urls: Sequence[str] | None, model: str | None
+) -> Sequence[Engine]:
+    if names and base_urls:
+        raise ConfigError("--engine names one of the arena's, --base-url another server: choose one of the two options")
+    if base_urls:
+        return [await engine_at(url, "a", model) for url in base_urls]
+    return [topology.engine(name) for name in names or ("lmcache-a", "lmcache-b")]
+
+
+async def _talk(request: talk.Request, given: Sequence[talk.Given], *, as_json: bool) -> None:
+    if not as_json:
+        print(f"\n{request.title}:")
+    async for event in talk.converse(request):
+        if isinstance(event, Reply):
+            print(talk.as_json(request, event, given) if as_json else f"\n{talk.line(event)}", flush=True)
+        elif not as_json:
+            _show(event)
 
 
 async def _ask(engine: Engine, prompt: Prompt, *, cut: bool, show: bool) -> Reply:
@@ -148,6 +224,10 @@ async def _ask(engine: Engine, prompt: Prompt, *, cut: bool, show: bool) -> Repl
         if show:
             _show(event)
     raise AssertionError("the stream ends with a Reply or an error")
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _show(delta: Delta) -> None:

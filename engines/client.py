@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mappi
 from contextlib import aclosing, contextmanager
 from typing import Any, cast
 
+import httpcore2  # noqa: F401 - httpx2 would import it at the first request, in whose TTFT that would stand: 0.1 s
 import httpx2
 import openai
 from openai import AsyncOpenAI, AsyncStream, DefaultAioHttpClient
@@ -28,6 +29,12 @@ TIMEOUT_S = 600  # a long prompt on slow cores may take minutes to its first tok
 Chunk = Mapping[str, Any]  # as JSON: the SDK's classes for it cost more than all the rest of a request
 OpenStream = Callable[[Engine, Prompt], AsyncGenerator[Chunk]]
 ReadCounters = Callable[[Engine], Awaitable[Counters | None]]
+
+NEXT_STEPS = {  # by what vLLM says of media that it does not take
+    "may be provided in one prompt": "give fewer, or choose a MODEL that takes them",
+    "is not a multimodal model": "choose a MODEL that takes media",
+    "one of the allowed domains": "name the host in ALLOWED_MEDIA_DOMAINS, or send the file itself",
+}
 
 
 async def ask(
@@ -169,4 +176,6 @@ def _broken(engine: str, why: BaseException) -> str:
 
 def _said(exc: openai.APIStatusError) -> str:
     body = exc.body if isinstance(exc.body, dict) else {}
-    return str(body.get("message") or exc.message)[:300]
+    said = str(body.get("message") or exc.message)[:300]
+    step = next((step for words, step in NEXT_STEPS.items() if words in said), None)
+    return f"{said.rstrip('.')}: {step}" if step else said

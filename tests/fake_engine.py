@@ -25,7 +25,7 @@ from cache.volume import CHUNK_SIZE
 from engines.topology import CacheServer, Engine, Kind, Topology
 
 MAX_MODEL_LEN = 8192
-IMAGE_TOKENS = 2 * CHUNK_SIZE
+MEDIA_TOKENS = 2 * CHUNK_SIZE
 NONCE = re.compile(r"[0-9a-f]{16}")
 
 Key = tuple[str, ...]  # a chunk is known by all words up to its end
@@ -45,6 +45,7 @@ class Behaviour:
     reasoning: str = ""  # comes before the answer
     usage: bool = True
     status: int = 200
+    says: str = "the engine is dead"  # with any other status
     breaks_after: int | None = None  # chunks of the answer; then the connection is reset
     bystander: int = 0  # tokens of someone else's prompt, computed during each answer
     lying_reset: bool = False  # says success, and keeps the cache
@@ -244,7 +245,7 @@ def _prefix(keys: Sequence[Key], held: set[Key]) -> int:
 
 
 def _content(content: str | Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Words, of text or of parts; an image has many, each with the address in it."""
+    """Words, of text or of parts; a medium has many, each with its address in it, or with its bytes in base64."""
     if isinstance(content, str):
         yield from content.split()
         return
@@ -252,7 +253,9 @@ def _content(content: str | Sequence[Mapping[str, Any]]) -> Iterator[str]:
         if part["type"] == "text":
             yield from part["text"].split()
         else:
-            yield from [f"<image {part['image_url']['url']}>"] * IMAGE_TOKENS
+            body = part[part["type"]]
+            modality = part["type"].replace("input_audio", "audio").removesuffix("_url")
+            yield from [f"<{modality} {body.get('data') or body['url'].rpartition(',')[2]}>"] * MEDIA_TOKENS
 
 
 def _event(*, choice: Body | None = None, usage: Body | None = None) -> str:
@@ -292,7 +295,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._json(body)
         elif (status := self.server.fake.behaviour.status) != 200:
             self.server.fake.asked += 1
-            self._whole(status, "application/json", b'{"error": {"message": "the engine is dead"}}')
+            said = {"error": {"message": self.server.fake.behaviour.says}}
+            self._whole(status, "application/json", json.dumps(said).encode())
         else:
             self._stream(self.server.fake.chat(body))
 

@@ -96,3 +96,11 @@ def test_a_damaged_record_of_a_running_stack_is_as_none(tmp_path):
     started.parent.mkdir()
     started.write_text('{"UI_PORT": "70')
     assert read_env({"ARENA_HOME": str(tmp_path)}, tmp_path / ".env")[0].ui_port == 7860
+
+
+def test_hosts_that_media_may_come_from_are_named_with_commas():
+    assert Settings.from_env({"ALLOWED_MEDIA_DOMAINS": "a.org,Media.b.org"}).media_domains == ("a.org", "media.b.org")
+    assert Settings.from_env({}).media_domains == ()
+    for bad in ("http://a.org", "a.org:80", "a.org, b.org"):
+        with pytest.raises(ConfigError, match="ALLOWED_MEDIA_DOMAINS"):
+            Settings.from_env({"ALLOWED_MEDIA_DOMAINS": bad})

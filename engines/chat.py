@@ -1,0 +1,175 @@
+"""`./arena chat`: the questions of vLLM's example client, put to engines in each form that media are sent in.
+
+What is done to a file before it can be sent is timed apart, and stands in no request's time.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from engines.client import ask
+from engines.document import accepted
+from engines.errors import ConfigError, DocumentError, EngineRefused
+from engines.media import Form, Media, Modality
+from engines.media.limits import Limits
+from engines.prompt import Prompt
+from engines.reply import Delta, Reply, Second
+from engines.topology import Engine
+
+SAMPLES = Path(__file__).parent / "samples"
+
+
+class ChatType(StrEnum):
+    """The example client's words."""
+
+    TEXT_ONLY = "text-only"
+    SINGLE_IMAGE = "single-image"
+    MULTI_IMAGE = "multi-image"
+    VIDEO = "video"
+    AUDIO = "audio"
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What a chat type asks, of what, and with which of our samples when nothing else is given."""
+
+    question: str
+    modality: Modality | None = None
+    samples: tuple[str, ...] = ()
+
+
+SCENES: Mapping[ChatType, Scene] = {
+    ChatType.TEXT_ONLY: Scene("What's the capital of France?"),
+    ChatType.SINGLE_IMAGE: Scene("What's in this image?", Modality.IMAGE, ("image.png",)),
+    ChatType.MULTI_IMAGE: Scene("What are the animals in these images?", Modality.IMAGE, ("image.png", "image-2.png")),
+    ChatType.VIDEO: Scene("What's in this video?", Modality.VIDEO, ("video.mp4",)),
+    ChatType.AUDIO: Scene("What's in this audio?", Modality.AUDIO, ("speech.wav",)),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A file or address as it can be sent, and what that took."""
+
+    media: Media
+    read: Second  # or downloaded
+    encoded: Second  # and checked
+
+    def __str__(self) -> str:
+        media = self.media
+        got = "downloaded" if media.url else "read"
+        took = f"{got} in {self.read * 1e3:,.1f} ms, checked and encoded in {self.encoded * 1e3:,.1f} ms"
+        return f"{media.name}: {media.mime}, {media.extent}, {media.size / 1024:,.1f} KiB; {took}"
+
+    def to_json(self) -> dict[str, object]:
+        media = self.media
+        described = {"name": media.name, "mime": media.mime, "extent": media.extent, "size": media.size}
+        return described | {"read_ms": self.read * 1e3, "encode_ms": self.encoded * 1e3}
+
+
+def sources(chat_type: ChatType, named: Mapping[Modality, Sequence[str]]) -> Sequence[str | Path]:
+    """The files and addresses that were named for this chat type, or else our samples. Raises ConfigError."""
+    scene = SCENES[chat_type]
+    for modality, each in named.items():
+        if each and modality is not scene.modality:
+            raise ConfigError(f"--{modality} is not for --chat-type {chat_type}: choose another chat type")
+    given = named[scene.modality] if scene.modality else ()
+    if len(given) > 1 and chat_type is not ChatType.MULTI_IMAGE:
+        raise ConfigError(f"--chat-type {chat_type} takes one --{scene.modality}: multi-image takes more images")
+    return given or [SAMPLES / name for name in scene.samples]
+
+
+def prepare(
+    wanted: Modality, named: Sequence[str | Path], limits: Limits, clock: Callable[[], Second] = time.perf_counter
+) -> tuple[Given, ...]:
+    """Reads, checks and encodes. Raises MediaError."""
+    from engines.media.load import encode, read  # an engine's own environment has no PyAV, and never comes here
+
+    prepared = []
+    for each in named:
+        began = clock()
+        file = read(each, limits)
+        had = clock()
+        media = encode(file, limits, wanted)
+        prepared.append(Given(media, had - began, clock() - had))
+    return tuple(prepared)
+
+
+def strangers(media: Sequence[Media], limits: Limits) -> Sequence[str]:
+    """The hosts of these media that the arena's engines do not fetch from."""
+    return sorted({urlsplit(each.url).hostname or "" for each in media if each.url} - limits.inside)
+
+
+def forms(
+    modality: Modality, media: Sequence[Media], asked_for: Sequence[Form], unfetched: Sequence[str] = ()
+) -> Sequence[Form]:
+    """Those that were asked for, or all that make sense, in the example client's order.
+
+    An engine need not be asked for what lies on hosts that it is known not to fetch from. Raises ConfigError for a form
+    that these media cannot have.
+    """
+    possible = [Form.INPUT_AUDIO] if modality is Modality.AUDIO else []
+    possible += [Form.URL] if all(each.url for each in media) else []
+    possible.append(Form.DATA_URL)
+    for form in asked_for:
+        if form not in possible:
+            wants = "media given as addresses" if form is Form.URL else "a sound"
+            raise ConfigError(f"--form {form} wants {wants}: choose {' or '.join(possible)}")
+    return asked_for or [form for form in possible if form is not Form.URL or not unfetched]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One prompt to one engine. `form` is None without media."""
+
+    engine: Engine
+    prompt: Prompt
+    form: Form | None = None
+
+    @property
+    def title(self) -> str:
+        return f"{self.engine.name}, {self.form}" if self.form else self.engine.name
+
+
+def requests(engines: Sequence[Engine], prompt: Prompt, sent_as: Sequence[Form], repeat: int) -> Sequence[Request]:
+    """All of them on one engine before the next, so that a later engine shows what it took over; then all again."""
+    wholes = [(form, replace(prompt, media=tuple(replace(m, form=form) for m in prompt.media))) for form in sent_as]
+    once = [Request(e, each, form) for e in engines for form, each in wholes] or [Request(e, prompt) for e in engines]
+    return once * repeat
+
+
+async def converse(request: Request) -> AsyncIterator[Delta | Reply]:
+    """As `ask` does, after a count of the tokens that are not of media. Raises EngineError."""
+    prompt, text = await _counted(request.engine, request.prompt)
+    async with aclosing(ask(request.engine, prompt)) as events:
+        async for event in events:
+            yield replace(event, text_tokens=text) if isinstance(event, Reply) else event
+
+
+async def _counted(engine: Engine, prompt: Prompt) -> tuple[Prompt, int | None]:
+    """In a form that the chat template takes; None from a server that does not lend its tokenizer."""
+    try:
+        bare, text, _ = await accepted(engine, replace(prompt, media=()))
+    except (DocumentError, EngineRefused):
+        return prompt, None
+    return replace(bare, media=prompt.media), text
+
+
+def line(reply: Reply) -> str:
+    """What a request cost."""
+    usage = reply.usage
+    media = "" if reply.media_tokens is None else f", {reply.media_tokens:,} of them of media"
+    times = f"TTFT {reply.ttft * 1e3:,.0f} ms, total {reply.e2el * 1e3:,.0f} ms"
+    return f"{times}; {usage.prompt_tokens:,} prompt tokens{media}; {usage.cached_tokens:,} cached ({reply.source})"
+
+
+def as_json(request: Request, reply: Reply, given: Sequence[Given]) -> str:
+    """One object on one line."""
+    return json.dumps(reply.to_json() | {"form": request.form, "media": [each.to_json() for each in given]})

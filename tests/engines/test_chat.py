@@ -1,0 +1,160 @@
+import json
+from dataclasses import replace
+
+import pytest
+from fake_engine import Behaviour, FakeEngine, Volume
+from fakes import a_reply
+from typer.testing import CliRunner
+
+from engines import chat
+from engines.__main__ import app
+from engines.chat import ChatType
+from engines.errors import ConfigError, EngineRefused, MediaError
+from engines.media import Form, Modality
+from engines.media.generate import audio, image
+from engines.media.limits import Limits
+from engines.prompt import Prompt
+
+LIMITS = Limits(1, 1_000_000, 60, 100, inside=frozenset({"own.test"}))
+
+
+def run(*words, **env):
+    return CliRunner().invoke(app, ["chat", *(str(word) for word in words)], env=env)
+
+
+def refused(*words, **env):
+    error = run(*words, **env).exception
+    assert isinstance(error, ConfigError | MediaError | EngineRefused), repr(error)
+    assert "\n" not in str(error)
+    return error
+
+
+@pytest.fixture
+def pair():
+    volume = Volume()
+    with FakeEngine("lmcache-a", volume=volume) as a, FakeEngine("lmcache-b", volume=volume) as b:
+        yield a, b
+
+
+def of(*fakes):
+    """The fakes as servers to ask."""
+    return [*(word for fake in fakes for word in ("--base-url", fake.engine.url)), "--model", "arena"]
+
+
+def asked(*words):
+    """The objects that --json prints."""
+    result = run(*words, "--json")
+    assert result.exit_code == 0, result.exception
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+@pytest.mark.parametrize("chat_type", [each for each in ChatType if each is not ChatType.TEXT_ONLY])
+def test_the_second_engine_has_the_media_cached_of_each_chat_type(pair, chat_type):
+    first, second = asked("-c", chat_type, "--form", "data-url", *of(*pair))
+    media_tokens = 1024 if chat_type is ChatType.MULTI_IMAGE else 512
+    assert (first["media_tokens"], first["cached_tokens"]) == (media_tokens, 0)
+    assert (second["media_tokens"], second["cached_tokens"]) == (media_tokens, media_tokens)
+
+
+def test_text_alone_has_no_media_tokens(pair):
+    for each in asked("-c", "text-only", *of(*pair)):
+        assert (each["form"], each["media"], each["media_tokens"]) == (None, [], 0)
+
+
+def test_a_sound_goes_in_both_forms_that_carry_its_bytes_and_is_shared_between_them(pair):
+    forms = [(each["form"], each["cached_tokens"]) for each in asked("-c", "audio", *of(pair[0]))]
+    assert forms == [("input-audio", 0), ("data-url", 512)]
+
+
+def test_repeat_asks_it_all_again_and_a_nonce_makes_it_cold(pair):
+    assert [each["cached_tokens"] for each in asked("--repeat", "2", *of(pair[0]))] == [0, 512]
+    assert [each["cached_tokens"] for each in asked("--nonce", "0123456789abcdef", *of(pair[0]))] == [0]
+
+
+def test_what_a_person_sees(pair):
+    shown = run(*of(*pair)).stdout
+    assert "image.png: image/png, 448×448, 67.2 KiB; read in " in shown
+    assert "512 of them of media; 512 cached (shared" in shown
+    assert shown.count("it copies frames around") == 2
+    assert "Time taken: " in shown.splitlines()[-1]
+
+
+def test_a_json_object_says_what_each_file_took_apart_from_the_request(pair):
+    (first, _) = asked(*of(*pair))
+    (media,) = first["media"]
+    assert media["read_ms"] > 0
+    assert media["encode_ms"] > 0
+    assert (media["name"], media["mime"], media["size"]) == ("image.png", "image/png", 68764)
+
+
+@pytest.mark.parametrize(
+    ("said", "step"),
+    [
+        ("At most 1 image(s) may be provided in one prompt.", "give fewer"),
+        ("At most 0 audio(s) may be provided in one prompt.", "choose a MODEL that takes them"),
+        ("arena is not a multimodal model", "choose a MODEL that takes media"),
+        ("The URL must be from one of the allowed domains: ['x']. Input URL domain: y", "ALLOWED_MEDIA_DOMAINS"),
+    ],
+)
+def test_media_that_the_model_does_not_take_are_one_sentence_with_a_next_step(said, step):
+    with FakeEngine(behaviour=Behaviour(status=400, says=said)) as fake:
+        error = refused(*of(fake))
+    assert isinstance(error, EngineRefused)
+    assert f"HTTP 400: {said.rstrip('.')}: " in str(error)
+    assert step in str(error)
+
+
+def test_a_template_without_a_system_role_gets_the_media_too():
+    with FakeEngine(behaviour=Behaviour(user_only=True)) as fake:
+        (reply,) = asked(*of(fake))
+    assert reply["media_tokens"] == 512
+
+
+def test_media_for_another_chat_type_are_refused(tmp_path):
+    assert "--image is not for --chat-type video" in str(refused("-c", "video", "--image", tmp_path))
+    assert "--audio is not for --chat-type text-only" in str(refused("-c", "text-only", "--audio", tmp_path))
+    assert "multi-image takes more" in str(refused("--image", "a.png", "--image", "b.png"))
+
+
+def test_a_file_of_another_modality_is_refused(tmp_path):
+    (tmp_path / "a.png").write_bytes(audio(1, 0.2).content)
+    assert "is a sound (audio/wav): give an image" in str(refused("--image", tmp_path / "a.png"))
+
+
+def test_the_limits_are_the_operators(tmp_path):
+    (tmp_path / "a.png").write_bytes(image(1, 64, 64).content)
+    assert "MEDIA_MAX_PIXELS" in str(refused("--image", tmp_path / "a.png", MEDIA_MAX_PIXELS="4000"))
+
+
+def test_forms_that_cannot_be_are_refused():
+    assert "input-audio wants a sound" in str(refused("--form", "input-audio"))
+    assert "url wants media given as addresses" in str(refused("--form", "url"))
+
+
+def test_an_engine_and_a_base_url_exclude_each_other():
+    assert "choose one" in str(refused("--engine", "plain-a", "--base-url", "http://127.0.0.1:1"))
+    assert "no engine 'x'" in str(refused("--engine", "x"))
+
+
+def test_an_address_is_sent_as_such_where_engines_may_fetch_from_it():
+    there = replace(audio(1, 0.2), url="http://own.test/a.wav")
+    elsewhere = replace(there, url="http://other.test/a.wav")
+    assert chat.strangers([there, elsewhere], LIMITS) == ["other.test"]
+    forms = lambda media, *asked_for: list(  # noqa: E731
+        chat.forms(Modality.AUDIO, [media], asked_for, chat.strangers([media], LIMITS))
+    )
+    assert forms(there) == [Form.INPUT_AUDIO, Form.URL, Form.DATA_URL]
+    assert forms(elsewhere) == [Form.INPUT_AUDIO, Form.DATA_URL]
+    assert forms(elsewhere, Form.URL) == [Form.URL]
+
+
+def test_all_requests_to_one_engine_come_before_those_to_the_next(topology):
+    prompt = Prompt("why?", media=(image(1, 32, 32),))
+    made = chat.requests(topology.engines[2:], prompt, [Form.URL, Form.DATA_URL], 2)
+    once = ["lmcache-a, url", "lmcache-a, data-url", "lmcache-b, url", "lmcache-b, data-url"]
+    assert [each.title for each in made] == once * 2
+    assert [each.title for each in chat.requests(topology.engines[:1], Prompt("why?"), [], 1)] == ["plain-a"]
+
+
+def test_a_server_that_lends_no_tokenizer_leaves_the_media_tokens_open():
+    assert chat.line(a_reply(prompt=700)) == "TTFT 9,000 ms, total 9,050 ms; 700 prompt tokens; 0 cached (computed)"

@@ -1,0 +1,265 @@
+import wave
+from base64 import b64encode
+from dataclasses import replace
+from io import BytesIO
+from struct import pack
+from zlib import crc32
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from engines.errors import MediaError
+from engines.media import Form, Modality
+from engines.media.generate import audio, image, in_another_container, video, with_another_pixel
+from engines.media.limits import Limits
+from engines.media.load import File, encode, load
+from engines.settings import ROOT
+
+LIMITS = Limits(mb=2, pixels=1_000_000, seconds=20, frames=30)
+PICTURE, FILM, SOUND = image(1, 64, 64), video(1, 8, 64, 64), audio(1, 1.0)
+ALL = (PICTURE, FILM, SOUND)
+
+
+def loaded(content, name="photo.png", limits=LIMITS, wanted=None):
+    return encode(File(name, content), limits, wanted)
+
+
+def refused(content, *words, name="photo.png", limits=LIMITS, wanted=None):
+    with pytest.raises(MediaError) as caught:
+        loaded(content, name, limits, wanted)
+    said = str(caught.value)
+    assert name in said
+    assert ":" in said
+    assert "\n" not in said
+    for word in words:
+        assert word in said
+    return said
+
+
+def pixels(media):
+    if media.modality is Modality.IMAGE:
+        return [np.asarray(Image.open(BytesIO(media.content)).convert("RGB"))]
+    with av.open(BytesIO(media.content), "r") as container:
+        return [frame.to_ndarray() for frame in container.decode(container.streams[0])]
+
+
+def as_format(kind, **options):
+    file = BytesIO()
+    Image.open(BytesIO(PICTURE.content)).save(file, kind, **options)
+    return file.getvalue()
+
+
+def recoded(kind, codec, rate=48_000):
+    file = BytesIO()
+    with av.open(BytesIO(SOUND.content), "r") as source, av.open(file, "w", format=kind) as target:
+        stream = target.add_stream(codec, rate=rate)
+        for frame in source.decode(audio=0):
+            target.mux(stream.encode(frame))
+        target.mux(stream.encode())
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("media", ALL, ids=lambda m: m.modality)
+def test_what_is_generated_is_loaded_as_what_it_is(media):
+    again = loaded(media.content, media.name)
+    assert (again.modality, again.mime, again.content) == (media.modality, media.mime, media.content)
+    assert again.size == len(media.content)
+    assert again.extent
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF"])
+def test_a_mislabelled_image_is_sent_as_what_it_is(kind):
+    assert loaded(as_format(kind), "photo.mp4").mime == f"image/{kind.lower()}"
+
+
+@pytest.mark.parametrize(
+    ("kind", "codec", "mime"),
+    [
+        ("flac", "flac", "audio/flac"),
+        ("ogg", "libopus", "audio/ogg"),
+        ("mp3", "libmp3lame", "audio/mpeg"),
+        ("mp4", "aac", "audio/mp4"),
+        ("webm", "libopus", "audio/webm"),
+        ("adts", "aac", "audio/aac"),
+    ],
+)
+def test_a_sound_of_another_format_is_known_and_half_of_it_is_refused(kind, codec, mime):
+    content = recoded(kind, codec)
+    assert loaded(content, "sound.wav").mime == mime
+    if kind != "mp3":  # half of one is one
+        refused(content[: len(content) // 2], "damaged", name="sound.wav")
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "TIFF", "GIF"])
+def test_a_truncated_image_is_refused(kind):
+    content = as_format(kind)
+    refused(content[: len(content) * 3 // 4], "damaged or cut off", "give a whole file")
+
+
+def test_a_start_of_an_image_is_refused():
+    refused(PICTURE.content[:20], "damaged")
+
+
+@pytest.mark.parametrize("media", [FILM, SOUND, in_another_container(FILM), in_another_container(SOUND)], ids=str)
+def test_a_truncated_film_or_sound_is_refused(media):
+    refused(media.content[: media.size // 2], "damaged")
+
+
+def test_a_film_without_its_last_bytes_is_refused(tmp_path):
+    path = tmp_path / "film.mp4"
+    with av.open(str(path), "w", options={"movflags": "faststart"}) as target:  # its index stands before its frames
+        stream = target.add_stream("libx264", rate=4)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        for picture in pixels(image(1, 64, 64)) * 4:
+            target.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        target.mux(stream.encode())
+    assert loaded(path.read_bytes()).modality is Modality.VIDEO
+    refused(path.read_bytes()[:-20], "damaged")
+
+
+def test_a_film_that_was_cut_to_start_between_key_frames_is_taken():
+    file = BytesIO()
+    as_is = {"avoid_negative_ts": "disabled"}  # what lies before zero is there, and not shown
+    with av.open(BytesIO(FILM.content), "r") as source, av.open(file, "w", format="mp4", options=as_is) as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.size:
+                packet.pts, packet.dts = [time - round(1 / packet.time_base) for time in (packet.pts, packet.dts)]
+                packet.stream = stream
+                target.mux(packet)
+    assert loaded(file.getvalue(), "film.mp4").modality is Modality.VIDEO
+
+
+@pytest.mark.parametrize("content", [b"hello, this is text\n" * 99, b"%PDF-1.7 and so on", b"\0" * 99])
+def test_what_is_no_media_is_refused_whatever_its_name(content):
+    refused(content, "is not an image", "convert it")
+
+
+def test_an_empty_file_is_refused():
+    refused(b"", "is empty")
+
+
+def test_a_playlist_makes_nobody_open_other_files():
+    refused(
+        b"#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\nfile:///etc/hostname\n#EXT-X-ENDLIST\n", "is not an image"
+    )
+
+
+def test_an_unknown_codec_is_refused():
+    refused(FILM.content.replace(b"avc1", b"zzzz"), "codec that is not supported")
+
+
+def test_too_many_bytes_are_refused_before_they_are_read(tmp_path):
+    path = tmp_path / "huge.png"
+    with path.open("wb") as file:
+        file.truncate(3 * 2**20)
+    with pytest.raises(MediaError, match=r"3\.0 MiB, over the limit of 2.*MEDIA_MAX_MB"):
+        load(path, LIMITS)
+
+
+def header_only_png(width, height):
+    chunk = b"IHDR" + pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    end = b"\0\0\0\0IDAT" + pack(">I", crc32(b"IDAT"))
+    return b"\x89PNG\r\n\x1a\n" + pack(">I", 13) + chunk + pack(">I", crc32(chunk)) + end
+
+
+@pytest.mark.parametrize("side", [2_000, 11_000, 60_000])
+def test_too_many_pixels_are_refused_by_the_header_alone(side):
+    refused(header_only_png(side, side), "pixels")
+
+
+def test_too_many_pixels_of_a_film_are_refused():
+    refused(FILM.content, "64×64 pixels", "MEDIA_MAX_PIXELS", limits=replace(LIMITS, pixels=4000))
+
+
+@pytest.mark.parametrize("film", [FILM, in_another_container(FILM)], ids=str)  # Matroska does not say how many it has
+def test_too_many_frames_are_refused(film):
+    refused(film.content, "frames", "MEDIA_MAX_FRAMES", limits=replace(LIMITS, frames=7))
+
+
+@pytest.mark.parametrize("media", [video(1, 8, 64, 64, fps=1), audio(1, 6)], ids=str)
+def test_too_many_seconds_are_refused(media):
+    refused(media.content, "MEDIA_MAX_SECONDS", limits=replace(LIMITS, seconds=5))
+
+
+def test_one_modality_in_place_of_another_is_refused():
+    refused(SOUND.content, "is a sound (audio/wav): give an image", wanted=Modality.IMAGE)
+    refused(PICTURE.content, "is an image (image/png): give a video", wanted=Modality.VIDEO)
+
+
+def test_a_data_address_is_taken_and_bad_base64_is_refused():
+    media = load(f"data:image/gif;base64,{b64encode(PICTURE.content).decode()}", LIMITS)
+    assert (media.mime, media.content, media.url) == ("image/png", PICTURE.content, "")
+    for bad in ("data:image/png;base64,@@@@", "data:image/png;base64,abc", "data:image/png,abc", "data:"):
+        with pytest.raises(MediaError, match="not base64"):
+            load(bad, LIMITS)
+
+
+def test_a_path_that_is_not_there_or_a_folder_is_refused(tmp_path):
+    for path in (tmp_path / "no.png", tmp_path):
+        with pytest.raises(MediaError, match="cannot be read"):
+            load(path, LIMITS)
+
+
+@pytest.mark.parametrize(("make", "sizes"), [(image, (64, 64)), (video, (4, 64, 64)), (audio, (0.5,))])
+def test_a_seed_gives_the_same_media_always_and_another_one_other_media_everywhere(make, sizes):
+    assert make(3, *sizes) == make(3, *sizes)
+    for one, other in zip(pixels(make(3, *sizes)), pixels(make(4, *sizes)), strict=True):
+        assert np.mean(one != other) > 0.5
+
+
+def test_no_two_patches_of_an_image_are_alike():
+    (picture,) = pixels(image(1))
+    patches = picture.reshape(32, 14, 32, 14, 3).swapaxes(1, 2).reshape(1024, -1)
+    assert len(np.unique(patches, axis=0)) == 1024
+
+
+def test_one_more_frame_leaves_the_others_as_they_are():
+    short, long = pixels(FILM), pixels(video(1, 9, 64, 64))
+    assert len(long) == len(short) + 1
+    assert all(np.array_equal(one, other) for one, other in zip(short, long, strict=False))
+    assert not np.array_equal(long[-1], long[-2])
+
+
+def test_another_pixel_is_one():
+    (one,), (other,) = pixels(PICTURE), pixels(with_another_pixel(PICTURE))
+    assert (one != other).any(axis=2).sum() == 1
+
+
+@pytest.mark.parametrize("media", ALL, ids=str)
+def test_another_container_has_the_same_pixels_or_samples(media):
+    other = in_another_container(media)
+    assert other.content != media.content
+    assert other.mime != media.mime
+    assert loaded(other.content).mime == other.mime
+    assert np.array_equal(np.concatenate(pixels(media), axis=-1), np.concatenate(pixels(other), axis=-1))
+
+
+@pytest.mark.parametrize("name", ["image.png", "image-2.png", "video.mp4", "speech.wav"])
+def test_the_samples_are_whole_and_small(name):
+    media = load(ROOT / "engines" / "samples" / name, LIMITS)
+    assert media.size < 80_000
+
+
+def test_each_form_is_a_part_as_vllm_takes_it():
+    assert PICTURE.part == {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PICTURE.base64}"}}
+    there = replace(FILM, url="http://host/film.mp4", form=Form.URL)
+    assert there.part == {"type": "video_url", "video_url": {"url": "http://host/film.mp4"}}
+    spoken = replace(SOUND, form=Form.INPUT_AUDIO)
+    assert spoken.part == {"type": "input_audio", "input_audio": {"data": SOUND.base64, "format": "wav"}}
+
+
+def test_a_sound_that_says_it_has_more_than_it_has_is_refused():
+    file = BytesIO()
+    with wave.open(file, "wb") as wav:
+        wav.setparams((1, 2, 16_000, 0, "NONE", ""))
+        wav.writeframes(b"")
+    refused(file.getvalue(), "damaged", name="silence.wav")
+
+
+@pytest.mark.parametrize("size", [b"\xff\xff\xff\xff", b"\x24\xf0\xff\x7f", b"\0\0\0\0"])
+def test_a_wav_from_a_pipe_that_does_not_know_its_length_is_taken(size):
+    streamed = SOUND.content[:4] + size + SOUND.content[8:40] + size + SOUND.content[44:]
+    assert loaded(streamed, "spoken.wav").extent == "1.0 s"
