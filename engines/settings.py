@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from engines.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parent.parent
-EMBEDDED_MODEL = "SmolLM2-135M-Instruct"
+EMBEDDED_MODEL = "SmolLM2-135M-Omni"
 
 
 class Settings(BaseModel):
