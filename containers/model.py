@@ -14,7 +14,7 @@ from engines.errors import ConfigError
 from engines.finding import Finding, Verdict
 from engines.footprint import GIB, existing
 from engines.hub import Access, Answer, Get
-from engines.model import MAKERS, check, is_made_here
+from engines.model import MADE_BY, check, is_made_here
 from engines.recipe import find, is_on_hub, unknown
 from engines.settings import EMBEDDED_MODEL, Settings
 
@@ -47,7 +47,7 @@ def on_cpu(env: Mapping[str, str]) -> Finding:
     model = Path(chosen(env, EMBEDDED_MODEL).model)
     if is_made_here(model, MODELS):
         return Finding("model", Verdict.GOOD, f"{model.name}, made where it is missing")
-    names = " or ".join(MAKERS)
+    names = " or ".join(MADE_BY)
     return Finding(
         "model", Verdict.BAD, f"MODEL={model}, and containers on the CPU ask no hub", f"set MODEL to {names}"
     )

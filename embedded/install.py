@@ -55,7 +55,7 @@ ENVIRONMENTS = {
         "engines",
         "engines",
         6 * GIB,
-        "import torch, vllm, lmcache, importlib.metadata as m; m.version('vllm')",
+        "import torch, torchvision, av, soundfile, vllm, lmcache, importlib.metadata as m; m.version('vllm')",
     ),
 }
 
@@ -138,6 +138,7 @@ def install(environment: Environment, home: Path) -> None:
         run_pip([*pip, "-r", str(environment.lock)], progress)
         if environment.name == "engines":
             name_vllm(folder)
+            complete_torchvision(folder)
         progress.say("checking")
         prove(environment, folder)
     stamp(environment, home).write_text(digest(environment))
@@ -169,6 +170,33 @@ def name_vllm(folder: Path) -> None:
     metadata = site / f"vllm-{version}.dist-info" / "METADATA"
     metadata.parent.mkdir(exist_ok=True)
     metadata.write_text(f"Metadata-Version: 2.1\nName: vllm\nVersion: {version}\n")
+
+
+SCHEMAS = """import torch
+
+library = torch.library.Library("torchvision", "DEF")
+
+
+def define():
+    for operator in ("nms", "qnms"):
+        library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+"""
+
+
+def complete_torchvision(folder: Path) -> None:
+    """PyPI's build, for CUDA, cannot load its operators beside a torch for CPUs, and so not even be imported.
+
+    vLLM needs its transforms of video alone, which are Python. So torch names the operators at its own import, by its
+    entry point for extensions. The build from PyTorch's CPU index is whole, and left as it is.
+    """
+    if subprocess.run([folder / "bin" / "python", "-c", "import torchvision"], capture_output=True).returncode == 0:
+        return
+    (site,) = folder.glob("lib/python3*/site-packages")
+    (site / "torchvision_schemas.py").write_text(SCHEMAS)
+    metadata = site / "torchvision_schemas-1.dist-info"
+    metadata.mkdir(exist_ok=True)
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: torchvision-schemas\nVersion: 1\n")
+    (metadata / "entry_points.txt").write_text("[torch.backends]\ntorchvision_schemas = torchvision_schemas:define\n")
 
 
 def prove(environment: Environment, folder: Path) -> None:

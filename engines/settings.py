@@ -18,7 +18,7 @@ from engines.errors import ConfigError
 from engines.recipe import REVISION, find, is_on_hub, place
 
 ROOT = Path(__file__).resolve().parent.parent
-EMBEDDED_MODEL = "SmolLM2-135M-Instruct"
+EMBEDDED_MODEL = "SmolLM2-135M-Omni"
 
 
 class Settings(BaseModel):

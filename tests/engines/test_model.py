@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from engines.errors import ConfigError, StackError
-from engines.model import MANIFEST, check, digests, fetch, has_chat_template, is_whole, resolve
+from engines.model import MANIFEST, check, digests, fetch, has_chat_template, is_whole, make, resolve
 from engines.settings import EMBEDDED_MODEL
 
 PYTHON = Path("python")  # converts, where something is to be converted
@@ -100,3 +100,18 @@ def test_a_place_for_the_model_that_cannot_be_written_is_told_without_a_trace(tm
     (tmp_path / "file").write_text("")
     with pytest.raises(StackError, match="cannot be written"):
         fetch(str(tmp_path / "file" / EMBEDDED_MODEL), tmp_path, None, say=print)
+
+
+def test_the_embedded_model_is_the_text_model_with_media_towers_and_is_made_once(tmp_path):
+    python, steps = tmp_path / "python", tmp_path / "steps"
+    python.write_text(
+        f"""#!/bin/sh
+        mkdir "$3" && echo "$(basename "$1") $(basename "$2") $(basename "$3")" >>{steps} && cd "$3" &&
+        touch config.json model.safetensors tokenizer.json chat_template.jinja
+        """
+    )
+    python.chmod(0o755)
+    for _ in range(2):
+        folder = make(tmp_path / "models" / EMBEDDED_MODEL, python, print, unpack=lambda scratch: scratch / "gguf")
+    assert steps.read_text().splitlines() == ["convert.py gguf convert", "standin.py convert standin"]
+    assert is_whole(folder)
