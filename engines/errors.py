@@ -4,6 +4,7 @@ ArenaError
 ├── ConfigError              the settings do not describe a runnable stack
 ├── DocumentError            a context document cannot be used
 │   └── ContextTooLong       it has more tokens than the model takes
+├── MediaError               a picture, film or sound cannot be had, is not whole, or is too large
 ├── StackError               the services cannot be started, found or stopped
 └── EngineError              one engine failed one request; names the engine
     ├── EngineUnreachable    no HTTP answer: down, starting or restarting
@@ -45,6 +46,10 @@ class ContextTooLong(DocumentError):
         over = self.tokens - self.limit
         room = f"the {self.limit:,} the model leaves for it"
         return f"the prompt has {self.tokens:,} tokens, {over:,} more than {room}: {remedy}"
+
+
+class MediaError(ArenaError):
+    """A picture, film or sound that cannot be had, read or sent."""
 
 
 class StackError(ArenaError):

@@ -42,6 +42,11 @@ class Settings(BaseModel):
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field("auto", alias="DTYPE")
     kv_key_file: Path = Field(alias="KV_KEY_FILE")
     kv_serde: Literal["aesgcm", "none"] = Field("aesgcm", alias="KV_SERDE")
+    allowed_media_domains: str = Field("", alias="ALLOWED_MEDIA_DOMAINS", pattern=r"^[^\s/:]*$")
+    media_max_mb: int = Field(50, alias="MEDIA_MAX_MB", ge=1, le=4096)
+    media_max_pixels: int = Field(50_000_000, alias="MEDIA_MAX_PIXELS", ge=1)
+    media_max_seconds: int = Field(600, alias="MEDIA_MAX_SECONDS", ge=1)
+    media_max_frames: int = Field(18_000, alias="MEDIA_MAX_FRAMES", ge=1)
 
     @field_validator("kv_store_dir", "local_hf_home", "kv_key_file")
     @classmethod
@@ -83,6 +88,11 @@ class Settings(BaseModel):
         except ValidationError as exc:
             faults = "; ".join(_fault(error["loc"], error["input"], error["msg"]) for error in exc.errors())
             raise ConfigError(f"bad settings ({faults}); .env.example says what each one takes") from exc
+
+    @property
+    def media_domains(self) -> tuple[str, ...]:
+        """ALLOWED_MEDIA_DOMAINS, one by one."""
+        return tuple(domain.lower() for domain in self.allowed_media_domains.split(",") if domain)
 
     def to_env(self) -> dict[str, str]:
         """What a child process reads back as these settings; without the token."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -34,11 +35,23 @@ class Media:
     size: int  # bytes of the file
     url: str = ""
     form: Form = Form.DATA_URL
+    extent: str = ""  # for people: "3.2 s", or how many pixels
+
+    @classmethod
+    def of(cls, modality: Modality, name: str, mime: str, content: bytes, *, url: str = "", extent: str = "") -> Media:
+        """Encodes the file's content."""
+        return cls(modality, name, mime, b64encode(content).decode(), len(content), url, extent=extent)
+
+    @property
+    def content(self) -> bytes:
+        """The file."""
+        return b64decode(self.base64)
 
     @property
     def part(self) -> dict[str, Any]:
         """As a part of a message's content, in the OpenAI API's shape, which vLLM extends to video."""
         if self.form is Form.INPUT_AUDIO:
-            return {"type": "input_audio", "input_audio": {"data": self.base64, "format": self.mime.split("/")[-1]}}
+            suffix = self.mime.split("/")[-1].replace("mpeg", "mp3")
+            return {"type": "input_audio", "input_audio": {"data": self.base64, "format": suffix}}
         url = self.url if self.form is Form.URL else f"data:{self.mime};base64,{self.base64}"
         return {"type": f"{self.modality}_url", f"{self.modality}_url": {"url": url}}

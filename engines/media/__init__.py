@@ -1,0 +1,8 @@
+"""Pictures, films and sound for prompts: `part` is what a request carries, `load` makes it of a file or an address.
+
+Only `part` is imported here: an engine's own environment, which never loads media, has no PyAV.
+"""
+
+from engines.media.part import Form, Media, Modality
+
+__all__ = ["Form", "Media", "Modality"]

@@ -1,0 +1,151 @@
+"""A file from the web, bounded in bytes and time, and never from inside a private network.
+
+A name is resolved here, and the very address that was found to be public is connected to, for each redirect anew: a
+name server is never asked a second time. So there is no proxy either: it would resolve names by itself.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from ipaddress import IPv6Address, ip_address
+from threading import Timer
+from typing import Self
+from urllib.parse import urljoin, urlsplit
+
+from requests import PreparedRequest, Request, RequestException, Response
+from requests.adapters import HTTPAdapter
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connection import HTTPConnection
+from urllib3.exceptions import HTTPError
+
+from engines.errors import MediaError
+from engines.media.limits import Limits
+
+DEADLINE_S = 60.0  # for all of it
+CONNECT_S = 10.0
+REDIRECTS = 5
+PIECE = 64 * 1024
+HEADERS = {"User-Agent": "ttft-arena/0.1", "Accept-Encoding": "identity"}
+
+
+def download(url: str, limits: Limits, deadline: float = DEADLINE_S) -> bytes:
+    """The body that `url` answers with, within `deadline` seconds. Raises MediaError."""
+    with _Line(limits, deadline) as line:
+        try:
+            body = _body(_followed(url, line), limits)
+        except (RequestException, HTTPError, OSError) as exc:
+            if not line.cut:
+                raise MediaError(f"{url} cannot be read ({_why(exc)}): check the address, or give a file") from exc
+            body = b""
+    if line.cut:
+        raise MediaError(f"{url} did not come within {deadline:g} s: download it yourself, and give the file")
+    return body
+
+
+def _followed(url: str, line: _Line) -> Response:
+    """The first answer that is no redirect. Their bodies are not read: requests would, to any length."""
+    for _ in range(REDIRECTS + 1):
+        response = line.send(_request(url), stream=True, timeout=CONNECT_S, verify=_certificates())
+        if not response.is_redirect:
+            return response
+        response.close()
+        url = urljoin(url, response.headers["location"])
+    raise MediaError(f"{url} redirects more than {REDIRECTS} times: give the address that it ends at")
+
+
+def _request(url: str) -> PreparedRequest:
+    if urlsplit(url).scheme.lower() not in ("http", "https"):
+        raise MediaError(f"{url} is neither http:// nor https://: give one of them, or a file")
+    return Request("GET", url, headers=HEADERS).prepare()
+
+
+def _body(response: Response, limits: Limits) -> bytes:
+    with response:
+        if not response.ok:
+            raise MediaError(f"{response.url} answers HTTP {response.status_code}: check the address, or give a file")
+        limits.of_bytes(response.url, int(response.headers.get("content-length") or 1))
+        body = bytearray()
+        for piece in response.iter_content(PIECE):
+            body += piece
+            limits.of_bytes(response.url, len(body))
+    return bytes(body)
+
+
+def _why(exc: BaseException) -> str:
+    """What stood at the beginning: requests and urllib3 wrap it more than once."""
+    while exc.__cause__ or exc.__context__:
+        exc = exc.__cause__ or exc.__context__ or exc
+    return getattr(exc, "strerror", None) or str(exc)
+
+
+def _certificates() -> str | bool:
+    return os.environ.get("REQUESTS_CA_BUNDLE") or True
+
+
+class _Line(HTTPAdapter):
+    """Connects to public addresses only, and cuts all connections at the deadline, whatever a peer still sends."""
+
+    def __init__(self, limits: Limits, deadline: float) -> None:
+        super().__init__()
+        self.cut, self._inside, self._open = False, limits.inside, list[socket.socket]()
+        self._timer = Timer(deadline, self._cut)
+        pools = {"http": HTTPConnectionPool, "https": HTTPSConnectionPool}
+        self.poolmanager.pool_classes_by_scheme = {scheme: self._pool(base) for scheme, base in pools.items()}
+
+    def __enter__(self) -> Self:
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+        self._timer.join()
+        for each in self._open:
+            each.close()
+        self.close()
+
+    def _pool(self, base: type[HTTPConnectionPool]) -> type[HTTPConnectionPool]:
+        """urllib3's, but for whom it connects to."""
+
+        def connect(connection: HTTPConnection) -> socket.socket:
+            return self._connect(connection.host, connection.port)
+
+        connection = type("Connection", (base.ConnectionCls,), {"_new_conn": connect})
+        return type("Pool", (base,), {"ConnectionCls": connection})
+
+    def _connect(self, host: str, port: int) -> socket.socket:
+        addresses = {str(info[4][0]) for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
+        for address in sorted(addresses):
+            if host.lower() not in self._inside and not is_public(address):
+                raise MediaError(
+                    f"{host} is at {address}, which is not a public address: give a file, "
+                    "or name the host in ALLOWED_MEDIA_DOMAINS"
+                )
+        connected = _first(sorted(addresses), port)
+        self._open.append(connected.dup())  # TLS takes the socket over; a duplicate still ends it
+        if self.cut:
+            raise TimeoutError("the deadline is over")
+        return connected
+
+    def _cut(self) -> None:
+        self.cut = True
+        for each in self._open:
+            each.shutdown(socket.SHUT_RDWR)
+
+
+def _first(addresses: list[str], port: int) -> socket.socket:
+    """Connected to the first that answers."""
+    for address in addresses[:-1]:
+        try:
+            return socket.create_connection((address, port), CONNECT_S)
+        except OSError:
+            continue
+    return socket.create_connection((addresses[-1], port), CONNECT_S)
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address is anybody's: not of this machine, a private network, a link, or a group."""
+    ip = ip_address(address.partition("%")[0])
+    if isinstance(ip, IPv6Address) and ip.ipv4_mapped:
+        ip = ip.ipv4_mapped
+    return ip.is_global and not ip.is_multicast
