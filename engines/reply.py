@@ -51,6 +51,7 @@ class Sources:
     shared: int
     l1: int = 0
     l2: int = 0
+    mm_cache_hits: int | None = None  # media whose preprocessing was done before; that is no KV. None where not told
 
     @property
     def label(self) -> str:
@@ -89,6 +90,7 @@ class Reply:
     sources: Sources | None = None  # None where other requests were in flight, or the counters could not be read
     logprobs: tuple[TokenLogprobs, ...] = ()  # of each token, where they were asked for
     server: ServerTimes | None = None
+    text_tokens: int | None = None  # of the same prompt without its media, where it has some and they were counted
 
     @classmethod
     def of(
@@ -122,6 +124,11 @@ class Reply:
         return (self.e2el - self.ttft) / (tokens - 1) if tokens > 1 else None
 
     @property
+    def media_tokens(self) -> int | None:
+        """What the prompt's media added to it; None where that was not counted."""
+        return None if self.text_tokens is None else self.usage.prompt_tokens - self.text_tokens
+
+    @property
     def source(self) -> str:
         """Where the cached tokens came from, for a person; never a guess."""
         if self.sources:
@@ -140,6 +147,7 @@ class Reply:
             "e2el_ms": self.e2el * 1e3,
             "itls": list(self.itl),
             "prompt_tokens": self.usage.prompt_tokens,
+            "media_tokens": self.media_tokens,
             "completion_tokens": self.usage.completion_tokens,
             "cached_tokens": self.usage.cached_tokens,
             "cached_tokens_details": sources
@@ -149,6 +157,7 @@ class Reply:
                 "storage": sources.l2,
                 "shared": sources.shared,
             },
+            "mm_cache_hits": sources and sources.mm_cache_hits,
             "source": self.source,
             "server_queue_ms": self.server and self.server.queue * 1e3,
             "server_ttft_ms": self.server and self.server.ttft * 1e3,
