@@ -44,15 +44,15 @@ def by_modality(result: Fields) -> Grid:
             *text("modality"),
             *figures("media tokens"),
             Column("text tokens", wide=True),
-            *figures("cold", "cross_read", "cold / cross_read", "interval of the ratio"),
-            Column("cold / own_warm", wide=True),
-            *figures("processor_warm / cold"),
+            *figures("cold", "cross-read", "cold / cross-read", "interval of the ratio"),
+            Column("cold / own-warm", wide=True),
+            *figures("processor warm / cold"),
             *text("canary"),
             *figures("n"),
             Column("verdict", text=True, wide=True),
         ],
         [_modality(result, modality, found) for modality, found in _modalities(result)],
-        note="processor_warm is the same media under another nonce: preprocessed and encoded before, but no KV; what "
+        note="Processor warm is the same media under another nonce: preprocessed and encoded before, but no KV; what "
         "its ratio falls short of 1 is the share of preprocessing. The canary is other media in the same place.",
     )
 
