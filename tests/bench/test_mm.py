@@ -5,6 +5,7 @@ import json
 from contextlib import ExitStack
 
 import pytest
+from bench_rows import sample
 from fake_engine import Behaviour, FakeEngine, Volume, topology_of
 from rich.console import Console
 
@@ -13,7 +14,7 @@ from bench.folder import read
 from bench.media import MODALITIES, OTHER_QUESTION, Sizes, pixels, wanted
 from bench.plan import cast_of
 from bench.preflight import preflight
-from bench.report import terminal
+from bench.report import markdown, terminal
 from bench.report.files import render
 from bench.run import Bench
 from bench.session import conduct, resume
@@ -268,7 +269,7 @@ def test_verify_shows_what_is_almost_the_same_and_agrees_where_it_is_kept_apart(
     second = next(row for row in found["media"]["images"]["canaries"] if row["variant"] == "other_second")
     assert second["cached_tokens"] == 512, "the first image is the same"
     assert "one_frame_more" in shown(result)
-    assert render(result)
+    assert "| video | one_frame_more |" in markdown.report(result)
 
 
 def test_verify_finds_out_a_cache_that_is_blind_to_media(four, tmp_path):
@@ -287,8 +288,6 @@ def test_verify_hears_the_same_sound_in_another_form(four, tmp_path):
 
 
 def test_an_answer_that_is_not_the_plain_engines_to_the_same_media_does_not_hold():
-    from bench_rows import sample
-
     def saying(arm, nats):
         token = [{"token": "a", "best": {"a": nats}}]
         return sample(0, f"audio_{arm}", modality="audio", logprobs=token, text="a", cached_tokens=0)
