@@ -1,4 +1,4 @@
-"""`./arena bench ttft | aa | storage | sweep | decode | verify | peer | report | compare`."""
+"""`./arena bench ttft | mm | aa | storage | sweep | decode | verify | peer | report | compare`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from bench import aa, decode, folder, gate, peer, storage, sweep, ttft, verify
+from bench import aa, canary, decode, folder, gate, mm, peer, storage, sweep, ttft
+from bench.media import MODALITIES, Sizes, pixels
 from bench.plan import Cast, cast, cast_of
 from bench.preflight import introduce
 from bench.report.terminal import report as shown
@@ -49,6 +50,12 @@ Detailed = Annotated[bool, typer.Option("--save-detailed", help="Raw arrays in e
 Label = Annotated[str | None, typer.Option(help="A name for this run, kept in the result.")]
 Metadata = Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Kept in the result; may be repeated.")]
 Prepare = Annotated[str | None, typer.Option(help="A command to run before every read: to drop page caches, say.")]
+Modalities = Annotated[list[str] | None, typer.Option(help=f"{', '.join(MODALITIES)}; repeat it for more.")]
+ImageSize = Annotated[str, typer.Option(metavar="WxH", help="Pixels of a single image.")]
+ImagesSize = Annotated[str, typer.Option(metavar="WxH", help="Pixels of each of two images.")]
+VideoSize = Annotated[str, typer.Option(metavar="WxH", help="Pixels of a frame.")]
+NumFrames = Annotated[int, typer.Option(min=2, max=10_000, help="Of a video, two to a second.")]
+AudioSeconds = Annotated[float, typer.Option(min=0.1, max=3600, help="Length of a sound.")]
 Gain = Annotated[float | None, typer.Option(min=0, help="Exit code 1 unless the interval's lower bound reaches this.")]
 
 
@@ -98,6 +105,39 @@ def ttft_(
         err.print(finding.says)
         holds = holds and finding.passed
     raise typer.Exit(0 if holds else 1)
+
+
+@app.command("mm")
+def mm_(
+    num_prompts: Annotated[int, typer.Option(min=1, max=10_000, help="Fresh documents of each modality.")] = 6,
+    modality: Modalities = None,
+    image_size: ImageSize = "896x896",
+    images_size: ImagesSize = "644x644",
+    video_size: VideoSize = "448x448",
+    num_frames: NumFrames = 8,
+    audio_seconds: AudioSeconds = 41.0,
+    output_len: OutputLen = 16,
+    seed: Seed = 0,
+    num_warmups: NumWarmups = 1,
+    level: Level = 0.95,
+    prepare: Prepare = None,
+    result_dir: ResultDir = None,
+    resume: Resume = False,
+    json_file: Json = None,
+    save_detailed: Detailed = False,
+    label: Label = None,
+    metadata: Metadata = None,
+) -> None:
+    """How much sooner do shared media start, and are they ever taken for each other?
+
+    Each document is an image, two images, a video or a sound that nobody has seen, and goes through seven arms: cold,
+    own-warm, and under another nonce (preprocessed, but no KV); first sight and cross-read on the LMCache pair; then
+    another question, and other media in the same place, of whose tokens none may be cached. Without --modality all that
+    the model takes. Exit code 1 when a modality makes no claim, or media were mixed up.
+    """
+    options = _options("mm", [0] * num_prompts, locals())
+    result = _measure(options, result_dir, resume, json_file)
+    raise typer.Exit(0 if result["holds"] else 1)
 
 
 @app.command("aa")
@@ -177,6 +217,12 @@ def verify_(
     output_len: OutputLen = 32,
     seed: Seed = 0,
     num_warmups: NumWarmups = 1,
+    modality: Modalities = None,
+    image_size: ImageSize = "896x896",
+    images_size: ImagesSize = "644x644",
+    video_size: VideoSize = "448x448",
+    num_frames: NumFrames = 8,
+    audio_seconds: AudioSeconds = 41.0,
     prepare: Prepare = None,
     result_dir: ResultDir = None,
     resume: Resume = False,
@@ -188,7 +234,8 @@ def verify_(
 
     The first token's five best log-probabilities of a cross-read against a plain engine's; the noise floor is that
     engine against itself, cold and own-warm. Texts are compared to where they part, and a needle in each document that
-    the plain engine finds must be found.
+    the plain engine finds must be found. With --modality also as many documents of media, each beside others that are
+    almost the same: they must never share KV, and equal ones in another form must.
     """
     options = _options("verify", [input_len] * num_prompts, locals())
     result = _measure(options, result_dir, resume, json_file)
@@ -316,7 +363,20 @@ def _options(kind: str, input_lens: Sequence[int], given: Mapping[str, Any]) -> 
         base_url=tuple(given.get("base_url") or ()),
         model=given.get("model"),
         prepare=given.get("prepare"),
+        modality=_modalities(given.get("modality") or ()),
+        sizes=_sizes(given) if "modality" in given else Sizes(),
     )
+
+
+def _modalities(named: Sequence[str]) -> tuple[str, ...]:
+    if unknown := [name for name in named if name not in MODALITIES]:
+        raise ConfigError(f"--modality {unknown[0]} is none: choose {', '.join(MODALITIES)}")
+    return tuple(dict.fromkeys(named))
+
+
+def _sizes(given: Mapping[str, Any]) -> Sizes:
+    image, images, video = (pixels(given[name]) for name in ("image_size", "images_size", "video_size"))
+    return Sizes(image=image, images=images, video=video, frames=given["num_frames"], seconds=given["audio_seconds"])
 
 
 def _measure(options: Options, result_dir: Path | None, resuming: bool, json_file: str | None) -> dict[str, Any]:
@@ -361,7 +421,18 @@ async def _conduct(options: Options, path: Path, past: Past | None) -> dict[str,
         return await measured(ttft.foreign(options, cast(*pair)), engines=pair, bench=bench, check=introduce)
     settings, topology = _four_engines()
     bench = Bench(prepare=preparation(options.prepare))
+    if past is None and (options.kind == "mm" or options.modality):
+        options = await _taken(options, topology, bench)
+        measured = partial(measured, options=options)
     return await measured(_study(options, settings, cast_of(topology)), engines=topology.engines, bench=bench)
+
+
+async def _taken(options: Options, topology: Topology, bench: Bench) -> Options:
+    """The options with what the model refuses; a resumed run has them from its beginning."""
+    refused = await mm.refused(options, topology.engines[0], bench)
+    for modality, why in refused.items():
+        err.print(f"{modality} is refused: {why}")
+    return options.model_copy(update={"refused": refused})
 
 
 def _study(options: Options, settings: Settings, cast: Cast) -> Study:
@@ -369,7 +440,8 @@ def _study(options: Options, settings: Settings, cast: Cast) -> Study:
         "ttft": ttft.study,
         "aa": aa.study,
         "decode": decode.study,
-        "verify": verify.study,
+        "mm": mm.study,
+        "verify": canary.study,
     }
     if options.kind != "storage":
         return studies[options.kind](options, cast)

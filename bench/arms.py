@@ -17,11 +17,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from cache.volume import CHUNK_SIZE
+from engines.prompt import Prompt
 from engines.reply import Reply
 
 UNTOLD = "the source of its tokens could not be told: other requests were in flight, or counters could not be read"
 
 Fault = Callable[[Reply], str]  # why a reply does not count; empty when it does
+Variant = Callable[[Prompt], Prompt]  # what an arm sends, of its document's prompt
 
 
 class Role(StrEnum):
@@ -31,6 +33,11 @@ class Role(StrEnum):
     OTHER = "other"
     WRITER = "writer"
     READER = "reader"
+
+
+def as_it_is(prompt: Prompt) -> Prompt:
+    """The document's prompt itself."""
+    return prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +50,8 @@ class Arm:
     after: str = ""
     stores: bool = False
     reads: bool = False  # from the KV volume
+    variant: Variant = as_it_is
+    modality: str = ""  # what it shows beside text
 
 
 def nothing_cached(reply: Reply) -> str:

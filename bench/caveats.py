@@ -19,7 +19,7 @@ def caveats(samples: Sequence[Sample]) -> list[str]:
         sentence
         for arm, length in kinds
         for sentence in _of_arm(
-            f"{arm}, {length:,} tokens" if several else arm,
+            f"{arm}, {length:,} tokens" if several and length else arm,
             [s for s in samples if (s.arm, s.input_len) == (arm, length) and s.valid],
         )
     ]

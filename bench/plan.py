@@ -22,19 +22,22 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One fresh document of `input_len` tokens, the whole prompt counted, and the order of its arms."""
+    """One fresh document of `input_len` tokens, the whole prompt counted, and the order of its arms.
+
+    0 tokens leave it as long as it is: media have the length that they have.
+    """
 
     document: int
     input_len: int
     steps: tuple[Step, ...]
 
 
-def plan(arms: Sequence[Arm], cast: Cast, input_lens: Sequence[int], seed: int) -> tuple[Trial, ...]:
-    """One trial for each of `input_lens`, arms in random order; roles are swapped half-way."""
+def plan(arms: Sequence[Arm], cast: Cast, input_lens: Sequence[int], seed: int, first: int = 0) -> tuple[Trial, ...]:
+    """One trial for each of `input_lens`, numbered from `first`, arms in random order; roles are swapped half-way."""
     shuffle = random.Random(seed)
     return tuple(
-        Trial(document, input_len, _steps(arms, cast, swapped=2 * document >= len(input_lens), shuffle=shuffle))
-        for document, input_len in enumerate(input_lens)
+        Trial(first + place, input_len, _steps(arms, cast, swapped=2 * place >= len(input_lens), shuffle=shuffle))
+        for place, input_len in enumerate(input_lens)
     )
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bench.plan import Step, Trial
 from bench.sample import Sample
 from cache.counters import Stored, chunks_to_store, stored_chunks, wait_stored
 from engines.client import reply_to
-from engines.document import of_length
+from engines.document import accepted, of_length, text_tokens
 from engines.errors import ArenaError, EngineError, EngineUnreachable, StackError
 from engines.prompt import Prompt, new_nonce
 from engines.reply import Reply
@@ -26,6 +26,22 @@ async def nothing() -> None:
     """No preparation."""
 
 
+async def measured(engine: Engine, prompt: Prompt) -> Reply:
+    """The whole answer; where the prompt has media, its tokens without them are counted before the clock starts."""
+    if not prompt.media:
+        return await reply_to(engine, prompt)
+    text = await text_tokens(engine, prompt)
+    return replace(await reply_to(engine, prompt), text_tokens=text)
+
+
+async def in_form(engine: Engine, prompt: Prompt, tokens: int) -> Prompt:
+    """The prompt with `tokens`, or as long as it is for 0: media have the length that they have."""
+    if tokens:
+        return await of_length(engine, prompt, tokens)
+    prompt, _, _ = await accepted(engine, prompt)
+    return prompt
+
+
 async def uncounted(engine: Engine, prompt: Prompt) -> Reply:
     """Asks without reading counters, where they could tell nothing, or are not what is measured."""
 
@@ -39,8 +55,8 @@ async def uncounted(engine: Engine, prompt: Prompt) -> Reply:
 class Bench:
     """How requests are sent and stores awaited; tests bring their own."""
 
-    ask: Ask = reply_to
-    sized: Sized = of_length
+    ask: Ask = measured
+    sized: Sized = in_form
     stored: Stored = stored_chunks
     prepare: Prepare = nothing  # runs before every read from the volume
     clock: Callable[[], float] = time.perf_counter
@@ -50,8 +66,8 @@ class Bench:
 async def run(trials: Iterable[Trial], ask_with: PromptOf, bench: Bench, began: float) -> AsyncIterator[Sample]:
     """Yields each sample as it is measured; what fails is a sample with its reason, and the run goes on.
 
-    Each trial has a nonce of its own, and its prompt the trial's length. Raises StackError when no request of a
-    whole document was answered: going on would only fail faster.
+    Each trial has a nonce of its own, and its prompt the trial's length; an arm may vary it. Raises StackError when no
+    request of a whole document was answered: going on would only fail faster.
     """
     for trial in trials:
         answered = False
@@ -79,6 +95,7 @@ async def _trial(
 async def _measure(
     trial: Trial, step: Step, prompt: Prompt, bench: Bench, began: float
 ) -> tuple[Sample, ArenaError | None]:
+    prompt = step.arm.variant(prompt)
     cache = step.engine.cache if step.arm.stores else None
     reply: Reply | None = None
     stored_s: float | None = None

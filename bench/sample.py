@@ -43,10 +43,13 @@ class Sample(BaseModel):
     tpot_ms: float | None = None
     e2el_ms: float | None = None
     itls: tuple[float, ...] = ()
+    modality: str = ""  # of media in the prompt
     prompt_tokens: int | None = None
+    media_tokens: int | None = None  # what the media add to the prompt
     completion_tokens: int | None = None
     cached_tokens: int | None = None
     cached_tokens_details: Mapping[str, int] | None = None
+    mm_cache_hits: int | None = None  # media found in the engine's processor cache, which holds no KV
     source: str | None = None
     server_queue_ms: float | None = None
     server_ttft_ms: float | None = None
@@ -61,6 +64,13 @@ class Sample(BaseModel):
     def valid(self) -> bool:
         """Whether it counts."""
         return not self.reason
+
+    @property
+    def text_tokens(self) -> int | None:
+        """The prompt without its media; None where that was not counted."""
+        if self.prompt_tokens is None or self.media_tokens is None:
+            return None
+        return self.prompt_tokens - self.media_tokens
 
     @property
     def in_one_burst(self) -> bool:
@@ -87,6 +97,7 @@ class Sample(BaseModel):
                 **measured,
                 "document": trial.document,
                 "arm": step.arm.name,
+                "modality": step.arm.modality,
                 "engine": step.engine.name,
                 "input_len": trial.input_len,
                 "position": position,

@@ -148,7 +148,7 @@ async def _warm_up(study: Study, bench: Bench, say: Say) -> None:
         if sample.ttft_ms is None:
             raise StackError(f"the warm-up failed: {sample.reason}")
         flaw = "" if sample.valid else f", but {sample.reason}"
-        say(f"  {sample.arm} on {sample.engine}, {sample.input_len:,} tokens: {sample.ttft_ms:,.0f} ms{flaw}")
+        say(f"  {sample.arm} on {sample.engine}, {sample.prompt_tokens:,} tokens: {sample.ttft_ms:,.0f} ms{flaw}")
 
 
 def preparation(command: str | None) -> Prepare:

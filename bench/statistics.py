@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy import stats
@@ -38,8 +39,11 @@ def interval(values: Sequence[float], confidence_level: float = 0.95, seed: int 
 
     Percentile and not BCa: the acceleration of a median of few values is not defined when the jackknife has ties.
     """
-    if not values:
-        return None
+    return _interval(tuple(values), confidence_level, seed) if values else None
+
+
+@lru_cache(maxsize=4096)  # a result is written after every sample, and most of its intervals are those of before
+def _interval(values: tuple[float, ...], confidence_level: float, seed: int) -> Interval:
     low = high = None
     if len(values) > 1:
         found = stats.bootstrap(

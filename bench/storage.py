@@ -45,8 +45,7 @@ def study(options: Options, cast: Cast, bandwidth: Bandwidth, bytes_per_token: f
         lengths = confirming(break_even(samples, options, bandwidth, bytes_per_token)["input_len"], options)
         first = len(options.input_lens)
         each = CONFIRMATIONS * first // len(set(options.input_lens))
-        again = plan(ARMS, cast, lengths * each, options.seed + 1)
-        return tuple(Trial(first + trial.document, trial.input_len, trial.steps) for trial in again)
+        return plan(ARMS, cast, lengths * each, options.seed + 1, first)
 
     return Study(
         arms=(),  # an arm over all lengths would be no measurement of anything

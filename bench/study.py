@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from bench.arms import Arm
+from bench.media import Sizes
 from bench.plan import Trial
 from bench.sample import Sample
 from engines.prompt import Prompt
@@ -41,6 +42,9 @@ class Options(BaseModel):
     burstiness: float = 1.0
     goodput: Mapping[str, float] = Field(default_factory=dict)
     prepare: str | None = None
+    modality: tuple[str, ...] = ()  # that were asked for; none means all that the model takes
+    refused: Mapping[str, str] = Field(default_factory=dict)  # modality to the engine's words
+    sizes: Sizes = Sizes()
 
 
 def no_more(_: Sequence[Sample]) -> tuple[Trial, ...]:

@@ -57,7 +57,7 @@ def summary(samples: Sequence[Sample], options: Options) -> Mapping[str, Any]:
             confidence_level=options.confidence_level,
             seed=options.seed,
         ),
-        "ladder": {name: _rung(samples, name, options) for name in others},
+        "ladder": rungs(samples, others, COLD.name, options),
     }
 
 
@@ -65,13 +65,18 @@ def _foreign_summary(samples: Sequence[Sample], options: Options) -> Mapping[str
     level, seed = options.confidence_level, options.seed
     return {
         "comparison": compare(samples, "other_instance", "cold", confidence_level=level, seed=seed),
-        "ladder": {name: _rung(samples, name, options) for name in ("other_instance", "own_warm")},
+        "ladder": rungs(samples, ("other_instance", "own_warm"), COLD.name, options),
     }
 
 
-def _rung(samples: Sequence[Sample], of: str, options: Options) -> Mapping[str, Any]:
+def rungs(samples: Sequence[Sample], arms: Sequence[str], over: str, options: Options) -> Mapping[str, Any]:
+    """Each of `arms` beside the one that it is held against: how many times sooner, and what it saves."""
+    return {name: _rung(samples, name, over, options) for name in arms}
+
+
+def _rung(samples: Sequence[Sample], of: str, over: str, options: Options) -> Mapping[str, Any]:
     level, seed = options.confidence_level, options.seed
-    pairs = paired(samples, of, COLD.name)
+    pairs = paired(samples, of, over)
     return {
         "speedup": as_json(interval([slow / fast for fast, slow in pairs], level, seed), level),
         "saved_ms": as_json(interval([slow - fast for fast, slow in pairs], level, seed), level),

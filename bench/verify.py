@@ -56,14 +56,20 @@ def needle(nonce: str) -> str:
 
 def summary(samples: Sequence[Sample], options: Options) -> Mapping[str, Any]:  # noqa: ARG001
     """Every document whose four replies count, and whether noise explains the cross-reads."""
+    return {"verify": compared(samples)}
+
+
+def compared(samples: Sequence[Sample], prefix: str = "") -> dict[str, Any]:
+    """The verdict on all documents of these samples, whose arms may have a prefix to their names."""
     by_arm = {(s.document, s.arm): s for s in samples if s.valid}
+    names = [f"{prefix}{arm.name}" for arm in (COLD, OWN_WARM, CROSS_READ)]
     documents = [
-        document(*(by_arm[number, arm.name] for arm in (COLD, OWN_WARM, CROSS_READ)))
+        document(*(by_arm[number, name] for name in names))
         for number in sorted({s.document for s in samples})
-        if all((number, arm.name) in by_arm for arm in (COLD, OWN_WARM, CROSS_READ))
+        if all((number, name) in by_arm for name in names)
     ]
     left_out = len({s.document for s in samples}) - len(documents)
-    return {"verify": verdict(documents, left_out)}
+    return verdict(documents, left_out)
 
 
 def verdict(documents: Sequence[Mapping[str, Any]], left_out: int = 0) -> dict[str, Any]:

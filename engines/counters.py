@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
@@ -15,6 +15,7 @@ from engines.topology import Engine
 
 BY_SOURCE = "vllm:prompt_tokens_by_source"
 COMPUTED, OWN_CACHE, SHARED = "local_compute", "local_cache_hit", "external_kv_transfer"  # its labels
+MM_CACHE_HITS = "vllm:mm_cache_hits_total"  # of the multimodal processor's cache, in media
 HIT_L1 = "lmcache_mp_lookup_hit_l1_tokens_total"
 HIT_L2 = "lmcache_mp_lookup_hit_l2_tokens_total"
 
@@ -26,6 +27,7 @@ class Counters:
     by_source: Mapping[str, float]
     l1: float | None = None
     l2: float | None = None
+    mm_cache_hits: float | None = None
 
 
 async def read_counters(engine: Engine) -> Counters | None:
@@ -34,13 +36,14 @@ async def read_counters(engine: Engine) -> Counters | None:
         metrics = await scrape(engine.url)
     except httpx.HTTPError:
         return None
+    engines = Counters(_by_source(metrics), mm_cache_hits=totals(metrics, MM_CACHE_HITS).get(MM_CACHE_HITS))
     if engine.cache is None:
-        return Counters(_by_source(metrics))
+        return engines
     try:
         cache = totals(await scrape(engine.cache.url), HIT_L1, HIT_L2)
     except httpx.HTTPError:
-        return Counters(_by_source(metrics))
-    return Counters(_by_source(metrics), cache.get(HIT_L1, 0), cache.get(HIT_L2, 0))
+        return engines
+    return replace(engines, l1=cache.get(HIT_L1, 0), l2=cache.get(HIT_L2, 0))
 
 
 async def scrape(url: str) -> str:
@@ -73,6 +76,7 @@ def sources_between(before: Counters | None, after: Counters | None, prompt_toke
     if computed + own + shared != prompt_tokens or min(computed, own, shared) < 0 or any(grown.values()):
         return None
     l1, l2 = _grown(before.l1, after.l1), _grown(before.l2, after.l2)
+    mm_cache_hits = _grown(before.mm_cache_hits, after.mm_cache_hits)
     tiers_told = shared > 0 and l1 >= 0 and l2 >= 0 and l1 + l2 >= shared
     return Sources(
         computed=computed,
@@ -80,6 +84,7 @@ def sources_between(before: Counters | None, after: Counters | None, prompt_toke
         shared=shared,
         l1=min(l1, shared) if tiers_told else 0,
         l2=max(0, shared - l1) if tiers_told else 0,
+        mm_cache_hits=mm_cache_hits if mm_cache_hits >= 0 else None,
     )
 
 

@@ -100,6 +100,12 @@ async def accepted(engine: Engine, prompt: Prompt) -> tuple[Prompt, int, int]:
     return prompt, *await _count(engine, prompt)
 
 
+async def text_tokens(engine: Engine, prompt: Prompt) -> int:
+    """Tokens of the prompt without its media. Raises as `accepted` does."""
+    count, _ = await _count(engine, replace(prompt, media=()))
+    return count
+
+
 async def _post(engine: Engine, path: str, body: dict[str, object]) -> dict[str, Any]:
     try:
         async with httpx.AsyncClient(timeout=30, verify=TLS) as client:

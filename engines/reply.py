@@ -51,6 +51,7 @@ class Sources:
     shared: int
     l1: int = 0
     l2: int = 0
+    mm_cache_hits: int | None = None  # media whose preprocessing was done before; that is no KV. None where not told
 
     @property
     def label(self) -> str:
@@ -156,6 +157,7 @@ class Reply:
                 "storage": sources.l2,
                 "shared": sources.shared,
             },
+            "mm_cache_hits": sources and sources.mm_cache_hits,
             "source": self.source,
             "server_queue_ms": self.server and self.server.queue * 1e3,
             "server_ttft_ms": self.server and self.server.ttft * 1e3,

@@ -6,6 +6,7 @@ A word is a token. Nothing here is late by the clock where being late by events 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -51,8 +52,11 @@ class Behaviour:
     lying_reset: bool = False  # says success, and keeps the cache
     late_looks: int = 0  # a store is complete only when its counter has been looked at so often
     nonce_blind: bool = False  # the cache takes prompts for equal that differ in their nonces
-    image_blind: bool = False  # and in their images
+    media_blind: bool = False  # and in their media
     user_only: bool = False  # its chat template takes no system message
+    refuses: tuple[str, ...] = ()  # types of content parts
+    preprocessing: float = 0.0  # of each medium that is not in the processor's cache, which holds no KV
+    processor_cache: bool = True
 
 
 @dataclass(slots=True)
@@ -111,10 +115,11 @@ class FakeEngine:
         self.name, self.behaviour = name, behaviour or Behaviour()
         self.cache = FakeCache(volume) if volume else None
         self.asked = 0  # chat requests
-        self.own = set[Key]()
+        self.own, self.processed = set[Key](), set[str]()
         self.vocabulary: list[str] = []
         self.registry = CollectorRegistry()
         self.by_source = Counter("vllm:prompt_tokens_by_source", "As vLLM counts.", ["source"], registry=self.registry)
+        self.mm_cache_hits = Counter("vllm:mm_cache_hits", "As vLLM counts.", registry=self.registry)
         for source in ("local_compute", "local_cache_hit", "external_kv_transfer"):
             self.by_source.labels(source)
         facts = {"enable_prefix_caching": "True", "cache_dtype": "auto", "block_size": str(CHUNK_SIZE)}
@@ -162,6 +167,7 @@ class FakeEngine:
     def chat(self, body: Body) -> Iterator[str]:
         """The answer as server-sent events. ConnectionResetError where the connection is to be reset."""
         does = self.behaviour
+        self._process(body)
         keys, words = self._keys(body), self._words(body)
         cached = self._prefill(keys, len(words))
         role = _event(choice={"role": "assistant", "content": ""})
@@ -178,12 +184,28 @@ class FakeEngine:
             if number == does.breaks_after:
                 raise ConnectionResetError
             time.sleep(does.between if number else 0)
-            yield _event(choice={"content": " ".join(does.answer[start : start + does.tokens_per_chunk]) + " "})
+            tokens = does.answer[start : start + does.tokens_per_chunk]
+            yield _event(choice={"content": " ".join(tokens) + " "}, logprobs=tokens if body.get("logprobs") else ())
         self._store(keys[cached // CHUNK_SIZE :])
         if does.usage:
             counted = {"prompt_tokens": len(words), "completion_tokens": len(does.answer)}
             yield _event(usage=counted | {"total_tokens": 0, "prompt_tokens_details": {"cached_tokens": cached}})
         yield "data: [DONE]\n\n"
+
+    def _process(self, body: Body) -> None:
+        """Media as the model takes them; those that were shown before are at hand, whatever is computed of them."""
+        for medium in dict.fromkeys(word for word in self._words(body) if word.startswith("<media")):
+            with self.lock:
+                at_hand = self.behaviour.processor_cache and medium in self.processed
+                self.processed.add(medium)
+                self.mm_cache_hits.inc(at_hand)
+            time.sleep(0 if at_hand else self.behaviour.preprocessing)
+
+    def refused(self, body: Body) -> str:
+        """The type of the first part that the model does not take."""
+        contents = [message["content"] for message in body.get("messages", ()) if isinstance(message["content"], list)]
+        types = [part["type"] for content in contents for part in content]
+        return next((each for each in types if each in self.behaviour.refuses), "")
 
     def _prefill(self, keys: Sequence[Key], prompt_tokens: int) -> int:
         """The tokens that were cached. The last one is always computed, and with it its chunk."""
@@ -225,8 +247,8 @@ class FakeEngine:
         seen = list(self._words(body))
         if self.behaviour.nonce_blind:
             seen = ["" if NONCE.fullmatch(word) else word for word in seen]
-        if self.behaviour.image_blind:
-            seen = ["<image>" if word.startswith("<image") else word for word in seen]
+        if self.behaviour.media_blind:
+            seen = ["<media>" if word.startswith("<media") else word for word in seen]
         return [tuple(seen[:end]) for end in range(CHUNK_SIZE, len(seen) + 1, CHUNK_SIZE)]
 
     def _count(self, source: str, tokens: int) -> None:
@@ -245,7 +267,7 @@ def _prefix(keys: Sequence[Key], held: set[Key]) -> int:
 
 
 def _content(content: str | Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Words, of text or of parts; a medium has many, each with its address in it, or with its bytes in base64."""
+    """Words, of text or of parts; media have many, each with a hash of the file in it, whatever its form."""
     if isinstance(content, str):
         yield from content.split()
         return
@@ -253,14 +275,15 @@ def _content(content: str | Sequence[Mapping[str, Any]]) -> Iterator[str]:
         if part["type"] == "text":
             yield from part["text"].split()
         else:
-            body = part[part["type"]]
-            modality = part["type"].replace("input_audio", "audio").removesuffix("_url")
-            yield from [f"<{modality} {body.get('data') or body['url'].rpartition(',')[2]}>"] * MEDIA_TOKENS
+            [carried] = [value for key, value in part.items() if key != "type"]
+            file = (carried.get("data") or carried["url"]).rpartition(",")[2]
+            yield from [f"<media {hashlib.sha256(file.encode()).hexdigest()}>"] * MEDIA_TOKENS
 
 
-def _event(*, choice: Body | None = None, usage: Body | None = None) -> str:
+def _event(*, choice: Body | None = None, usage: Body | None = None, logprobs: Sequence[str] = ()) -> str:
     """A chunk as a server-sent event: a delta in a choice, or usage without any choice."""
-    choices = [] if choice is None else [{"index": 0, "delta": choice, "finish_reason": None}]
+    certain = [{"token": token, "top_logprobs": [{"token": token, "logprob": -0.1}]} for token in logprobs]
+    choices = [] if choice is None else [{"index": 0, "delta": choice, "logprobs": {"content": certain}}]
     frame = {"id": "chat-1", "object": "chat.completion.chunk", "created": 0, "model": "arena"}
     return f"data: {json.dumps({**frame, 'choices': choices, 'usage': usage})}\n\n"
 
@@ -293,6 +316,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._whole(400, "application/json", b'{"error": {"message": "System role not supported"}}')
         elif self.path != "/v1/chat/completions":
             self._json(body)
+        elif kind := self.server.fake.refused(body):
+            said = {"error": {"message": f"At most 0 {kind} may be provided in one prompt."}}
+            self._whole(400, "application/json", json.dumps(said).encode())
         elif (status := self.server.fake.behaviour.status) != 200:
             self.server.fake.asked += 1
             said = {"error": {"message": self.server.fake.behaviour.says}}

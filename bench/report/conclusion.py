@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from bench.report import media
 from bench.report.numbers import change, confidence, count, documents, ratio, ratio_span, sentence
 from bench.report.reading import Fields, fields, number, rows
 
@@ -38,6 +39,8 @@ def evidence(result: Fields) -> str:
     """How many documents, how certain, and how much time; empty where the headline says it all."""
     if result.get("kind") == "verify":
         return _nats(fields(result, "verify"))
+    if result.get("kind") == "mm":
+        return media.evidence(result)
     comparison = fields(result, "comparison")
     return " ".join(part for part in (_interval(comparison), _saved(comparison)) if part)
 
@@ -47,7 +50,8 @@ def reasons(result: Fields) -> Sequence[str]:
     comparison = fields(result, "comparison")
     why = str(comparison.get("why") or fields(result, "break_even").get("why") or "")
     said = headline(result)
-    return [sentence(text) for text in (why, _noise(comparison)) if text and text not in said]
+    found = (why, _noise(comparison), *media.reasons(result))
+    return [sentence(text) for text in found if text and text not in said]
 
 
 def _compared(result: Fields) -> str:
@@ -74,6 +78,8 @@ def _agreement(result: Fields) -> str:
     agrees = fields(result, "verify").get("agrees")
     if agrees is None:
         return "No claim: no document was compared."
+    if astray := media.not_kept_apart(result):
+        return f"Media were not answered, or not cached, as what they are: {', '.join(astray)}."
     if agrees:
         return "The fast answer is the right one: noise explains every difference."
     return "The answers differ by more than the noise floor explains."
@@ -88,6 +94,7 @@ def _under_load(result: Fields) -> str:
 
 
 HEADLINES: Mapping[str, Callable[[Fields], str]] = {
+    "mm": media.headline,
     "storage": _break_even,
     "verify": _agreement,
     "sweep": _under_load,

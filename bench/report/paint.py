@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from bench.report.reading import base
+
 COLOURS: Mapping[str, str] = {
     "cold": "#D55E00",
     "own_warm": "#CC79A7",
@@ -35,12 +37,12 @@ WIDE_TAIL = 5  # the same for single gaps, of which a few may be far longer than
 
 def colour(arm: str = "") -> str:
     """Grey for what is no arm that we know."""
-    return COLOURS.get(arm, OTHER)
+    return COLOURS.get(base(arm), OTHER)
 
 
 def marker(arm: str) -> str:
     """For those who see no colours."""
-    return MARKERS.get(arm, "o")
+    return MARKERS.get(base(arm), "o")
 
 
 def label(axes: Axes, height: float, text: str) -> None:

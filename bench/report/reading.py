@@ -48,6 +48,12 @@ def arms(result: Fields) -> Iterator[tuple[str, Fields]]:
         yield name, fields(result, "arms", name)
 
 
+def base(arm: str) -> str:
+    """An arm's name without the modality that stands before it where media are sent."""
+    modality, _, rest = arm.partition("_")
+    return rest if modality in ("image", "images", "video", "audio") else arm
+
+
 def counted(result: Fields) -> Sequence[Fields]:
     """The samples that prove what their arm demands."""
     return [row for row in rows(result, "samples") if row.get("valid")]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from bench.report.grid import Column, Grid, figures, text
+from bench.report.media import by_modality, canaries, hits
 from bench.report.numbers import (
     MS,
     NOTHING,
@@ -207,7 +208,8 @@ def yes_no(value: object) -> str:
 TABLES: Mapping[str, Sequence[Callable[[Fields], Grid]]] = {
     "decode": (decoding, ladder),
     "storage": (lengths, confirmed, devices),
-    "verify": (compared_documents,),
+    "mm": (by_modality, hits),
+    "verify": (compared_documents, canaries),
     "sweep": (cells,),
 }
 

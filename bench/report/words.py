@@ -10,6 +10,7 @@ from bench.report.reading import Fields, counted, fields, not_counted, number, r
 
 KINDS: Mapping[str, str] = {
     "ttft": "TTFT, plain against shared",
+    "mm": "TTFT of media, plain against shared",
     "aa": "A/A test, two engines that do the same",
     "storage": "Loading against computing again",
     "decode": "What storing costs while decoding",

@@ -65,6 +65,8 @@ def test_wrong_options_are_told_with_the_right_ones(tmp_path):
     assert "KEY=VALUE" in refused("ttft", "--metadata", "gpu", *folder)
     assert "ttft:500" in refused("sweep", "--goodput", "fast", *folder)
     assert "two servers" in refused("ttft", "--base-url", "http://127.0.0.1:1", *folder)
+    assert "image, images, video, audio" in refused("mm", "--modality", "smell", *folder)
+    assert "WIDTHxHEIGHT" in refused("mm", "--image-size", "big", *folder)
     assert "ENGINES=4" in refused("aa", *folder, ENGINES="2", ARENA_HOME=str(tmp_path))
 
 
@@ -73,7 +75,9 @@ def test_what_is_no_address_is_refused(url, tmp_path):
     assert "http://host:port" in refused("ttft", "--base-url", url, "--base-url", url, "--result-dir", tmp_path / "new")
 
 
-@pytest.mark.parametrize("command", ["ttft", "aa", "storage", "sweep", "decode", "verify", "peer", "report", "compare"])
+@pytest.mark.parametrize(
+    "command", ["ttft", "mm", "aa", "storage", "sweep", "decode", "verify", "peer", "report", "compare"]
+)
 def test_every_command_explains_itself(command):
     shown = bench(command, "--help")
     assert shown.exit_code == 0

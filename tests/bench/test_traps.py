@@ -269,7 +269,7 @@ class WithImage(Prompt):
 
 @pytest.mark.parametrize("blind", [True, False])
 def test_two_images_that_share_a_key_are_found_out_by_the_tokens_that_were_cached(start, blind):
-    fake = start(behaviour=Behaviour(image_blind=blind))
+    fake = start(behaviour=Behaviour(media_blind=blind))
     first, second = (answer(fake, WithImage("What is this?", image=f"data:image/png;base64,{n}")) for n in "ab")
     assert not COLD.fault(first)
     assert bool(COLD.fault(second)) is blind

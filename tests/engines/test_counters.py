@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from engines.counters import Counters, sources_between, totals
@@ -33,6 +35,12 @@ def test_tiers_are_left_open_when_the_cache_server_tells_too_little():
 
 def test_a_lookup_that_the_own_cache_made_needless_is_not_called_shared():
     assert sources_between(grown(), grown(computed=88, own=6912, l2=6912), 7000) == Sources(88, 6912, 0)
+
+
+@pytest.mark.parametrize(("before", "after", "hits"), [(4, 6, 2), (4, 4, 0), (None, 6, None), (9, 1, None)])
+def test_media_that_were_preprocessed_before_are_counted_apart_from_kv(before, after, hits):
+    ends = (replace(grown(), mm_cache_hits=before), replace(grown(computed=528), mm_cache_hits=after))
+    assert sources_between(*ends, 528) == Sources(528, 0, 0, mm_cache_hits=hits)
 
 
 def test_totals_sum_over_labels():

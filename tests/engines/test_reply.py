@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from engines.errors import EmptyReply
@@ -49,6 +51,12 @@ def test_the_source_is_named_in_words(sources, label):
 def test_cached_tokens_without_attribution_are_called_so():
     reply = Reply.of("lmcache-b", [Delta("a", 1.0)], Usage(100, 1, 96), None)
     assert reply.source == "not attributed"
+
+
+def test_media_tokens_are_the_prompts_without_those_of_its_text_and_unknown_where_these_were_not_counted():
+    reply = Reply.of("plain-a", [Delta("a", 1.0)], Usage(1075, 1, 0))
+    assert reply.media_tokens is None
+    assert replace(reply, text_tokens=51).media_tokens == 1024
 
 
 def test_the_json_has_vllm_names_milliseconds_in_flat_fields_and_seconds_in_arrays():

@@ -1,0 +1,191 @@
+"""Do media that differ ever share KV, and do equal ones share it? The media of `bench verify`.
+
+Each document's media cross from one lmcache engine to the other. Then media that are almost the same are shown to the
+engine that has just read them, and to a plain engine: other ones, one pixel changed, another order, one frame more.
+What is cached must stop before the first that differs, and the answer must be the plain engine's to the same media.
+Equal media in another form must be found again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from bench import verify
+from bench.arms import Arm, Role, anything
+from bench.ladder import covers_media, crossing, of_modality, stops_at_media
+from bench.media import Show, Sizes, asking, other, showing, wanted
+from bench.mm import trials, warming_up
+from bench.plan import Cast
+from bench.sample import Sample
+from bench.study import Options, Study
+from engines.media import Form, Media, generate
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """Media to be shown in place of a document's; the first `same` of `of` are the document's own."""
+
+    name: str
+    show: Show
+    same: int = 0
+    of: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Twin:
+    """A document's own media, sent otherwise. `must_hit` says whether vLLM knows them by what stays the same.
+
+    An image is known by the bytes of its file, a video by those or by its frames, a sound by its samples.
+    """
+
+    name: str
+    show: Show
+    must_hit: bool
+
+
+def variants(modality: str, sizes: Sizes) -> tuple[Variant, ...]:
+    """What must be told apart."""
+    show = showing(modality, sizes)
+    others, pixel = other(show), _last(show, generate.with_another_pixel)
+    longer = showing(modality, sizes.model_copy(update={"frames": sizes.frames + 1}))
+    found = {
+        "image": (Variant("other_media", others), Variant("one_pixel", pixel)),
+        "images": (
+            Variant("other_order", lambda seed: show(seed)[::-1], 0, 2),
+            Variant("other_second", lambda seed: (show(seed)[0], others(seed)[1]), 1, 2),
+            Variant("one_pixel", pixel, 1, 2),
+        ),
+        "video": (Variant("other_media", others), Variant("one_frame_more", longer)),
+        "audio": (Variant("other_media", others),),
+    }
+    return found[modality]
+
+
+def twins(modality: str, sizes: Sizes) -> tuple[Twin, ...]:
+    """What is the same."""
+    show = showing(modality, sizes)
+    heard = modality == "audio"
+    repacked = Twin("other_container", _last(show, generate.in_another_container), must_hit=heard)
+    if heard:
+        return repacked, Twin("input_audio", _last(show, _as_input_audio), must_hit=True)
+    return repacked, Twin("other_mime", _last(show, _mislabelled), must_hit=True)
+
+
+def arms(modality: str, sizes: Sizes) -> tuple[Arm, ...]:
+    """Every arm of one modality; a variant's name with `plain_` before it is the plain engine's answer to it."""
+    each = [*crossing(showing(modality, sizes))]
+    for variant in variants(modality, sizes):
+        fault, sent = partial(stops_at_media, same=variant.same, of=variant.of), asking(variant.show)
+        each += [
+            Arm(f"plain_{variant.name}", Role.PLAIN, fault, after="own_warm", variant=sent),
+            Arm(variant.name, Role.READER, fault, after="cross_read", stores=True, variant=sent),
+        ]
+    for twin in twins(modality, sizes):
+        hit, sent = covers_media if twin.must_hit else anything, asking(twin.show)
+        each.append(Arm(twin.name, Role.READER, hit, "cross_read", stores=not twin.must_hit, variant=sent))
+    return of_modality(modality, tuple(each))
+
+
+def study(options: Options, cast: Cast) -> Study:
+    """The text documents of `bench verify`, and as many of each modality that was asked for."""
+    text = verify.study(options, cast)
+    shown = {modality: arms(modality, options.sizes) for modality in asked(options)}
+    return replace(
+        text,
+        arms=(*text.arms, *(arm for each in shown.values() for arm in each)),
+        trials=(*text.trials, *trials(shown, cast, options, first=len(text.trials))),
+        warmups=(*text.warmups, *warming_up(shown, cast, options)),
+        summary=summary,
+    )
+
+
+def summary(samples: Sequence[Sample], options: Options) -> Mapping[str, Any]:
+    """The verdict on text as it is without media, and one for each modality; `agrees` when all do."""
+    text = verify.compared([s for s in samples if not s.modality])
+    media = {modality: judged(samples, modality, options.sizes) for modality in asked(options)}
+    agrees = text["agrees"] and all(each["agrees"] for each in media.values()) and not options.refused
+    return {
+        "verify": {**text, "text_agrees": text["agrees"], "agrees": agrees, "media": media},
+        "refused": dict(options.refused),
+    }
+
+
+def asked(options: Options) -> tuple[str, ...]:
+    """The modalities to verify: none unless they are named."""
+    return wanted(options.modality, options.refused) if options.modality else ()
+
+
+def judged(samples: Sequence[Sample], modality: str, sizes: Sizes) -> dict[str, Any]:
+    """Cross-reads of one modality as those of text are judged, and every variant and twin of every document."""
+    mine = [s for s in samples if s.modality == modality]
+    found = verify.compared(mine, f"{modality}_")
+    floor = found["floor"] if isinstance(found["floor"], float) else -math.inf
+    canaries = [
+        row
+        for number in sorted({s.document for s in mine})
+        for row in _canaries(_by_arm(mine, number), variants(modality, sizes), twins(modality, sizes), floor)
+    ]
+    return {**found, "agrees": found["agrees"] and all(row["holds"] for row in canaries), "canaries": canaries}
+
+
+def _canaries(
+    by_arm: Mapping[str, Sample], variants: Sequence[Variant], twins: Sequence[Twin], floor: float
+) -> Iterator[dict[str, Any]]:
+    plain = [by_arm[name] for name in ("cold", "own_warm") if name in by_arm]
+    for variant in variants:
+        its_own = [by_arm[name] for name in (f"plain_{variant.name}",) if name in by_arm]
+        if read := by_arm.get(variant.name):
+            yield {**_row(read, "must differ", its_own, floor), "plain_nats": _nearest(plain, its_own)}
+    for twin in twins:
+        if read := by_arm.get(twin.name):
+            yield _row(read, "must hit" if twin.must_hit else "may hit", plain, floor)
+
+
+def _row(read: Sample, expected: str, plain: Sequence[Sample], floor: float) -> dict[str, Any]:
+    """One reply beside the plain engine's to the same media, `nats` apart in the first token's best candidates."""
+    nats = _nearest(plain, [read])
+    flaw = next((s.reason for s in (read, *plain) if s.reason), "")
+    far = "" if nats is not None and nats <= floor else "further from the plain engine's answer than noise explains"
+    return {
+        "document": read.document,
+        "variant": read.arm.removeprefix(f"{read.modality}_"),
+        "expected": expected,
+        "cached_tokens": read.cached_tokens,
+        "prompt_tokens": read.prompt_tokens,
+        "nats": nats,
+        "holds": not (flaw or far),
+        "why": flaw or far,
+    }
+
+
+def _nearest(ones: Sequence[Sample], others: Sequence[Sample]) -> float | None:
+    """The smallest difference, in nats; None where it is infinite, or nothing was measured."""
+    found = min((verify.difference(one, other) for one in ones for other in others), default=math.inf)
+    return None if math.isinf(found) else found
+
+
+def _by_arm(samples: Sequence[Sample], document: int) -> Mapping[str, Sample]:
+    return {s.arm.removeprefix(f"{s.modality}_"): s for s in samples if s.document == document}
+
+
+def _last(show: Show, change: Callable[[Media], Media]) -> Show:
+    """The same media but for the last one."""
+
+    def changed(seed: int) -> tuple[Media, ...]:
+        *others, last = show(seed)
+        return (*others, change(last))
+
+    return changed
+
+
+def _mislabelled(media: Media) -> Media:
+    """The same bytes, said to be of another kind; engines look at the bytes."""
+    return replace(media, mime={"image/png": "image/jpeg"}.get(media.mime, "video/webm"))
+
+
+def _as_input_audio(media: Media) -> Media:
+    return replace(media, form=Form.INPUT_AUDIO)

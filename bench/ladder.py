@@ -1,0 +1,94 @@
+"""The arms of media: as those of text, and some in which only what an engine does besides KV can help.
+
+| arm | engine | what it must be |
+|---|---|---|
+| cold | plain | nobody has seen the media: nothing cached |
+| own_warm | the same plain engine | its own prefix cache |
+| processor_warm | the same plain engine | the same media under another nonce: preprocessed and encoded, but no KV |
+| first_sight | lmcache writer | as cold, plus the cost of storing |
+| cross_read | lmcache reader | from the KV volume, and all of the media |
+| other_question | lmcache reader | the same media, asked otherwise: the media's KV helps all the same |
+| other_media | lmcache reader | the canary: same nonce, text and question, and not one token of other media's KV |
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from bench.arms import Arm, Role, from_its_own_cache, nothing_cached, through_the_cache_server
+from bench.media import OTHER_QUESTION, Show, asking, other, under_another_nonce
+from cache.volume import CHUNK_SIZE
+from engines.reply import Reply
+
+UNCOUNTED = "how many of its tokens are media was not counted"
+
+
+def crossing(show: Show) -> tuple[Arm, ...]:
+    """Media on a plain engine twice, and from one lmcache engine to the other."""
+    variant = asking(show)
+    return (
+        Arm("cold", Role.PLAIN, nothing_cached, variant=variant),
+        Arm("own_warm", Role.PLAIN, from_its_own_cache, after="cold", variant=variant),
+        Arm("first_sight", Role.WRITER, nothing_cached, stores=True, variant=variant),
+        Arm("cross_read", Role.READER, from_the_volume, after="first_sight", reads=True, variant=variant),
+    )
+
+
+def ladder(show: Show) -> tuple[Arm, ...]:
+    """Every arm of `bench mm`, for one modality."""
+    cold, own_warm, *crossed = crossing(show)
+    variant = asking(show)
+    return (
+        cold,
+        own_warm,
+        Arm("processor_warm", Role.PLAIN, only_processed, after="cold", variant=under_another_nonce(variant)),
+        *crossed,
+        Arm("other_question", Role.READER, covers_media, "cross_read", variant=asking(show, OTHER_QUESTION)),
+        Arm("other_media", Role.READER, stops_at_media, "cross_read", stores=True, variant=asking(other(show))),
+    )
+
+
+def of_modality(modality: str, arms: tuple[Arm, ...]) -> tuple[Arm, ...]:
+    """The arms under names of their own, so that no table adds up images and sounds."""
+
+    def named(name: str) -> str:
+        return f"{modality}_{name}" if name else ""
+
+    return tuple(replace(arm, name=named(arm.name), after=named(arm.after), modality=modality) for arm in arms)
+
+
+def from_the_volume(reply: Reply) -> str:
+    """Why this reply is not a cross-read that covers its media; empty when it is."""
+    return through_the_cache_server(reply) or covers_media(reply)
+
+
+def only_processed(reply: Reply) -> str:
+    """Why this reply does not show what preprocessing alone saves; empty when it does.
+
+    The media must be in the processor's cache, where its counter can be read, and no KV may be reused.
+    """
+    if fault := nothing_cached(reply):
+        return fault
+    processed_anew = reply.sources and reply.sources.mm_cache_hits == 0
+    return "its media were not in the engine's processor cache, which is off or full" if processed_anew else ""
+
+
+def covers_media(reply: Reply) -> str:
+    """Why the KV of this reply's media was not reused, in whole chunks; empty when it was."""
+    if reply.media_tokens is None:
+        return UNCOUNTED
+    expected, cached = reply.media_tokens // CHUNK_SIZE * CHUNK_SIZE, reply.usage.cached_tokens
+    return f"only {cached} tokens were cached, and its media have {reply.media_tokens}" if cached < expected else ""
+
+
+def stops_at_media(reply: Reply, same: int = 0, of: int = 1) -> str:
+    """Why media that nobody has seen were taken for others; empty when they were not.
+
+    The first `same` of the reply's `of` media, all of one size, have been seen, and may be reused with the text.
+    """
+    if reply.media_tokens is None or reply.text_tokens is None:
+        return UNCOUNTED
+    known, cached = reply.text_tokens + reply.media_tokens * same // of, reply.usage.cached_tokens
+    if cached <= known:
+        return ""
+    return f"{cached} tokens were cached, though only {known} of the prompt were ever seen: media were mixed up"

@@ -1,0 +1,91 @@
+"""What is shown to the engines: media that nobody has seen, made anew for each document, and what is nearly the same.
+
+A document's nonce is the seed of its media, so a row of the result is enough to make them again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from pydantic import BaseModel, ConfigDict
+
+from bench.arms import Variant
+from engines.errors import ConfigError
+from engines.media import Media, generate
+from engines.prompt import Prompt
+
+MODALITIES = ("image", "images", "video", "audio")
+QUESTION = "What is this? Answer in one sentence."
+OTHER_QUESTION = "Which colours, shapes or sounds are in it?"
+FLIPPED = 2**64 - 1
+
+Show = Callable[[int], tuple[Media, ...]]  # of a seed
+Pair = tuple[int, int]
+
+
+class Sizes(BaseModel):
+    """How large media are: pixels (width, height), frames, seconds. What that is in tokens, the model decides."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    image: Pair = (896, 896)
+    images: Pair = (644, 644)  # each of two
+    video: Pair = (448, 448)
+    frames: int = 8
+    fps: int = 2
+    seconds: float = 41.0  # of audio
+
+
+def wanted(asked: Sequence[str], refused: Mapping[str, str]) -> tuple[str, ...]:
+    """The modalities to measure: those that were asked for, or all, without those that the model refuses."""
+    return tuple(modality for modality in asked or MODALITIES if modality not in refused)
+
+
+def showing(modality: str, sizes: Sizes) -> Show:
+    """Makes the media of a modality from a seed; `images` are two."""
+    shows: Mapping[str, Show] = {
+        "image": lambda seed: (generate.image(seed, *sizes.image),),
+        "images": lambda seed: (generate.image(seed, *sizes.images), generate.image(seed + 1, *sizes.images)),
+        "video": lambda seed: (generate.video(seed, sizes.frames, *sizes.video, sizes.fps),),
+        "audio": lambda seed: (generate.audio(seed, sizes.seconds),),
+    }
+    return shows[modality]
+
+
+def asking(show: Show, question: str = QUESTION) -> Variant:
+    """A question about the media of the prompt's own nonce, and no document beside them."""
+
+    def about_media(prompt: Prompt) -> Prompt:
+        media = show(int(prompt.nonce, 16))
+        return replace(prompt, question=question, document="", appendix="", media=media)
+
+    return about_media
+
+
+def under_another_nonce(variant: Variant) -> Variant:
+    """The same media in a prompt of which no KV can be reused."""
+
+    def renamed(prompt: Prompt) -> Prompt:
+        return replace(variant(prompt), nonce=f"{other_seed(int(prompt.nonce, 16)):016x}")
+
+    return renamed
+
+
+def other(show: Show) -> Show:
+    """Media of the same kind and size, of which nobody has seen any."""
+    return lambda seed: show(other_seed(seed))
+
+
+def other_seed(seed: int) -> int:
+    """All 64 bits flipped: as fresh as the seed is, and known from it."""
+    return seed ^ FLIPPED
+
+
+def pixels(text: str) -> Pair:
+    """`896x644` as width and height. Raises ConfigError for what is none, and what no video can have."""
+    width, _, height = text.partition("x")
+    sides = [int(side) if side.isdecimal() and side.isascii() else 0 for side in (width, height)]
+    if not all(16 <= side <= 4096 and side % 2 == 0 for side in sides):
+        raise ConfigError(f"{text} is no size: write WIDTHxHEIGHT in pixels, even numbers from 16 to 4096")
+    return sides[0], sides[1]

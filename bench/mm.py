@@ -1,0 +1,152 @@
+"""Does sharing pay off with pictures, films and sounds, and are they ever taken for each other?
+
+Each modality by itself: a document of media and a short text goes through every arm of `bench.ladder`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import median
+from typing import Any
+
+from bench.arms import Arm
+from bench.comparison import as_json, compare, paired
+from bench.ladder import ladder, of_modality
+from bench.media import MODALITIES, QUESTION, Sizes, asking, showing, wanted
+from bench.plan import Cast, Trial, plan, warmups
+from bench.run import Bench
+from bench.sample import Sample
+from bench.statistics import interval
+from bench.study import Options, Study
+from bench.ttft import rungs
+from engines.errors import EngineRefused
+from engines.prompt import Prompt
+from engines.topology import Engine
+
+WARMED_UP = ("cold", "first_sight", "cross_read")
+BESIDE = ("own_warm", "first_sight", "other_question")  # of the claim, over cold
+QUERIES = ("first_sight", "cross_read", "other_question", "other_media")
+
+
+def study(options: Options, cast: Cast) -> Study:
+    """The arena's four engines; `input_lens` counts the documents of each modality."""
+    arms = {modality: arms_of(modality, options.sizes) for modality in wanted(options.modality, options.refused)}
+    return Study(
+        arms=tuple(arm for each in arms.values() for arm in each),
+        trials=trials(arms, cast, options),
+        warmups=warming_up(arms, cast, options),
+        prompt=lambda nonce: Prompt(QUESTION, nonce=nonce, max_tokens=options.output_len, ignore_eos=True),
+        summary=summary,
+    )
+
+
+def arms_of(modality: str, sizes: Sizes) -> tuple[Arm, ...]:
+    """All arms of one modality."""
+    return of_modality(modality, ladder(showing(modality, sizes)))
+
+
+def trials(arms: Mapping[str, Sequence[Arm]], cast: Cast, options: Options, first: int = 0) -> tuple[Trial, ...]:
+    """As many documents of each modality as there are `input_lens`, one modality after the other."""
+    lengths = [0] * len(options.input_lens)
+    return tuple(
+        trial
+        for place, each in enumerate(arms.values())
+        for trial in plan(each, cast, lengths, options.seed, first + place * len(lengths))
+    )
+
+
+def warming_up(arms: Mapping[str, Sequence[Arm]], cast: Cast, options: Options) -> tuple[Trial, ...]:
+    """Every engine computes, or loads, media of each modality."""
+    return tuple(
+        trial
+        for modality, each in arms.items()
+        for trial in warmups(_named(each, modality, WARMED_UP), cast, [0], options.num_warmups)
+    )
+
+
+async def refused(options: Options, engine: Engine, bench: Bench) -> Mapping[str, str]:
+    """Asks the engine about one of each modality, and gives its words for those that it does not take.
+
+    Raises EngineError where it does not answer at all.
+    """
+    found = {}
+    for modality in options.modality or MODALITIES:
+        prompt = await bench.sized(engine, Prompt(QUESTION, nonce=bench.nonce(), max_tokens=2, ignore_eos=True), 0)
+        try:
+            await bench.ask(engine, asking(showing(modality, options.sizes))(prompt))
+        except EngineRefused as exc:
+            found[modality] = str(exc)
+    return found
+
+
+def summary(samples: Sequence[Sample], options: Options) -> Mapping[str, Any]:
+    """Each modality's claim and canary, and the table of hits; `holds` when all of them do."""
+    measured = wanted(options.modality, options.refused)
+    modalities = {modality: _modality(samples, modality, options) for modality in measured}
+    claims = all(each["comparison"]["verdict"] != "no claim" for each in modalities.values())
+    kept_apart = all(each["canary"]["holds"] for each in modalities.values())
+    missed = options.modality and options.refused
+    return {
+        "input_len": max((s.prompt_tokens or 0 for s in samples), default=0),
+        "modalities": modalities,
+        "refused": dict(options.refused),
+        "holds": bool(modalities) and claims and kept_apart and not missed,
+        "queries": [_query(samples, modality, arm) for modality in modalities for arm in QUERIES],
+    }
+
+
+def canary(samples: Sequence[Sample], modality: str) -> dict[str, Any]:
+    """How often other media were kept apart, and how often not.
+
+    It counts only where equal media did share KV: where nothing is shared, nothing can be mixed up.
+    """
+    shared = {s.document for s in samples if s.arm == f"{modality}_cross_read" and s.valid}
+    asked = [s for s in samples if s.arm == f"{modality}_other_media"]
+    failed = [s.document for s in asked if mixed_up(s)]
+    held = [s.document for s in asked if s.valid and s.document in shared]
+    unproven = len(asked) - len(held) - len(failed)
+    return {"held": len(held), "failed": failed, "unproven": unproven, "holds": bool(held) and not failed}
+
+
+def mixed_up(sample: Sample) -> bool:
+    """Whether tokens of media that nobody had seen came from a cache."""
+    text, cached = sample.text_tokens, sample.cached_tokens
+    return text is not None and cached is not None and cached > text
+
+
+def _modality(samples: Sequence[Sample], modality: str, options: Options) -> Mapping[str, Any]:
+    level, seed = options.confidence_level, options.seed
+    of, over, processed = (f"{modality}_{name}" for name in ("cross_read", "cold", "processor_warm"))
+    mine = [s for s in samples if s.modality == modality]
+    ratios = [warm / cold for warm, cold in paired(mine, processed, over)]
+    return {
+        "media_tokens": _median(s.media_tokens for s in mine),
+        "text_tokens": _median(s.text_tokens for s in mine),
+        "comparison": compare(mine, of, over, confidence_level=level, seed=seed),
+        "ladder": rungs(mine, [f"{modality}_{name}" for name in BESIDE], over, options),
+        "processor_warm_ratio": as_json(interval(ratios, level, seed), level),
+        "canary": canary(mine, modality),
+    }
+
+
+def _query(samples: Sequence[Sample], modality: str, arm: str) -> Mapping[str, Any]:
+    """Tokens and hits of all answers, whether they count or not: a canary that failed must show here."""
+    answered = [s for s in samples if s.arm == f"{modality}_{arm}" and s.prompt_tokens]
+    total, hits = sum(s.prompt_tokens or 0 for s in answered), sum(s.cached_tokens or 0 for s in answered)
+    rate = 100 * hits / total if total else None
+    return {
+        "query": f"{modality}, {arm}",
+        "n": len(answered),
+        "total_tokens": total,
+        "kv_hits": hits,
+        "hit_rate_pct": rate,
+    }
+
+
+def _median(values: Iterable[int | None]) -> float | None:
+    counted = [value for value in values if value is not None]
+    return median(counted) if counted else None
+
+
+def _named(arms: Sequence[Arm], modality: str, names: Sequence[str]) -> tuple[Arm, ...]:
+    return tuple(arm for arm in arms if arm.name.removeprefix(f"{modality}_") in names)

@@ -1,0 +1,188 @@
+"""The tables and sentences of results about images, video and audio."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from bench.report.grid import Column, Grid, figures, text
+from bench.report.numbers import NOTHING, count, documents, percent, ratio, ratio_span, sentence, unit_for
+from bench.report.reading import Fields, fields, number, rows
+
+ENOUGH = 1000  # media tokens; of fewer, little can be saved
+
+
+def headline(result: Fields) -> str:
+    """The claim of every modality, after what must not happen."""
+    claims = [text for text in (_mixed_up(result), _sooner(result), _unclaimed(result)) if text]
+    return " ".join(claims) or "No claim: no modality was measured."
+
+
+def reasons(result: Fields) -> Iterator[str]:
+    """Why a modality makes no claim, or a small one."""
+    for modality, found in _modalities(result):
+        comparison, tokens = fields(found, "comparison"), number(found, "media_tokens")
+        if comparison.get("verdict") not in ("faster", "slower"):
+            yield f"{modality}: {comparison.get('why')}"
+        if tokens is not None and tokens < ENOUGH:
+            yield f"{modality}: {count(tokens)} media tokens are few to save time on; make the media larger"
+        if unproven := number(fields(found, "canary"), "unproven"):
+            yield f"{modality}: the canary of {documents(unproven)} proves nothing: equal media were not shared there"
+    yield from (f"{modality} is refused: {why}" for modality, why in fields(result, "refused").items())
+
+
+def evidence(result: Fields) -> str:
+    """How often the canary held."""
+    held = sum(number(fields(found, "canary"), "held") or 0 for _, found in _modalities(result))
+    return f"Other media in the same place were kept apart in {documents(held)}." if held else ""
+
+
+def by_modality(result: Fields) -> Grid:
+    """The claim of each modality, and how much of the time is none of KV's."""
+    return Grid(
+        "By modality",
+        [
+            *text("modality"),
+            *figures("media tokens"),
+            Column("text tokens", wide=True),
+            *figures("cold", "cross-read", "cold / cross-read", "interval of the ratio"),
+            Column("cold / own-warm", wide=True),
+            *figures("processor warm / cold"),
+            *text("canary"),
+            *figures("n"),
+            Column("verdict", text=True, wide=True),
+        ],
+        [_modality(result, modality, found) for modality, found in _modalities(result)],
+        note="Processor warm is the same media under another nonce: preprocessed and encoded before, but no KV; what "
+        "its ratio falls short of 1 is the share of preprocessing. The canary is other media in the same place.",
+    )
+
+
+def hits(result: Fields) -> Grid:
+    """Every query's tokens, and those that came from KV."""
+    return Grid(
+        "KV hits",
+        [*text("Query"), *figures("Total tokens", "KV hits", "Hit rate"), Column("answers", wide=True)],
+        [_query(row) for row in rows(result, "queries")],
+        note="Tokens of one query, mean of all answers, whether they count or not.",
+    )
+
+
+def canaries(result: Fields) -> Grid:
+    """Media that are almost the same, and equal ones in another form, in `bench verify`."""
+    media = fields(result, "verify", "media")
+    return Grid(
+        "Media that are almost the same",
+        [
+            *text("modality", "variant", "expected"),
+            *figures("document", "cached", "of", "to plain, nats", "noise, nats"),
+            Column("plain, this to its own, nats", wide=True),
+            *text("holds"),
+        ],
+        [
+            _canary(modality, fields(media, modality), row)
+            for modality in media
+            for row in _all(fields(media, modality))
+        ],
+        note="“To plain” is how far the answer is from the plain engine's to the same media.",
+    )
+
+
+def not_kept_apart(result: Fields) -> Sequence[str]:
+    """The variants of `bench verify` that did not hold, each once."""
+    media = fields(result, "verify", "media")
+    found = [
+        f"{modality} {row.get('variant')}"
+        for modality in media
+        for row in rows(fields(media, modality), "canaries")
+        if not row.get("holds")
+    ]
+    return list(dict.fromkeys(found))
+
+
+def _all(found: Fields) -> Iterator[Fields]:
+    """The cross-reads themselves first."""
+    for row in rows(found, "documents"):
+        cross, floor = number(row, "cross"), number(found, "floor")
+        holds = cross is not None and floor is not None and cross <= floor
+        yield {**row, "variant": "cross_read", "expected": "must hit", "nats": row.get("cross"), "holds": holds}
+    yield from rows(found, "canaries")
+
+
+def _canary(modality: str, found: Fields, row: Fields) -> tuple[str, ...]:
+    return (
+        modality,
+        str(row.get("variant") or NOTHING),
+        str(row.get("expected") or NOTHING),
+        count(number(row, "document")),
+        count(number(row, "cached_tokens")),
+        count(number(row, "prompt_tokens")),
+        _nats(number(row, "nats")),
+        _nats(number(found, "floor")),
+        _nats(number(row, "plain_nats")),
+        "yes" if row.get("holds") else "no",
+    )
+
+
+def _modality(result: Fields, modality: str, found: Fields) -> tuple[str, ...]:
+    cold, cross = (
+        number(fields(result, "arms", f"{modality}_{arm}"), "median_ttft_ms") for arm in ("cold", "cross_read")
+    )
+    speedup, unit = fields(found, "comparison", "speedup"), unit_for([cold, cross])
+    return (
+        modality,
+        count(number(found, "media_tokens")),
+        count(number(found, "text_tokens")),
+        unit(cold),
+        unit(cross),
+        ratio(number(speedup, "median")),
+        ratio_span(number(speedup, "ci_low"), number(speedup, "ci_high")),
+        ratio(number(fields(found, "ladder", f"{modality}_own_warm", "speedup"), "median")),
+        ratio(number(fields(found, "processor_warm_ratio"), "median")),
+        _held(fields(found, "canary")),
+        count(number(speedup, "n")),
+        str(fields(found, "comparison").get("verdict") or NOTHING),
+    )
+
+
+def _held(canary: Fields) -> str:
+    if failed := canary.get("failed"):
+        return f"{len(failed)} mixed up"
+    held, unproven = number(canary, "held") or 0, number(canary, "unproven") or 0
+    return f"{count(held)} of {count(held + unproven)}"
+
+
+def _query(row: Fields) -> tuple[str, ...]:
+    n = number(row, "n") or 1
+    total, found = (number(row, name) for name in ("total_tokens", "kv_hits"))
+    each = [None if value is None else value / n for value in (total, found)]
+    return str(row.get("query")), *map(count, each), percent(number(row, "hit_rate_pct")), count(number(row, "n"))
+
+
+def _mixed_up(result: Fields) -> str:
+    failed = [(modality, fields(found, "canary").get("failed")) for modality, found in _modalities(result)]
+    said = ", ".join(f"{modality} in {documents(len(numbers))}" for modality, numbers in failed if numbers)
+    return f"Media were mixed up: {said}." if said else ""
+
+
+def _sooner(result: Fields) -> str:
+    found = [
+        f"{modality} {ratio(number(fields(found, 'comparison', 'speedup'), 'median'))} times"
+        for modality, found in _modalities(result)
+        if fields(found, "comparison").get("verdict") == "faster"
+    ]
+    return f"Reading what the other LMCache engine stored starts sooner: {', '.join(found)}." if found else ""
+
+
+def _unclaimed(result: Fields) -> str:
+    said = [(modality, str(fields(found, "comparison").get("verdict"))) for modality, found in _modalities(result)]
+    others = [f"{modality}: {verdict}" for modality, verdict in said if verdict != "faster"]
+    return sentence(", ".join(others)) if others else ""
+
+
+def _modalities(result: Fields) -> Iterator[tuple[str, Fields]]:
+    for modality in fields(result, "modalities"):
+        yield modality, fields(result, "modalities", modality)
+
+
+def _nats(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:.3f}"
