@@ -15,6 +15,7 @@ from engines.topology import Topology
 
 Arena = Callable[..., "subprocess.CompletedProcess[str]"]
 MEASURED = ROOT / "results" / "tests"
+MEDIA_HOST = "localhost"  # the one that engines may fetch media from; 127.0.0.1 is another name
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +35,7 @@ def stack(arena: Arena) -> Iterator[Topology]:
     """Starts the stack, or with ARENA_TEST_STACK=keep takes and leaves the one that runs."""
     keep = os.environ.get("ARENA_TEST_STACK") == "keep"
     if not keep:
-        up = arena("up", "--detach", timeout=1500)
+        up = arena("up", "--detach", timeout=1500, ALLOWED_MEDIA_DOMAINS=MEDIA_HOST)
         assert up.returncode == 0, up.stderr
     yield Topology.of(read_env(os.environ)[0])
     if not keep:

@@ -1,0 +1,101 @@
+"""Images, films and sound on real engines: what the other engine has seen is shared, and media are never mixed up."""
+
+import asyncio
+import json
+from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
+import pytest
+from live.conftest import MEDIA_HOST
+
+from bench.ladder import covers_media, stops_at_media
+from bench.run import measured
+from engines.chat import SAMPLES, ChatType
+from engines.errors import EngineError
+from engines.media import Form, Modality
+from engines.media.limits import Limits
+from engines.media.load import load
+from engines.prompt import Prompt, new_nonce
+from engines.settings import Settings
+
+pytestmark = pytest.mark.live
+LONG = "Say what it is, and then say it again in other words. " * 40  # so that whole chunks go beyond the media
+MODALITIES = ("image", "images", "video", "audio")
+
+
+@pytest.mark.parametrize("chat_type", ChatType)
+def test_each_chat_type_crosses_over_in_each_form(stack, arena, chat_type):
+    words = ("--prompt", LONG, "--nonce", new_nonce(), "--max-tokens", "4", "--json")
+    first, *rest = asked(arena("chat", "--chat-type", chat_type, "--engine", "lmcache-a", *words))
+    for again in rest:  # another form of the same sound
+        assert again["cached_tokens"] >= again["media_tokens"]
+    crossed = asked(arena("chat", "--chat-type", chat_type, "--engine", "lmcache-b", *words))
+    assert len(crossed) == (2 if chat_type is ChatType.AUDIO else 1)
+    assert first["cached_tokens"] == 0
+    for reply in crossed:
+        assert reply["prompt_tokens"] == first["prompt_tokens"]
+        assert reply["cached_tokens"] >= max(256, reply["media_tokens"])
+    assert crossed[0]["cached_tokens_details"]["storage"] == crossed[0]["cached_tokens"]
+
+
+def asked(done):
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_almost_equal_media_share_nothing_and_equal_ones_in_another_form_all(stack, arena, results):
+    """`bench verify` shows an engine other media, one pixel, frame or order changed, under the same words."""
+    out = results / "verify-media.json"
+    small = ("--image-size", "672x672", "--images-size", "504x504", "--num-frames", "16", "--audio-seconds", "20")
+    once = ("--num-prompts", "1", "--num-warmups", "0", "--input-len", "1088", "--output-len", "4", *small)
+    named = [word for modality in MODALITIES for word in ("--modality", modality)]
+    verify = arena("bench", "verify", *named, *once, "--json", str(out), timeout=1200)
+    print(verify.stdout)
+    assert verify.returncode == 0, verify.stdout + verify.stderr
+    media = json.loads(out.read_text())["verify"]["media"]
+    assert set(media) == set(MODALITIES)
+    for each in media.values():
+        assert len(each["canaries"]) >= 3
+        assert all(row["holds"] for row in each["canaries"]), each
+
+
+def test_the_benchmark_of_media_proves_where_each_samples_tokens_came_from(stack, arena, results):
+    """One document says nothing of speed, hence no claim; every sample must be what its arm demands."""
+    out = results / "mm.json"
+    bench = arena("bench", "mm", "--num-prompts", "1", "--num-warmups", "0", "--json", str(out), timeout=1200)
+    print(bench.stdout)
+    assert bench.returncode in (0, 1), bench.stderr
+    result = json.loads(out.read_text())
+    assert {row["modality"] for row in result["samples"]} == set(MODALITIES)
+    assert [(row["arm"], row["reason"]) for row in result["samples"] if not row["valid"]] == []
+    assert min(row["media_tokens"] for row in result["samples"]) >= 1000
+
+
+@pytest.fixture
+def address():
+    """The samples by HTTP, on a host that engines may fetch from."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=SAMPLES))
+    Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://{MEDIA_HOST}:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        """Nothing."""
+
+
+def test_an_engine_fetches_from_allowed_hosts_only_and_shares_what_was_sent_otherwise(stack, address):
+    limits = replace(Limits.of(Settings.from_env({})), inside=frozenset({MEDIA_HOST}))
+    fetched = load(f"{address}/image.png", limits, Modality.IMAGE)
+    prompt = Prompt(LONG, "", new_nonce(), 4, media=(fetched,))
+    by_address = replace(prompt, media=(replace(fetched, form=Form.URL),))
+    elsewhere = replace(by_address.media[0], url=fetched.url.replace(MEDIA_HOST, "127.0.0.1"))
+    engine = stack.engine("plain-a")
+    assert stops_at_media(asyncio.run(measured(engine, prompt))) == ""
+    assert covers_media(asyncio.run(measured(engine, by_address))) == ""
+    with pytest.raises(EngineError, match="ALLOWED_MEDIA_DOMAINS"):
+        asyncio.run(measured(engine, replace(prompt, media=(elsewhere,))))
