@@ -56,11 +56,12 @@ class Studies:
             )
         folder = (results or results_folder()) / f"{kind}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
         started = asyncio.Event()
-        task = self._task = asyncio.create_task(self._drive(kind, num_prompts, folder, started))
+        task = asyncio.create_task(self._drive(kind, num_prompts, folder, started))
         task.add_done_callback(lambda _: started.set())
         await started.wait()
         if task.done():
             task.result()
+        self._task = task
 
     async def ended(self) -> None:
         """Returns when no run is under way."""

@@ -167,7 +167,11 @@ class FakeEngine:
             "/reset_prefix_cache": self._reset,
         }
         if self.cache:
-            answers |= {"/cache/healthcheck": dict, "/cache/status": lambda: {"chunk_size": CHUNK_SIZE}, "/cache/lmc_version": lambda: "0.5.6"}
+            answers |= {
+                "/cache/healthcheck": dict,
+                "/cache/status": lambda: {"chunk_size": CHUNK_SIZE},
+                "/cache/lmc_version": lambda: "0.5.6",
+            }
         return answers[path]()
 
     def metrics(self, path: str) -> bytes | None:
