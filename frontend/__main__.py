@@ -12,6 +12,7 @@ from engines.errors import ArenaError
 from engines.settings import Settings
 from engines.topology import Topology
 from frontend.app import build
+from frontend.house import House
 from frontend.login import login
 from frontend.theme import css, head, theme
 
@@ -23,7 +24,7 @@ def main() -> None:
     """On UI_PORT of BIND_HOST; asks nobody outside."""
     settings = settings_of_the_caller()
     try:
-        launch(build(Topology.of(settings), settings, pinned=_pinned(settings)), settings)
+        launch(build(House.of(Topology.of(settings), settings, pinned=_pinned(settings))), settings)
     except ArenaError as exc:
         sys.exit(f"arena: {exc}")
 

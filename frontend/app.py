@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gradio as gr
 
-from engines.settings import Settings
-from engines.topology import Topology
 from frontend.bench_tab import bench_tab
 from frontend.history_tab import history_tab
 from frontend.house import House
@@ -18,9 +16,8 @@ from frontend.theme import HEAD
 KEPT_FILES = (3600, 24 * 3600)  # uploads: looked through every hour, deleted after a day
 
 
-def build(topology: Topology, settings: Settings, *, pinned: bool = False) -> gr.Blocks:
-    """The page for these engines, `pinned` to a GPU each or not; nothing is asked before a visitor does."""
-    house = House.of(topology, settings, pinned=pinned)
+def build(house: House) -> gr.Blocks:
+    """The page; nothing is asked before a visitor does."""
     page = gr.Blocks(title="TTFT Arena", fill_width=True, analytics_enabled=False, delete_cache=KEPT_FILES)
     with page:
         gr.HTML(HEAD, elem_id="head")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
@@ -45,6 +46,7 @@ class Pane:
     prompt: Prompt | None = field(default=None, repr=False)  # what it was asked
     text: str = ""
     ttft: float | None = None  # seconds, from the first delta on
+    first: float = 0.0  # when that came, in Unix time
     reply: Reply | None = None
     fault: str = ""  # why there is no whole answer
     note: str = ""  # what went wrong after it
@@ -181,8 +183,9 @@ async def _run_one(engine: Engine, prompt: Prompt, ask: Ask, stored: Stored, sho
         async with aclosing(ask(engine, prompt, lambda: show(replace(pane, stage=Stage.ASKED)))) as events:
             async for event in events:
                 if isinstance(event, Delta):
-                    ttft = event.at if pane.ttft is None else pane.ttft
-                    pane = replace(pane, stage=Stage.ANSWERING, text=pane.text + event.text, ttft=ttft)
+                    if pane.ttft is None:
+                        pane = replace(pane, stage=Stage.ANSWERING, ttft=event.at, first=time.time())
+                    pane = replace(pane, text=pane.text + event.text)
                     show(pane)
                 else:
                     pane = replace(pane, reply=event, stage=Stage.STORING)

@@ -6,7 +6,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,6 +16,9 @@ if __name__ == "__main__":
 from fake_engine import Behaviour, FakeEngine, Volume, topology_of
 from frontend.__main__ import launch
 from frontend.app import build
+from frontend.house import House
+from frontend.restart import Restart
+from frontend.studies import Studies
 
 from engines.ports import is_free
 from engines.settings import Settings
@@ -26,6 +29,9 @@ WORDS = (
 )
 ANSWER = tuple(word.replace("~", " ") for word in WORDS.replace("\n", "~\n").split(" "))
 QUICK = Behaviour(answer=ANSWER, until_text=0.05, between=0.01, per_token=0.0002)
+
+
+BENCH = (sys.executable, str(Path(__file__).with_name("fake_bench.py")))
 
 
 @dataclass(frozen=True)
@@ -48,10 +54,25 @@ def fake_arena(behaviour: Behaviour = QUICK, port: int = 7960, **env: str) -> It
         plain = [FakeEngine(name, behaviour) for name in ("plain-a", "plain-b")]
         shared = [FakeEngine(name, behaviour, volume) for name in ("lmcache-a", "lmcache-b")]
         engines = [stack.enter_context(fake) for fake in plain + shared]
-        page = build(topology_of(engines), settings)
+        page = build(_house(engines, settings))
         launch(page, settings, wait=False)
         stack.callback(page.close, verbose=False)
         yield FakeArena(f"http://127.0.0.1:{port}", engines, settings)
+
+
+def _house(engines: Sequence[FakeEngine], settings: Settings) -> House:
+    house = House.of(topology_of(engines), settings, pinned=False)
+    return replace(house, studies=Studies(house.track, BENCH), restart=FakeRestart(("restart",), engines))
+
+
+@dataclass(frozen=True)
+class FakeRestart(Restart):
+    """Restarts the engine that is named last."""
+
+    engines: Sequence[FakeEngine] = ()
+
+    async def run(self, services: Sequence[str]) -> None:
+        next(fake for fake in self.engines if fake.name == services[-1]).restart()
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from engines.settings import Settings
 from engines.topology import Topology
 from frontend.app import build
 from frontend.context import described
+from frontend.house import House
 from frontend.login import login
 from frontend.stack import commands, look, volume_state
 from frontend.stack_view import panel
@@ -76,7 +77,7 @@ def test_a_login_needs_both_and_checks_both(tmp_path):
 
 
 def test_the_page_has_its_tabs_and_offers_each_engine_and_both_pairs(topology, settings):
-    page = build(topology, settings)
+    page = build(House.of(topology, settings, pinned=False))
     tabs = [block.label for block in page.blocks.values() if type(block).__name__ == "Tab"]
     assert tabs == ["Race", "History", "Stack", "Bench"]
     target = next(block for block in page.blocks.values() if block.elem_id == "target")
