@@ -20,7 +20,7 @@ LIMIT_BYTES = 2 * 2**20
 
 
 def read_document(path: Path) -> str:
-    """The text of a PDF or a text file (UTF-8, or UTF-16 with its mark). Raises DocumentError that says what is wrong."""
+    """The text of a PDF or of a text file (UTF-8, or UTF-16 with its mark). Raises DocumentError that says why not."""
     try:
         with path.open("rb") as file:
             is_pdf = file.read(5) == b"%PDF-"

@@ -1,4 +1,4 @@
-"""The text of a PDF, extracted by pypdf in a process of its own: a hostile file can waste that one's time and memory only.
+"""The text of a PDF, extracted by pypdf in a process of its own: a hostile file wastes that one's time and memory.
 
 `python -m engines.pdf FILE` writes the text to stdout, or one line to stderr that says why there is none.
 """

@@ -16,7 +16,6 @@ from frontend.house import House
 from frontend.login import login
 from frontend.theme import css, head, theme
 
-
 UPLOAD_BYTES = 64 * 2**20  # documents and media have narrower limits of their own
 
 

@@ -16,8 +16,8 @@ from frontend.studies_view import framed, progress, results_table
 POLL_S = 1
 PRIVATE: Any = {"show_progress": "hidden", "api_visibility": "private"}
 ABOUT = (
-    "Runs `./arena bench` as it is on the command line. One run at a time for all visitors, and no questions meanwhile: "
-    "both would measure each other."
+    "Runs `./arena bench` as it is on the command line. One run at a time for all visitors, and no questions "
+    "meanwhile: both would measure each other."
 )
 
 
@@ -47,7 +47,7 @@ def bench_tab(house: House, tab: gr.Tab) -> None:
         names = [result.name for result in found]
         now = house.studies.now
         running = now is not None and now.code is None
-        first, second = (names + [None, None])[:2]
+        first, second = ([*names, None, None])[:2]
         chosen = gr.update(choices=names, value=first), gr.update(choices=names, value=second)
         return progress(now), gr.update(active=running), results_table(found), *chosen
 

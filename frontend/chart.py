@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import ceil, floor, log10
 
 from engines.topology import Engine
-from frontend.bars import seconds, title
+from frontend.bars import title
 from frontend.history import Row
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 960, 260, 70, 30, 14
@@ -35,8 +35,8 @@ def chart(rows: Sequence[Row], engines: Sequence[Engine]) -> str:
         points = [(x(row.number), y(row.reply.ttft)) for row in found if row.reply and row.engine == engine.name]
         marks.append(_series(engine, points, SHAPES[index % 4]))
     legend = "".join(
-        f'<li class="{engine.name}"><svg width="14" height="14" aria-hidden="true">{_mark(7, 7, SHAPES[index % 4])}</svg>'
-        f" {title(engine)}</li>"
+        f'<li class="{engine.name}"><svg width="14" height="14" aria-hidden="true">'
+        f"{_mark(7, 7, SHAPES[index % 4])}</svg> {title(engine)}</li>"
         for index, engine in enumerate(engines)
     )
     return (
@@ -49,7 +49,8 @@ def chart(rows: Sequence[Row], engines: Sequence[Engine]) -> str:
 
 def _grid(value: float, y: float) -> str:
     name = f"{value * 1e3:.0f} ms" if value < 1 else f"{value:.0f} s"
-    return f'<line x1="{LEFT}" x2="{WIDTH - 20}" y1="{y:.1f}" y2="{y:.1f}"/><text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{name}</text>'
+    line = f'<line x1="{LEFT}" x2="{WIDTH - 20}" y1="{y:.1f}" y2="{y:.1f}"/>'
+    return f'{line}<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{name}</text>'
 
 
 def _series(engine: Engine, points: Sequence[tuple[float, float]], shape: str) -> str:

@@ -21,8 +21,9 @@ def described(facts: Facts, nonce: str, per_token: float | None) -> str:
     over = facts.tokens - facts.limit
     said = f"<b>{facts.tokens:,}</b> tokens, {share:.0f} % of the {facts.limit:,} that the model leaves for a prompt"
     meter = (
-        f'<div class="meter{" over" if over > 0 else ""}" role="meter" aria-label="Share of the context" aria-valuemin="0" '
-        f'aria-valuemax="100" aria-valuenow="{min(100, share):.0f}"><span style="width:{min(100, share):.1f}%"></span></div>'
+        f'<div class="meter{" over" if over > 0 else ""}" role="meter" aria-label="Share of the context" '
+        f'aria-valuemin="0" aria-valuemax="100" aria-valuenow="{min(100, share):.0f}">'
+        f'<span style="width:{min(100, share):.1f}%"></span></div>'
     )
     warning = f'<p class="fault">{over:,} tokens too many: tick «Cut to fit», or bring less.</p>' if over > 0 else ""
     return f"{name}<p>{said}{_stored(min(facts.tokens, facts.limit), per_token)}.</p>{meter}{warning}"

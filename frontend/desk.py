@@ -110,10 +110,11 @@ class Reception:
         return self._desks[session]
 
     def greet(self, session: str, token: str) -> Desk:
-        """The tab tells who it is: its history is then that of the person's other tabs, and of those before a reload."""
+        """The tab tells who it is: its history is then that of the person's other tabs, and of before a reload."""
         self._forget()
         person = self._people.setdefault(token, Person()) if token else Person()
-        self._people.move_to_end(token) if token else None
+        if token:
+            self._people.move_to_end(token)
         while len(self._people) > PEOPLE:
             self._people.popitem(last=False)
         desk = self.desk(session)

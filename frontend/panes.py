@@ -23,11 +23,13 @@ def card(race: Race, engine: Engine) -> str:
     pane = race.panes[engine.name]
     copy = '<button type="button" data-copy="answer">Copy</button>' if pane.text and not pane.at_work else ""
     return (
-        f'<section class="pane {engine.name}" data-engine="{engine.name}" data-stage="{pane.stage}" data-first-ms="{pane.first * 1e3:.1f}" '
+        f'<section class="pane {engine.name}" data-engine="{engine.name}" data-stage="{pane.stage}" '
+        f'data-first-ms="{pane.first * 1e3:.1f}" '
         f'aria-label="{title(engine)}"><header><h3>{title(engine)}</h3><code>{engine.name}</code></header>'
         f'<p class="ttft" data-ttft-ms="{_ms(pane)}">{_large(pane)}</p>'
         f'<p class="state">{NOW.get(pane.stage, "")}</p>{_against(race, engine, pane)}{_cost(pane)}{_fault(pane)}'
-        f'<div class="answer" tabindex="0" role="region" aria-label="Answer of {title(engine)}">{markdown(pane.text)}</div>'
+        f'<div class="answer" tabindex="0" role="region" aria-label="Answer of {title(engine)}">'
+        f"{markdown(pane.text)}</div>"
         f"<footer>{copy}</footer></section>"
     )
 

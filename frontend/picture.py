@@ -26,7 +26,8 @@ def picture(race: Race, engines: Sequence[Engine], document: str, now: datetime)
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}" '
         f'font-family="system-ui, sans-serif"><rect width="100%" height="100%" fill="#fff"/>'
         f'<text x="40" y="62" font-size="34" font-weight="700" fill="#111827">Time to first token</text>'
-        f'<text x="40" y="104" font-size="20" fill="#4b5563">“{escape(question)}” · {escape(_short(document, 60))}</text>'
+        f'<text x="40" y="104" font-size="20" fill="#4b5563">“{escape(question)}” · '
+        f"{escape(_short(document, 60))}</text>"
         f'{rows}<text x="40" y="{height - 20}" font-size="15" fill="#6b7280">TTFT Arena · '
         f"{now:%Y-%m-%d %H:%M %Z} · measured, one run</text></svg>"
     )

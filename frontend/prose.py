@@ -1,4 +1,4 @@
-"""Text of engines, people and files as HTML that cannot do anything: no tag, script, picture or template of theirs runs."""
+"""Text of engines, people and files as HTML that can do nothing: no tag, script, picture or template of theirs runs."""
 
 from __future__ import annotations
 
@@ -37,5 +37,5 @@ def _fence(_: RendererHTML, tokens: list[Token], index: int, *__: object) -> str
     )
 
 
-_MARKDOWN.add_render_rule("link_open", _link)  # type: ignore[arg-type]
-_MARKDOWN.add_render_rule("fence", _fence)  # type: ignore[arg-type]
+_MARKDOWN.add_render_rule("link_open", _link)
+_MARKDOWN.add_render_rule("fence", _fence)

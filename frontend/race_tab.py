@@ -13,6 +13,7 @@ import gradio as gr
 
 from engines.document import BUILT_IN, read_document
 from engines.errors import ArenaError
+from engines.media.limits import Limits
 from frontend.context import described, excerpt, kv_bytes_per_token
 from frontend.desk import Desk, Script
 from frontend.given_media import media_of
@@ -136,7 +137,11 @@ def race_tab(house: House) -> RaceTab:
     player = _Player(house)
     runs: list[Any] = [ask.click(player.ask, asked, outputs, api_name="ask", **AT_ONCE)]
     runs.append(question.submit(player.ask, asked, outputs, api_visibility="private", **AT_ONCE))
-    runs.append(again.click(player.again, asked, outputs, api_visibility="private", **AT_ONCE))
+    runs.append(
+        again.click(
+            player.again, [target, max_tokens, temperature, cut, follow], outputs, api_visibility="private", **AT_ONCE
+        )
+    )
     for button, tour, given in (
         (demo_tour, player.demo, []),
         (media_tour, player.media, media),
@@ -149,7 +154,7 @@ def race_tab(house: House) -> RaceTab:
     fresh.click(player.changed(Visit.afresh), None, outputs, **PRIVATE)
     talk.click(player.edit, None, [question, *outputs], **PRIVATE)
     about = [document, text, facts, *outputs]
-    cold.click(player.replaced(lambda visit, _: visit.cold()), None, about, **PRIVATE)
+    cold.click(player.replaced(lambda visit, _: visit.cold()), document, about, **PRIVATE)
     document.input(player.replaced(_with_built_in), document, about, **PRIVATE)
     upload.upload(player.replaced(lambda visit, path: visit.with_file(Path(path))), upload, about, **PRIVATE)
     paste.click(player.replaced(Visit.with_text), pasted, about, **PRIVATE)
@@ -191,7 +196,7 @@ class _Player:
         choices = Choices(int(max_tokens), float(temperature), int(seed), cut, follow)
 
         async def script(visit: Visit) -> AsyncGenerator[Visit]:
-            media = await media_of([*(files or []), spoken, seen, filmed])
+            media = await media_of([*(files or []), spoken, seen, filmed], Limits.of(self.house.settings))
             chosen = heats(self.house.engines_of(target), pinned=self.house.pinned)
             async with aclosing(visit.asking(chosen, question, choices, media)) as visits:
                 async for now in visits:
@@ -201,14 +206,26 @@ class _Player:
             async for frame in frames:
                 yield frame
 
-    async def again(self, *given: Any) -> AsyncGenerator[tuple[Any, ...]]:
-        """The last question once more; with a temperature, as another draw."""
-        *inputs, request = given
-        last = self._desk(request).visit.race.prompt
-        if last is not None:
-            inputs[1] = last.question
-            inputs[4] = int(inputs[4]) + (last.seed + 1 if inputs[3] else 0)
-        async with aclosing(self.ask(*inputs, request)) as frames:
+    async def again(
+        self, target: str, max_tokens: int, temperature: float, cut: bool, follow: bool, request: gr.Request
+    ) -> AsyncGenerator[tuple[Any, ...]]:
+        """The last question and its media once more; with a temperature, as another draw."""
+        desk = self._desk(request)
+        last = desk.visit.race.prompt
+        if last is None:
+            gr.Warning("ask something first", title="Not asked")
+            return
+        seed = last.seed + 1 if temperature else last.seed
+        choices = Choices(int(max_tokens), float(temperature), seed, cut, follow)
+
+        async def script(visit: Visit) -> AsyncGenerator[Visit]:
+            chosen = heats(self.house.engines_of(target), pinned=self.house.pinned)
+            async with aclosing(visit.asking(chosen, last.question, choices, last.media)) as visits:
+                async for now in visits:
+                    yield now
+
+        link = Link(last.question, target, desk.visit.name, int(max_tokens), float(temperature), seed)
+        async with aclosing(self._frames(desk, script, link)) as frames:
             async for frame in frames:
                 yield frame
 
@@ -225,9 +242,8 @@ class _Player:
         """The same for media: the visitor's, or else the project's sample picture."""
 
         async def script(visit: Visit) -> AsyncGenerator[Visit]:
-            media = await media_of(
-                [*(files or []), spoken, seen, filmed] if any((files, spoken, seen, filmed)) else [SAMPLE]
-            )
+            given = [path for path in (*(files or []), spoken, seen, filmed) if path]
+            media = await media_of(given or [SAMPLE], Limits.of(self.house.settings))
             steps = demo(LOOK, LOOK_AGAIN, media[0].name)
             async with aclosing(play(visit.without_document(), self.house.topology, steps, media)) as visits:
                 async for now in visits:
@@ -273,12 +289,11 @@ class _Player:
     def replaced(self, change: Callable[[Visit, str], Visit]) -> Callable[..., Any]:
         """The same for another document, or another nonce; one that cannot be used leaves all as it was."""
 
-        async def handler(*given: Any) -> tuple[Any, ...]:
-            *value, request = given
+        async def handler(value: str | None, request: gr.Request) -> tuple[Any, ...]:
             desk = self._desk(request)
             await desk.stop()
             try:
-                desk.visit = change(desk.visit, str(value[0]) if value else "")
+                desk.visit = change(desk.visit, value or "")
             except ArenaError as exc:
                 gr.Warning(escape(str(exc)), title="Document not used")
             visit = desk.visit

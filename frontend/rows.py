@@ -17,7 +17,8 @@ def table(rows: Sequence[Row], page: int, pages: int, count: int) -> str:
         f"<th scope='col'>{name}</th>" for name in ("#", "time", "engine", "question", "TTFT", "cached", "source")
     )
     body = "".join(
-        f'<tr><td>{row.number}</td><td>{row.at:%H:%M:%S}</td><td><span class="who {row.engine}">{row.engine}</span></td>'
+        f"<tr><td>{row.number}</td><td>{row.at:%H:%M:%S}</td>"
+        f'<td><span class="who {row.engine}">{row.engine}</span></td>'
         f"<td>{plain(_said(row))}</td>{_measured(row)}</tr>"
         for row in rows
     )
@@ -38,4 +39,5 @@ def _measured(row: Row) -> str:
     if row.reply is None:
         return f'<td colspan="3" class="fault">{plain(row.reason[:160])}</td>'
     usage = row.reply.usage
-    return f"<td>{seconds(row.reply.ttft)}</td><td>{usage.cached_tokens:,} of {usage.prompt_tokens:,}</td><td>{row.reply.source}</td>"
+    cached = f"{usage.cached_tokens:,} of {usage.prompt_tokens:,}"
+    return f"<td>{seconds(row.reply.ttft)}</td><td>{cached}</td><td>{row.reply.source}</td>"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -45,7 +46,7 @@ class Screen:
         """Everything."""
         race = visit.race
         panes = (
-            self._made(engine.name, (race.panes[engine.name], race.baseline(engine)), lambda e=engine: card(race, e))
+            self._made(engine.name, (race.panes[engine.name], race.baseline(engine)), partial(card, race, engine))
             for engine in self._engines
         )
         said = self._made("conversation", (visit.turns, race.prompt), lambda: conversation(visit))
@@ -84,7 +85,8 @@ def share(visit: Visit, link: Link) -> str:
         return ""
     svg = f"data:image/svg+xml;base64,{base64.b64encode(drawn.encode()).decode()}"
     return (
-        f'<div class="share"><button type="button" data-copy="link" data-query="{plain(link.query())}">Copy link</button>'
+        f'<div class="share"><button type="button" data-copy="link" data-query="{plain(link.query())}">Copy link'
+        f"</button>"
         f'<button type="button" data-svg="{svg}">Picture (SVG)</button>'
         f'<button type="button" data-png="{svg}">Picture (PNG)</button></div>'
     )

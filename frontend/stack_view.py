@@ -54,8 +54,8 @@ def _card(name: str, heading: str, kind: str, healthy: bool, facts: list[tuple[s
     health = '<span class="up">● healthy</span>' if healthy else '<span class="down">○ no answer</span>'
     rows = "".join(f"<div><dt>{key}</dt><dd>{value}</dd></div>" for key, value in facts)
     return (
-        f'<section class="card {name}" data-service="{name}" aria-label="{heading}"><h3>{heading} <code>{name}</code></h3>'
-        f"<p>{kind} · {health}</p><dl>{rows}</dl></section>"
+        f'<section class="card {name}" data-service="{name}" aria-label="{heading}">'
+        f"<h3>{heading} <code>{name}</code></h3><p>{kind} · {health}</p><dl>{rows}</dl></section>"
     )
 
 

@@ -1,4 +1,4 @@
-"""What a visitor can do: ask, follow up, stop, start cold, bring another document. The page wires these to its buttons."""
+"""What a visitor can do: ask, follow up, start cold, bring another document. The page wires these to its buttons."""
 
 from __future__ import annotations
 
@@ -98,8 +98,7 @@ class Visit:
     def following(self, question: str) -> tuple[Turn, ...]:
         """The turns that go before this question. The last question once more is no follow-up of itself."""
         last = self.answered
-        again = last is None or last.question == question
-        return self.turns if again else (*self.turns, last)
+        return self.turns if last is None or last.question == question else (*self.turns, last)
 
     def edited(self, number: int) -> tuple[Visit, str]:
         """The conversation up to before its question `number`, and that question's text."""

@@ -14,14 +14,14 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from fake_engine import Behaviour, FakeEngine, Volume, topology_of
+
+from engines.ports import is_free
+from engines.settings import Settings
 from frontend.__main__ import launch
 from frontend.app import build
 from frontend.house import House
 from frontend.restart import Restart
 from frontend.studies import Studies
-
-from engines.ports import is_free
-from engines.settings import Settings
 
 WORDS = (
     "FFmpeg copies, converts and streams **audio and video**, in `one` command:\n\n"

@@ -194,19 +194,19 @@ def test_visitors_who_left_leave_nothing(visit):
 
 def test_closing_a_tab_frees_its_engine(visit):
     async def close():
-        closed, reception, track = asyncio.Event(), Reception(visit), Track()
+        asked, closed, reception, track = asyncio.Event(), asyncio.Event(), Reception(visit), Track()
 
         async def script(visit):
             try:
                 yield shown(visit, Stage.ASKED)
+                asked.set()
                 await asyncio.Event().wait()
             finally:
                 closed.set()
 
         desk = reception.greet("tab", "me")
         running = asyncio.create_task(frames(desk, track, script))
-        while desk.visit.race.panes["plain-a"].stage is not Stage.ASKED:
-            await asyncio.sleep(0)
+        await asked.wait()
         await reception.leave("tab")
         await running
         return closed.is_set(), track.busy

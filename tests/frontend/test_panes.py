@@ -19,7 +19,10 @@ from frontend.screen import Screen
 from frontend.visitor import Visit
 
 PROMPT = Prompt("Why?", "A document.", "n0nce")
-EVIL = "<script>alert(1)</script><img src=x onerror=alert(1)> [x](javascript:alert(1)) ![y](http://evil.example/p.png) {{value}} ${1+1}"
+EVIL = (
+    "<script>alert(1)</script><img src=x onerror=alert(1)> [x](javascript:alert(1)) "
+    "![y](http://evil.example/p.png) {{value}} ${1+1}"
+)
 SHARED = Sources(88, 0, 6912, l1=256, l2=6656)
 
 

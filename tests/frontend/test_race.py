@@ -16,7 +16,7 @@ from frontend.visitor import Visit
 PROMPT = Prompt("Why?", "A document.", "n0nce")
 
 
-async def answering(engine, _prompt, sent):
+async def answering(engine, _prompt, _sent):
     """Plain engines take nine seconds, lmcache engines half a one; nothing is left to store."""
     ttft = 0.5 if engine.cache else 9.0
     yield Delta("an ", ttft)
@@ -69,7 +69,7 @@ def test_engines_with_gpus_of_their_own_start_together_on_each_side_and_b_waits_
 def test_stopping_a_race_closes_the_requests_of_all_who_were_asked_together(topology):
     closed = []
 
-    async def ask(engine, _prompt, sent):
+    async def ask(engine, _prompt, _sent):
         try:
             yield Delta("an ", 0.1)
             await asyncio.Event().wait()
@@ -100,7 +100,7 @@ def test_an_engine_that_is_down_says_so_and_the_others_answer(topology):
 
 
 def test_an_answer_that_breaks_off_keeps_its_text(topology):
-    async def ask(engine, _prompt, sent):
+    async def ask(engine, _prompt, _sent):
         yield Delta("half an", 1.0)
         raise EngineUnreachable(engine.name, "gone")
 
@@ -159,7 +159,7 @@ def test_an_engine_answers_while_its_cache_server_is_down(topology):
 
 
 def test_a_store_that_fails_does_not_spoil_the_answer(topology):
-    async def ask(engine, _prompt, sent):
+    async def ask(engine, _prompt, _sent):
         yield Delta("an answer", 9.0)
         yield a_reply(engine, ttft=9.0, sources=Sources(7000, 0, 0))
 

@@ -72,7 +72,7 @@ def test_a_login_needs_both_and_checks_both(tmp_path):
         {"UI_PASSWORD": "pass"},
         {"UI_USERNAME": "me", "UI_PASSWORD_FILE": "/no/where"},
     ):
-        with pytest.raises(ConfigError, match="UI_PASSWORD|UI_USERNAME"):
+        with pytest.raises(ConfigError, match="UI_"):
             of(**half)
 
 

@@ -11,13 +11,13 @@ from frontend.tour import demo, play, remember, verdict
 from frontend.visitor import Visit
 
 
-async def answering(engine, prompt, _sent):
+async def answering(engine, _prompt, _sent):
     ttft = 0.5 if engine.name == "lmcache-b" else 9.0
     yield Delta("so", ttft)
     yield a_reply(engine, ttft=ttft, prompt=200, sources=Sources(200, 0, 0))
 
 
-def test_the_tour_asks_four_engines_in_turn_and_ends_with_measured_numbers(topology, monkeypatch):
+def test_the_tour_asks_four_engines_in_turn_and_ends_with_measured_numbers():
     volume = Volume()
     fakes = [FakeEngine(name) for name in ("plain-a", "plain-b")]
     fakes += [FakeEngine(name, volume=volume) for name in ("lmcache-a", "lmcache-b")]
