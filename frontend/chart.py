@@ -9,7 +9,7 @@ from engines.topology import Engine
 from frontend.bars import title
 from frontend.history import Row
 
-WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 960, 260, 70, 30, 14
+WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 1400, 280, 70, 30, 14
 POINTS = 400  # the newest; more would be one on another
 SHAPES = ("circle", "square", "diamond", "triangle")
 

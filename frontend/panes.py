@@ -51,7 +51,7 @@ def _against(race: Race, engine: Engine, pane: Pane) -> str:
     """Says what the plain engine did, so that a warm one is not taken for a cold one."""
     plain_pane = race.baseline(engine)
     if plain_pane is None or plain_pane.reply is None or pane.ttft is None or pane.fault:
-        return ""
+        return f'<p class="against quiet">{plain(pane.reply.source) if pane.reply else ""}</p>'
     base = plain_pane.reply
     ratio = base.ttft / pane.ttft
     said = f"<strong>{_times(ratio)}</strong> {base.engine} ({base.source})"

@@ -88,35 +88,35 @@ def race_tab(house: House) -> RaceTab:
                 demo_tour = gr.Button("▶ One reads, the other knows", elem_id="tour-demo", size="sm", min_width=170)
                 media_tour = gr.Button("▶ The same for a picture", elem_id="tour-media", size="sm", min_width=150)
                 volume_tour = gr.Button("▶ The volume remembers", elem_id="tour-volume", size="sm", min_width=150)
-        with gr.Column(scale=2, min_width=300):
+        with gr.Column(scale=2, min_width=300, elem_id="about"):
             facts = gr.HTML("", elem_id="facts")
-            with gr.Accordion("Document", open=False, elem_id="document-panel"):
-                document = gr.Dropdown(
-                    [*TITLES, NO_DOCUMENT], value=next(iter(TITLES)), label="Document", elem_id="document"
-                )
-                upload = gr.File(label="Text, Markdown or PDF of your own", elem_id="upload", height=110)
-                pasted = gr.Textbox(label="Or paste text", lines=3, max_lines=6, elem_id="pasted")
-                paste = gr.Button("Use the pasted text", size="sm", elem_id="paste")
-                text = gr.Textbox(label="What is sent", lines=8, max_lines=8, interactive=False, elem_id="text")
-            with gr.Accordion("Pictures, sound, film", open=False, elem_id="media-panel"):
-                files = gr.File(
-                    label="Pictures, sound or film to ask about",
-                    file_count="multiple",
-                    file_types=KINDS_OF_FILE,
-                    elem_id="files",
-                    height=110,
-                )
-                spoken = gr.Audio(label="Microphone", sources=["microphone"], type="filepath", elem_id="spoken")
-                seen = gr.Image(label="Camera", sources=["webcam"], type="filepath", elem_id="seen", height=200)
-                filmed = gr.Video(label="Film with the camera", sources=["webcam"], elem_id="filmed", height=200)
-            with gr.Accordion("More", open=False, elem_id="more"):
-                follow = gr.Checkbox(True, label="The conversation so far goes along", elem_id="follow")
-                cut = gr.Checkbox(False, label="Cut to fit the model's context", elem_id="cut")
-                max_tokens = gr.Slider(
-                    1, 1024, MAX_TOKENS, step=1, label="Max tokens of an answer", elem_id="max-tokens"
-                )
-                temperature = gr.Slider(0, 2, 0, step=0.1, label="Temperature", elem_id="temperature")
-                seed = gr.Number(0, label="Seed", precision=0, minimum=0, elem_id="seed")
+            document = gr.Dropdown(
+                [*TITLES, NO_DOCUMENT], value=next(iter(TITLES)), label="Document", elem_id="document"
+            )
+            cut = gr.Checkbox(False, label="Cut to fit the model's context", elem_id="cut")
+    with gr.Row(equal_height=False, elem_id="panels"):
+        with gr.Accordion("A document of your own", open=False, elem_id="document-panel"):
+            upload = gr.File(label="Text, Markdown or PDF", elem_id="upload", height=110)
+            pasted = gr.Textbox(label="Or paste text", lines=3, max_lines=6, elem_id="pasted")
+            paste = gr.Button("Use the pasted text", size="sm", elem_id="paste")
+            text = gr.Textbox(label="What is sent", lines=8, max_lines=8, interactive=False, elem_id="text")
+        with gr.Accordion("Pictures, sound, film", open=False, elem_id="media-panel"):
+            files = gr.File(
+                label="Pictures, sound or film to ask about",
+                file_count="multiple",
+                file_types=KINDS_OF_FILE,
+                elem_id="files",
+                height=110,
+            )
+            spoken = gr.Audio(label="Microphone", sources=["microphone"], type="filepath", elem_id="spoken")
+            with gr.Row():
+                seen = gr.Image(label="Camera", sources=["webcam"], type="filepath", elem_id="seen", height=180)
+                filmed = gr.Video(label="Film", sources=["webcam"], elem_id="filmed", height=180)
+        with gr.Accordion("More", open=False, elem_id="more"):
+            follow = gr.Checkbox(True, label="The conversation so far goes along", elem_id="follow")
+            max_tokens = gr.Slider(1, 1024, MAX_TOKENS, step=1, label="Max tokens of an answer", elem_id="max-tokens")
+            temperature = gr.Slider(0, 2, 0, step=0.1, label="Temperature", elem_id="temperature")
+            seed = gr.Number(0, label="Seed", precision=0, minimum=0, elem_id="seed")
     stage = gr.HTML("", elem_id="stage")
     talk = gr.HTML("", elem_id="conversation", js_on_load=EDITS)
     start = Visit.of_the_handbook(house.topology.engines)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -75,8 +78,21 @@ class FakeRestart(Restart):
         next(fake for fake in self.engines if fake.name == services[-1]).restart()
 
 
+@contextmanager
+def fake_arena_process(**behaviour: float) -> Iterator[str]:
+    """The same in a process of its own, as the page always is; yields its address."""
+    command = [sys.executable, __file__, json.dumps(behaviour)]
+    env = {**os.environ, "GRADIO_ANALYTICS_ENABLED": "False"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env) as process:
+        try:
+            assert process.stdout
+            yield process.stdout.readline().strip()
+        finally:
+            process.terminate()
+
+
 if __name__ == "__main__":
-    slow = Behaviour(answer=ANSWER * 3, until_text=0.2, between=0.03, per_token=0.0006)
-    with fake_arena(slow) as arena:
+    given = json.loads(sys.argv[1]) if len(sys.argv) > 1 else {"until_text": 0.2, "between": 0.03, "per_token": 0.0006}
+    with fake_arena(replace(QUICK, **given)) as arena:
         print(arena.url, flush=True)  # noqa: T201
         threading.Event().wait()

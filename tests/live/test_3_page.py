@@ -15,7 +15,7 @@ from statistics import median
 
 import httpx
 import pytest
-from fake_arena import QUICK, fake_arena
+from fake_arena import fake_arena_process
 
 from embedded.stack import Stack
 from engines.document import HANDBOOK, read_document
@@ -38,8 +38,8 @@ ENDED = """name => ["done", "failed", "stopped"].includes(
 @pytest.fixture(scope="module")
 def url(request, tmp_path_factory):
     if FAKE:
-        with fake_arena() as arena:
-            yield arena.url
+        with fake_arena_process() as address:
+            yield address
     else:
         request.getfixturevalue("stack")
         yield Stack(tmp_path_factory.mktemp("home"), Settings.from_env({})).url
@@ -531,9 +531,7 @@ def test_every_visitor_gets_the_answers_to_their_own_questions(url):
 
 @pytest.mark.skipif(not FAKE, reason="fake engines break off on demand")
 def test_an_engine_that_breaks_off_keeps_its_text_in_the_pane(browser):
-    from dataclasses import replace
-
-    with fake_arena(replace(QUICK, breaks_after=3), port=8060) as arena, visiting(browser, arena.url) as page:
+    with fake_arena_process(breaks_after=3) as address, visiting(browser, address) as page:
         ask(page, "Why?", "plain-a")
         page.wait_for_selector("[data-engine=plain-a][data-stage=failed]")
         assert "FFmpeg copies" in page.inner_text("[data-engine=plain-a] .answer")
