@@ -24,7 +24,7 @@ ABOUT = (
 def bench_tab(house: House, tab: gr.Tab) -> None:
     """Whoever opens it sees the run of whoever started it."""
     gr.Markdown(ABOUT)
-    with gr.Row(elem_id="bench-actions", equal_height=True):
+    with gr.Row(elem_id="bench-actions", equal_height=False):
         kind = gr.Dropdown(list(KINDS), value="ttft", label="Question", elem_id="bench-kind")
         number = gr.Number(3, label="Fresh documents", precision=0, minimum=1, maximum=1000, elem_id="bench-number")
         start = gr.Button("Run", variant="primary", elem_id="bench-run")
@@ -32,7 +32,7 @@ def bench_tab(house: House, tab: gr.Tab) -> None:
     run = gr.HTML(progress(None), elem_id="bench-progress")
     gr.HTML("<h3>Results</h3>")
     table = gr.HTML("", elem_id="bench-results")
-    with gr.Row(equal_height=True):
+    with gr.Row(elem_id="bench-compare-row", equal_height=False):
         one = gr.Dropdown([], label="Result", elem_id="bench-one", allow_custom_value=True)
         other = gr.Dropdown([], label="Compare with", elem_id="bench-other", allow_custom_value=True)
         show = gr.Button("Show the report", elem_id="bench-show")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from contextlib import suppress
 
 from cache.volume import CHUNK_SIZE, bytes_per_token, namespace
+from engines.command import dtype
+from engines.recipe import find
 from engines.settings import Settings
 from frontend.prose import plain
 from frontend.visitor import Facts, Visit
@@ -37,11 +39,14 @@ def _stored(tokens: int, per_token: float | None) -> str:
 
 
 def kv_bytes_per_token(settings: Settings) -> float | None:
-    """Measured on the volume; None while it is empty, or not visible from here."""
-    try:
-        return bytes_per_token(namespace(settings))
-    except OSError:
+    """Measured on the volume; while that is empty or not visible, by the model's recipe; else None."""
+    with suppress(OSError):
+        if measured := bytes_per_token(namespace(settings)):
+            return measured
+    if (recipe := find(settings.model)) is None:
         return None
+    chosen = dtype(settings)
+    return (recipe.kv if chosen == "auto" else recipe.kv.model_copy(update={"dtype": chosen})).bytes_per_token
 
 
 def excerpt(visit: Visit) -> str:
@@ -50,8 +55,3 @@ def excerpt(visit: Visit) -> str:
     if len(text) <= SHOWN_CHARACTERS:
         return text
     return f"{text[:SHOWN_CHARACTERS]}\n… {len(text) - SHOWN_CHARACTERS:,} more characters"
-
-
-def safe_name(path: Path) -> str:
-    """A file's name without control characters."""
-    return "".join(character for character in path.name if character.isprintable())[:120]

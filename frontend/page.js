@@ -14,6 +14,14 @@
   };
   setInterval(tick, 100);
 
+  // Gradio names its upload buttons otherwise than they read
+  const renamed = () => {
+    document.querySelectorAll("button.upload-container[aria-label]").forEach((button) => {
+      button.setAttribute("aria-label", button.innerText.replace(/\s+/g, " ").trim() || "Upload");
+    });
+  };
+  setInterval(renamed, 1000);
+
   const copied = async (text) => {
     try {
       await navigator.clipboard.writeText(text);

@@ -46,10 +46,10 @@ class Pane:
     prompt: Prompt | None = field(default=None, repr=False)  # what it was asked
     text: str = ""
     ttft: float | None = None  # seconds, from the first delta on
-    first: float = 0.0  # when that came, in Unix time
     reply: Reply | None = None
     fault: str = ""  # why there is no whole answer
     note: str = ""  # what went wrong after it
+    first: float = 0.0  # when the first delta came, in Unix time
 
     @property
     def at_work(self) -> bool:

@@ -19,6 +19,7 @@ from frontend.desk import Desk, Script
 from frontend.given_media import media_of
 from frontend.house import House
 from frontend.link import Link
+from frontend.model_note import model_note
 from frontend.race import heats
 from frontend.screen import Screen
 from frontend.tour import FIRST, LOOK, LOOK_AGAIN, demo, play, remember
@@ -93,10 +94,11 @@ def race_tab(house: House) -> RaceTab:
             document = gr.Dropdown(
                 [*TITLES, NO_DOCUMENT], value=next(iter(TITLES)), label="Document", elem_id="document"
             )
+            gr.HTML(model_note(house.settings), elem_id="model")
             cut = gr.Checkbox(False, label="Cut to fit the model's context", elem_id="cut")
     with gr.Row(equal_height=False, elem_id="panels"):
         with gr.Accordion("A document of your own", open=False, elem_id="document-panel"):
-            upload = gr.File(label="Text, Markdown or PDF", elem_id="upload", height=110)
+            upload = gr.File(label="Text, Markdown or PDF", elem_id="upload", height=150)
             pasted = gr.Textbox(label="Or paste text", lines=3, max_lines=6, elem_id="pasted")
             paste = gr.Button("Use the pasted text", size="sm", elem_id="paste")
             text = gr.Textbox(label="What is sent", lines=8, max_lines=8, interactive=False, elem_id="text")
@@ -106,7 +108,7 @@ def race_tab(house: House) -> RaceTab:
                 file_count="multiple",
                 file_types=KINDS_OF_FILE,
                 elem_id="files",
-                height=110,
+                height=150,
             )
             spoken = gr.Audio(label="Microphone", sources=["microphone"], type="filepath", elem_id="spoken")
             with gr.Row():

@@ -17,11 +17,17 @@ instead of computing it again. <b>TTFT</b>: from just before the request is sent
 
 def theme() -> gr.themes.Base:
     """The system's own fonts."""
-    return gr.themes.Base(
+    base = gr.themes.Base(
         primary_hue="blue",
         neutral_hue="slate",
         font=["system-ui", "sans-serif"],
         font_mono=["ui-monospace", "monospace"],
+    )
+    # white on Gradio's own lighter blue is hard to read
+    return base.set(
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_hover="*primary_700",
+        button_primary_background_fill_hover_dark="*primary_700",
     )
 
 

