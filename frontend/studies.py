@@ -88,6 +88,7 @@ class Studies:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=_heed_ctrl_c,
             )
             started.set()
             assert child.stdout
@@ -159,6 +160,11 @@ def report(results: Path, name: str) -> str:
         return (results / name / "report.html").read_text()
     except OSError as exc:
         raise ConfigError(f"{name} has no report: ./arena bench report results/{name} makes it") from exc
+
+
+def _heed_ctrl_c() -> None:
+    """What a script starts in the background ignores Ctrl+C, and so would all that it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _kill(child: asyncio.subprocess.Process) -> None:
