@@ -56,6 +56,7 @@
   document.addEventListener("click", async (event) => {
     const button = event.target.closest("button");
     if (!button) return;
+    if (button.matches("#ask, #again, #tours button")) document.getElementById("panes").scrollIntoView({ block: "nearest" });
     if (button.dataset.copy) {
       await copied(sources[button.dataset.copy](button));
       const before = button.textContent;

@@ -11,7 +11,7 @@ from frontend.bars import seconds, title
 from frontend.palette import ENGINES
 from frontend.race import Pane, Race
 
-WIDTH, ROW, TOP, LEFT, RIGHT = 1200, 84, 150, 260, 360
+WIDTH, ROW, TOP, LEFT, RIGHT = 1200, 84, 150, 310, 320
 
 
 def picture(race: Race, engines: Sequence[Engine], document: str, now: datetime) -> str:
@@ -19,8 +19,9 @@ def picture(race: Race, engines: Sequence[Engine], document: str, now: datetime)
     longest = max((pane.ttft or 0 for pane in race.panes.values()), default=0)
     if not longest:
         return ""
-    height = TOP + ROW * len(engines) + 50
-    rows = "".join(_row(index, engine, race.panes[engine.name], longest) for index, engine in enumerate(engines))
+    shown = [engine for engine in engines if race.panes[engine.name].ttft is not None]
+    height = TOP + ROW * len(shown) + 50
+    rows = "".join(_row(index, engine, race.panes[engine.name], longest) for index, engine in enumerate(shown))
     question = _short(race.prompt.question if race.prompt else "", 96)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}" '
@@ -37,7 +38,7 @@ def _row(index: int, engine: Engine, pane: Pane, longest: float) -> str:
     y, room = TOP + index * ROW, WIDTH - LEFT - RIGHT
     width = room * (pane.ttft or 0) / longest
     colour = ENGINES.get(engine.name, ("#374151", ""))[0]
-    value = "not asked" if pane.ttft is None else seconds(pane.ttft)
+    value = seconds(pane.ttft or 0)
     source = escape(pane.reply.source) if pane.reply else ""
     return (
         f'<text x="40" y="{y + 38}" font-size="22" fill="#111827">{title(engine)}</text>'

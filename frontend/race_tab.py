@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -200,7 +200,7 @@ class _Player:
         async def script(visit: Visit) -> AsyncGenerator[Visit]:
             media = await media_of([*(files or []), spoken, seen, filmed], Limits.of(self.house.settings))
             chosen = heats(self.house.engines_of(target), pinned=self.house.pinned)
-            async with aclosing(visit.asking(chosen, question, choices, media)) as visits:
+            async with aclosing(replace(visit, caption="").asking(chosen, question, choices, media)) as visits:
                 async for now in visits:
                     yield now
 
@@ -222,7 +222,8 @@ class _Player:
 
         async def script(visit: Visit) -> AsyncGenerator[Visit]:
             chosen = heats(self.house.engines_of(target), pinned=self.house.pinned)
-            async with aclosing(visit.asking(chosen, last.question, choices, last.media)) as visits:
+            again = replace(visit, caption="").asking(chosen, last.question, choices, last.media)
+            async with aclosing(again) as visits:
                 async for now in visits:
                     yield now
 
