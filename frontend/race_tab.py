@@ -151,7 +151,7 @@ def race_tab(house: House) -> RaceTab:
     ):
         runs.append(button.click(tour, given, outputs, api_visibility="private", **AT_ONCE))
     for run in runs:
-        run.then(player.described, None, facts, **PRIVATE)
+        run.then(player.described, None, [document, text, facts], **PRIVATE)
     stop.click(player.stop, None, None, **AT_ONCE)
     fresh.click(player.changed(Visit.afresh), None, outputs, **PRIVATE)
     talk.click(player.edit, None, [question, *outputs], **PRIVATE)
@@ -267,10 +267,14 @@ class _Player:
         """The run's own generator then shows what it has."""
         await self._desk(request).stop()
 
-    async def described(self, request: gr.Request) -> str:
-        """The document's size, which needs an engine."""
-        visit = self._desk(request).visit
-        return described(await visit.facts(), visit.nonce, kv_bytes_per_token(self.house.settings))
+    async def described(self, request: gr.Request) -> tuple[Any, str, str]:
+        """The document, and its size, which needs an engine."""
+        return await self._about(self._desk(request).visit)
+
+    async def _about(self, visit: Visit) -> tuple[Any, str, str]:
+        choices = list(dict.fromkeys([*TITLES, NO_DOCUMENT, visit.name]))
+        facts = described(await visit.facts(), visit.nonce, kv_bytes_per_token(self.house.settings))
+        return gr.update(choices=choices, value=visit.name), excerpt(visit), facts
 
     async def edit(self, event: gr.EventData, request: gr.Request) -> tuple[Any, ...]:
         """A question of the conversation back into the box, and what came after it away."""
@@ -299,11 +303,8 @@ class _Player:
                 desk.visit = change(desk.visit, value or "")
             except ArenaError as exc:
                 gr.Warning(escape(str(exc)), title="Document not used")
-            visit = desk.visit
-            choices = list(dict.fromkeys([*TITLES, NO_DOCUMENT, visit.name]))
-            facts = described(await visit.facts(), visit.nonce, kv_bytes_per_token(self.house.settings))
-            frame = Screen(self.house.topology.engines, Link()).whole(visit)
-            return gr.update(choices=choices, value=visit.name), excerpt(visit), facts, *frame
+            frame = Screen(self.house.topology.engines, Link()).whole(desk.visit)
+            return *await self._about(desk.visit), *frame
 
         return handler
 

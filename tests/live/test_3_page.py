@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from statistics import median
 
 import httpx
+import psutil
 import pytest
 from fake_arena import fake_arena_process
 
@@ -27,6 +28,8 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 ENGINES = ("plain-a", "plain-b", "lmcache-a", "lmcache-b")
 FAKE = os.environ.get("ARENA_TEST_STACK") == "fake"
 LIMIT_MS = 30_000 if FAKE else 240_000
+VISITORS = 20
+GROWTH_MIB = 10  # of the page from the second wave of visitors to the third
 WITHIN_MS = 60  # from the first token to the text in the pane
 AXE = "axe-core@4.14.1"
 TABS = ("Race", "History", "Stack", "Bench")
@@ -510,9 +513,13 @@ def test_text_is_in_its_pane_soon_after_the_engines_first_token(page):
     assert median(late) < WITHIN_MS
 
 
-def test_every_visitor_gets_the_answers_to_their_own_questions(url):
+def test_every_visitor_gets_the_answers_to_their_own_questions_and_leaves_nothing(url):
     """Each is a session of a real client; all ask at once, and wait in the line."""
     from gradio_client import Client
+
+    port = int(url.rpartition(":")[2])
+    listens = [each for each in psutil.net_connections("tcp4") if each.laddr and each.laddr.port == port and each.pid]
+    page = psutil.Process(next(each.pid for each in listens if each.status == psutil.CONN_LISTEN))
 
     def visit(number):
         client = Client(url, verbose=False)
@@ -525,8 +532,16 @@ def test_every_visitor_gets_the_answers_to_their_own_questions(url):
         client.close()
         return all(found)
 
-    with ThreadPoolExecutor(20) as pool:
-        assert all(pool.map(visit, range(20)))
+    grown = []
+    with ThreadPoolExecutor(VISITORS) as pool:
+        for _ in range(3):
+            assert all(pool.map(visit, range(VISITORS)))
+            time.sleep(2)  # the server hears a moment later that they have left
+            grown.append(page.memory_info().rss / 2**20)
+    print(
+        f"the page's memory after each of three waves of {VISITORS} visitors: {[f'{size:.0f} MiB' for size in grown]}"
+    )
+    assert grown[-1] - grown[-2] < GROWTH_MIB
 
 
 @pytest.mark.skipif(not FAKE, reason="fake engines break off on demand")
