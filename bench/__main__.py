@@ -25,7 +25,7 @@ from bench.session import Past, conduct, preparation, publish, resume
 from bench.study import Options, Study
 from bench.target import engines_at, sizing
 from cache.storage import CHUNK_BYTES, probe
-from cache.volume import CHUNK_SIZE, namespace
+from cache.volume import CHUNK_SIZE, bytes_per_token, namespace
 from engines.door import run, settings_of_the_caller
 from engines.errors import ArenaError, ConfigError
 from engines.settings import Settings
@@ -445,7 +445,7 @@ def _study(options: Options, settings: Settings, cast: Cast) -> Study:
     }
     if options.kind != "storage":
         return studies[options.kind](options, cast)
-    per_token = storage.bytes_per_token(namespace(settings))
+    per_token = bytes_per_token(namespace(settings))
     bandwidth = probe(
         settings.kv_store_dir,
         chunk_bytes=round(per_token * CHUNK_SIZE) if per_token else CHUNK_BYTES,

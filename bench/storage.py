@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -103,12 +102,6 @@ def confirming(length: int | None, options: Options) -> tuple[int, ...]:
     longest = max(options.input_lens)
     half, twice = length // 2, min(2 * length, longest)
     return tuple(n for n, use in ((half, half >= SHORTEST), (twice, twice > length)) if use)
-
-
-def bytes_per_token(namespace: Path) -> float | None:
-    """From the largest file of the volume: one whole chunk, with the little that encryption adds."""
-    sizes = [path.stat().st_size for path in namespace.rglob("*.data")]
-    return max(sizes) / CHUNK_SIZE if sizes else None
 
 
 def _fit(samples: Sequence[Sample], arm: str, degree: int) -> list[float] | None:

@@ -100,6 +100,12 @@ def adapter(settings: Settings, side: str) -> Mapping[str, object]:
     return volume if settings.kv_serde == "none" else volume | {"serde": _authenticated(settings.kv_key_file)}
 
 
+def bytes_per_token(namespace: Path) -> float | None:
+    """From the largest file of the volume: one whole chunk, with the little that encryption adds."""
+    sizes = [path.stat().st_size for path in namespace.rglob("*.data")]
+    return max(sizes) / CHUNK_SIZE if sizes else None
+
+
 def _authenticated(key: Path) -> Mapping[str, object]:
     return {
         "type": "aesgcm",

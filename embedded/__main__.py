@@ -122,6 +122,16 @@ def status(
 
 
 @app.command()
+def restart(
+    names: Annotated[list[str], typer.Argument(help="Services' names, in the order of their restart.")],
+) -> None:
+    """Restart services without waiting until they are healthy again."""
+    supervisor = _stack().supervisor
+    for name in names:
+        supervisor.restart(name)
+
+
+@app.command()
 def logs(
     name: Annotated[str, typer.Argument(help="A service's name, or 'supervisor'.")],
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on as more is written.")] = False,

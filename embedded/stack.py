@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shlex
 import signal
 import sys
 import time
@@ -25,6 +26,7 @@ from engines.topology import Kind, Topology
 
 DEADLINE_S = 900  # for everything to be healthy; a start takes one to five minutes
 POLL_S = 0.5
+SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "UI_PASSWORD")  # in no service's environment but as a file's name
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  # where POSIX shared memory lies on Linux
 
 
@@ -52,6 +54,7 @@ class Stack:
         self.supervisor = Supervisor(home / "run")
         self._settings = running({"ARENA_HOME": str(home)})
         self._token_file = home / "run" / "hf_token"
+        self._password_file = home / "run" / "ui_password"
 
     @property
     def url(self) -> str:
@@ -88,7 +91,7 @@ class Stack:
 
     def _stop(self) -> None:
         self.supervisor.stop()
-        for path in (self._settings, self._token_file):
+        for path in (self._settings, self._token_file, self._password_file):
             path.unlink(missing_ok=True)
         for cache in self.topology.caches:
             (SHARED_MEMORY / f"lmcache_l1_pool_{shm_name(cache)}").unlink(missing_ok=True)
@@ -135,27 +138,36 @@ class Stack:
 
     def _program(self, name: str, kind: Kind) -> Program:
         if kind is Kind.PAGE:
-            return Program(name, (sys.executable, "-m", "frontend"))
+            return Program(name, (sys.executable, "-m", "frontend"), self._page_env())
         if kind is Kind.CACHE:
             return Program(name, (sys.executable, "-m", "cache", "serve", name))
         return Program(name, (sys.executable, "-m", "engines", "serve", name), self._token())
 
     def _env(self) -> Mapping[str, str]:
         """The caller's environment with these settings; the token stays out of it, engines read a file."""
-        env = {key: value for key, value in os.environ.items() if key not in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")}
+        env = {key: value for key, value in os.environ.items() if key not in SECRETS}
         path = f"{self.home / 'env' / 'engines' / 'bin'}:{env.get('PATH', os.defpath)}"
         offline = {"HF_HUB_OFFLINE": "1"} if Path(self.settings.model).is_dir() else {}
         return env | self.settings.to_env() | {"PATH": path, "ARENA_HOME": str(self.home), **offline}
 
     def _token(self) -> dict[str, str]:
         token = self.settings.hf_token.get_secret_value()
-        if not token:
-            return {}
-        self._token_file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._token_file.unlink(missing_ok=True)
-        self._token_file.touch(mode=0o600)
-        self._token_file.write_text(token)
-        return {"HF_TOKEN_PATH": str(self._token_file)}
+        return {"HF_TOKEN_PATH": str(_secret(self._token_file, token))} if token else {}
+
+    def _page_env(self) -> dict[str, str]:
+        """How the page restarts a service, and where its password lies."""
+        password = self.settings.ui_password.get_secret_value()
+        restart = {"RESTART_COMMAND": shlex.join([sys.executable, "-m", "embedded", "restart"])}
+        return restart | ({"UI_PASSWORD_FILE": str(_secret(self._password_file, password))} if password else {})
+
+
+def _secret(path: Path, text: str) -> Path:
+    """A file that only its owner reads."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.unlink(missing_ok=True)
+    path.touch(mode=0o600)
+    path.write_text(text)
+    return path
 
 
 def last_words(log: Path) -> str:

@@ -98,6 +98,15 @@ class Supervisor:
         except (OSError, xmlrpc.client.Error) as exc:
             raise StackError(f"{name} was not started: the stack is being stopped from elsewhere") from exc
 
+    def restart(self, name: str) -> None:
+        """Stops one service, waits for its end, and starts it again. Raises StackError when supervisord does not."""
+        try:
+            with suppress(xmlrpc.client.Fault):  # it may not run
+                self._rpc().supervisor.stopProcess(f"{GROUP}:{name}")
+            self._rpc().supervisor.startProcess(f"{GROUP}:{name}", False)
+        except (OSError, xmlrpc.client.Error) as exc:
+            raise StackError(f"{name} was not restarted ({exc}): ./arena status") from exc
+
     def stop(self) -> None:
         """Stops every service and supervisord; afterwards no process of theirs is left."""
         leader = self._leader()

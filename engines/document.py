@@ -9,17 +9,23 @@ from typing import Any
 import httpx
 
 from engines.errors import ConfigError, ContextTooLong, DocumentError, EngineRefused, EngineUnreachable
+from engines.pdf import read_pdf
 from engines.prompt import Prompt
 from engines.tls import TLS
 from engines.topology import Engine
 
 HANDBOOK = Path(__file__).parent / "documents" / "ffmpeg.md"
+BUILT_IN = tuple(sorted(HANDBOOK.parent.glob("*.md")))
 LIMIT_BYTES = 2 * 2**20
 
 
 def read_document(path: Path) -> str:
-    """The file's text (UTF-8, or UTF-16 with its mark). Raises DocumentError that says what is wrong with it."""
+    """The text of a PDF or of a text file (UTF-8, or UTF-16 with its mark). Raises DocumentError that says why not."""
     try:
+        with path.open("rb") as file:
+            is_pdf = file.read(5) == b"%PDF-"
+        if is_pdf:
+            return read_pdf(path)
         size = path.stat().st_size
         if size > LIMIT_BYTES:
             raise DocumentError(

@@ -14,6 +14,15 @@ ROLE = "You are a helpful AI assistant."  # SmolLM2 answers worse without one
 
 
 @dataclass(frozen=True, slots=True)
+class Turn:
+    """An earlier question of a conversation, and its answer."""
+
+    question: str
+    answer: str
+    media: tuple[Media, ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Prompt:
     """One question about one document.
 
@@ -33,6 +42,7 @@ class Prompt:
     appendix: str = ""  # follows the document, and stays when that is cut
     no_system_role: bool = False  # all in the user's message, for chat templates that refuse another
     media: tuple[Media, ...] = field(default=(), repr=False)  # stand before the question, which others then share
+    turns: tuple[Turn, ...] = field(default=(), repr=False)  # of the conversation so far, oldest first
 
     def __post_init__(self) -> None:
         if not self.question.strip():
@@ -44,20 +54,30 @@ class Prompt:
         system = f"{self.nonce} {ROLE}" if self.nonce else ROLE
         if self.document:
             system += f"\n\nContext:\n{self.document}{self.appendix}"
-        if not self.no_system_role:
-            return [{"role": "system", "content": system}, {"role": "user", "content": self._user(self.question)}]
-        if not self.media:
-            return [{"role": "user", "content": f"{system}\n\n{self.question}"}]
-        return [{"role": "user", "content": [{"type": "text", "text": system}, *self._user(self.question)]}]
-
-    def _user(self, question: str) -> str | list[Message]:
-        if not self.media:
-            return question
-        return [*(media.part for media in self.media), {"type": "text", "text": question}]
+        spoken: list[Message] = []
+        for turn in self.turns:
+            spoken += [_user(turn.question, turn.media), {"role": "assistant", "content": turn.answer}]
+        spoken.append(_user(self.question, self.media))
+        if self.no_system_role:
+            return [_opening(system, spoken[0]), *spoken[1:]]
+        return [{"role": "system", "content": system}, *spoken]
 
     def about(self, document: str) -> Prompt:
         """The same question about another text."""
         return replace(self, document=document)
+
+
+def _user(question: str, media: tuple[Media, ...]) -> Message:
+    content = [*(each.part for each in media), {"type": "text", "text": question}] if media else question
+    return {"role": "user", "content": content}
+
+
+def _opening(system: str, first: Message) -> Message:
+    """The user's first message with what else the system's would say before it."""
+    content = first["content"]
+    if isinstance(content, str):
+        return {"role": "user", "content": f"{system}\n\n{content}"}
+    return {"role": "user", "content": [{"type": "text", "text": system}, *content]}
 
 
 def new_nonce() -> str:

@@ -49,12 +49,15 @@ class Settings(BaseModel):
     media_max_pixels: int = Field(50_000_000, alias="MEDIA_MAX_PIXELS", ge=1)
     media_max_seconds: int = Field(600, alias="MEDIA_MAX_SECONDS", ge=1)
     media_max_frames: int = Field(18_000, alias="MEDIA_MAX_FRAMES", ge=1)
+    ui_username: str = Field("", alias="UI_USERNAME")
+    ui_password: SecretStr = Field(SecretStr(""), alias="UI_PASSWORD")
+    ui_password_file: Path | None = Field(None, alias="UI_PASSWORD_FILE")
 
-    @field_validator("kv_store_dir", "local_hf_home", "kv_key_file")
+    @field_validator("kv_store_dir", "local_hf_home", "kv_key_file", "ui_password_file")
     @classmethod
-    def _absolute(cls, path: Path) -> Path:
+    def _absolute(cls, path: Path | None) -> Path | None:
         try:
-            return (ROOT / path.expanduser()).resolve()
+            return path and (ROOT / path.expanduser()).resolve()
         except RuntimeError as exc:
             raise ValueError(str(exc)) from exc
 
@@ -104,9 +107,9 @@ class Settings(BaseModel):
         return tuple(domain.lower() for domain in self.allowed_media_domains.split(",") if domain)
 
     def to_env(self) -> dict[str, str]:
-        """What a child process reads back as these settings; without the token."""
-        values = self.model_dump(by_alias=True, exclude={"hf_token"})
-        return {key: str(value) for key, value in values.items()}
+        """What a child process reads back as these settings; without the secrets."""
+        values = self.model_dump(by_alias=True, exclude={"hf_token", "ui_password"})
+        return {key: "" if value is None else str(value) for key, value in values.items()}
 
 
 def _fault(place: Sequence[object], value: object, message: str) -> str:

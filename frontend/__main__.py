@@ -3,32 +3,51 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import gradio as gr
 
-from engines.document import LIMIT_BYTES
 from engines.door import settings_of_the_caller
+from engines.errors import ArenaError
 from engines.settings import Settings
 from engines.topology import Topology
 from frontend.app import build
-from frontend.view import CSS
+from frontend.house import House
+from frontend.login import login
+from frontend.theme import css, head, theme
+
+UPLOAD_BYTES = 64 * 2**20  # documents and media have narrower limits of their own
 
 
 def main() -> None:
     """On UI_PORT of BIND_HOST; asks nobody outside."""
     settings = settings_of_the_caller()
-    page = build(Topology.of(settings), pinned=_pinned(settings)).queue()
+    try:
+        launch(build(House.of(Topology.of(settings), settings, pinned=_pinned(settings))), settings)
+    except ArenaError as exc:
+        sys.exit(f"arena: {exc}")
+
+
+def launch(page: gr.Blocks, settings: Settings, *, wait: bool = True) -> None:
+    """Serves the page; with `wait`, until the process is told to stop. Raises ConfigError for half a login."""
+    page.queue()
     page._queue.sleep_when_free = 0.05  # it looks for work 1,000 times a second else, and takes 6 % of a shared core
+    page._queue.ANAYLTICS_CACHE_FREQUENCY = 10**9  # (sic) statistics that nobody sees, of all events after each one
+    page._queue.ANALYTICS_MAX_EVENTS = 100
     page.launch(
         server_name=settings.bind_host,
         server_port=settings.ui_port,
-        max_file_size=LIMIT_BYTES,
-        theme=gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]),
-        css=CSS,
+        max_file_size=UPLOAD_BYTES,
+        auth=login(settings),
+        auth_message="TTFT Arena",
+        theme=theme(),
+        css=css(),
+        head=head(),
         footer_links=[],
         quiet=True,
         share=False,
         ssr_mode=False,
+        prevent_thread_lock=not wait,
     )
 
 

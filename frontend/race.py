@@ -3,18 +3,38 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+import time
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any
 
 from cache.counters import Stored, chunks_to_store, stored_chunks, wait_stored
-from engines.client import ask as measured
+from engines import client
 from engines.errors import ArenaError, StackError
 from engines.prompt import Prompt
 from engines.reply import Delta, Reply
 from engines.topology import CacheServer, Engine, Kind
 
-Ask = Callable[[Engine, Prompt], AsyncGenerator[Delta | Reply]]
+Sent = Callable[[], None]  # called when the request goes out
+Ask = Callable[[Engine, Prompt, Sent], AsyncGenerator[Delta | Reply]]
+
+
+class Stage(StrEnum):
+    """Where a pane is between a question and its answer."""
+
+    IDLE = "idle"
+    QUEUED = "queued"  # others are asked first
+    ASKED = "asked"  # the engine reads the prompt
+    ANSWERING = "answering"
+    STORING = "storing"  # what it computed goes to the KV volume
+    DONE = "done"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+AT_WORK = (Stage.QUEUED, Stage.ASKED, Stage.ANSWERING, Stage.STORING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,29 +42,41 @@ class Pane:
     """What is shown of one engine: nothing yet, an answer as it comes, its cost, or why there is none."""
 
     engine: str
+    stage: Stage = Stage.IDLE
+    prompt: Prompt | None = field(default=None, repr=False)  # what it was asked
     text: str = ""
-    note: str = ""  # what is being waited for
     ttft: float | None = None  # seconds, from the first delta on
     reply: Reply | None = None
-    fault: str = ""
+    fault: str = ""  # why there is no whole answer
+    note: str = ""  # what went wrong after it
+    first: float = 0.0  # when the first delta came, in Unix time
 
     @property
     def at_work(self) -> bool:
-        """Waiting, reading, answering or storing."""
-        return not self.fault and self.reply is None and bool(self.note or self.text)
+        return self.stage in AT_WORK
+
+    def stopped(self) -> Pane:
+        """Keeps the text it has; an answer that was only being stored is whole."""
+        if not self.at_work:
+            return self
+        if self.reply:
+            return replace(self, stage=Stage.DONE, note="not stored: stopped")
+        return replace(self, stage=Stage.STOPPED, fault="stopped")
+
+
+Show = Callable[[Pane], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Race:
-    """The panes of all engines, in the order of the topology, and which document they are about.
+    """The panes of all engines, in the order of the topology, and what they are about.
 
     A pane of an earlier question stays until its engine is asked again, so that the seeds' steps, one engine each, end
     with all four side by side.
     """
 
     panes: Mapping[str, Pane]
-    nonce: str = ""
-    document: str = field(default="", repr=False)
+    prompt: Prompt | None = field(default=None, repr=False)  # the last one
 
     @classmethod
     def of(cls, engines: Sequence[Engine]) -> Race:
@@ -53,9 +85,8 @@ class Race:
 
     def about(self, prompt: Prompt) -> Race:
         """The same race for the same prefix; empty panes for another, since their times do not compare."""
-        if (prompt.nonce, prompt.document) == (self.nonce, self.document):
-            return self
-        return Race({name: Pane(name) for name in self.panes}, prompt.nonce, prompt.document)
+        panes = self.panes if _comparable(prompt, self.prompt) else {name: Pane(name) for name in self.panes}
+        return Race(panes, prompt)
 
     def showing(self, pane: Pane) -> Race:
         """The race with this pane in its place."""
@@ -63,15 +94,17 @@ class Race:
 
     def stopped(self) -> Race:
         """Panes that were at work say that they were stopped, and keep the text they have."""
-        panes = {
-            name: replace(pane, note="", fault="stopped") if pane.at_work else pane for name, pane in self.panes.items()
-        }
-        return replace(self, panes=panes)
+        return replace(self, panes={name: pane.stopped() for name, pane in self.panes.items()})
 
-    def baseline(self, engine: Engine) -> Reply | None:
-        """The plain engine's reply that an lmcache engine of the same side is compared with."""
+    def baseline(self, engine: Engine) -> Pane | None:
+        """The plain engine's finished pane that an lmcache engine of the same side is compared with."""
         plain = self.panes.get(f"{Kind.PLAIN}-{engine.side}")
-        return plain.reply if plain and engine.kind is Kind.LMCACHE else None
+        return plain if plain and plain.reply and engine.kind is Kind.LMCACHE else None
+
+
+def _comparable(new: Prompt, old: Prompt | None) -> bool:
+    """Whether both open alike, up to where a question may differ."""
+    return old is not None and (new.nonce, new.document, new.media) == (old.nonce, old.document, old.media)
 
 
 def heats(engines: Sequence[Engine], *, pinned: bool) -> tuple[tuple[Engine, ...], ...]:
@@ -86,6 +119,16 @@ def heats(engines: Sequence[Engine], *, pinned: bool) -> tuple[tuple[Engine, ...
     return tuple(tuple(engine for engine in engines if engine.side == side) for side in sides)
 
 
+def measured(engine: Engine, prompt: Prompt, sent: Sent) -> AsyncGenerator[Delta | Reply]:
+    """`engines.client.ask`, which also tells when the request goes out: then the pane's clock starts."""
+
+    def opened(engine: Engine, prompt: Prompt) -> AsyncGenerator[client.Chunk]:
+        sent()
+        return client.stream(engine, prompt)
+
+    return client.ask(engine, prompt, open_stream=opened)
+
+
 async def run(
     race: Race,
     heats: Sequence[Sequence[Engine]],
@@ -95,36 +138,32 @@ async def run(
 ) -> AsyncGenerator[Race]:
     """Asks the engines heat by heat, and yields the race after every change.
 
-    An engine that fails says so in its pane, and the others are asked.
+    An engine that fails says so in its pane, and the others are asked. Closing it closes the requests.
     """
     race = race.about(prompt)
     for engine in (engine for heat in heats for engine in heat):
-        race = race.showing(Pane(engine.name, note="waiting for its turn"))
+        race = race.showing(Pane(engine.name, Stage.QUEUED, prompt))
     yield race
     for heat in heats:
-        async with aclosing(_together([_run_one(engine, prompt, ask, stored) for engine in heat])) as panes:
+        shown = asyncio.Queue[Pane | None]()
+        lanes = [_run_one(engine, prompt, ask, stored, shown.put_nowait) for engine in heat]
+        async with aclosing(_together(lanes, shown)) as panes:
             async for pane in panes:
                 race = race.showing(pane)
                 yield race
 
 
-async def _together(lanes: Sequence[AsyncGenerator[Pane]]) -> AsyncGenerator[Pane]:
-    """The panes of all lanes as they come; closing it closes the lanes, and with them their requests."""
-    queue = asyncio.Queue[Pane | None]()
-
-    async def drive(lane: AsyncGenerator[Pane]) -> None:
-        try:
-            async with aclosing(lane):
-                async for pane in lane:
-                    queue.put_nowait(pane)
-        finally:
-            queue.put_nowait(None)
-
-    drivers = [asyncio.create_task(drive(lane)) for lane in lanes]
+async def _together(
+    lanes: Sequence[Coroutine[Any, Any, None]], shown: asyncio.Queue[Pane | None]
+) -> AsyncGenerator[Pane]:
+    """The panes of all lanes as they come; closing it cancels the lanes, and with them their requests."""
+    drivers = [asyncio.create_task(lane) for lane in lanes]
+    for driver in drivers:
+        driver.add_done_callback(lambda _: shown.put_nowait(None))
     try:
         left = len(drivers)
         while left:
-            if (pane := await queue.get()) is None:
+            if (pane := await shown.get()) is None:
                 left -= 1
             else:
                 yield pane
@@ -137,25 +176,26 @@ async def _together(lanes: Sequence[AsyncGenerator[Pane]]) -> AsyncGenerator[Pan
             raise failure
 
 
-async def _run_one(engine: Engine, prompt: Prompt, ask: Ask, stored: Stored) -> AsyncGenerator[Pane]:
-    pane = Pane(engine.name, note="reading the prompt")
-    yield pane
+async def _run_one(engine: Engine, prompt: Prompt, ask: Ask, stored: Stored, show: Show) -> None:
+    pane = Pane(engine.name, Stage.QUEUED, prompt)
     try:
         before = await _count(engine, stored)
-        async with aclosing(ask(engine, prompt)) as events:
+        async with aclosing(ask(engine, prompt, lambda: show(replace(pane, stage=Stage.ASKED)))) as events:
             async for event in events:
                 if isinstance(event, Delta):
-                    pane = replace(pane, text=pane.text + event.text, ttft=pane.ttft or event.at, note="")
-                    yield pane
+                    if pane.ttft is None:
+                        pane = replace(pane, stage=Stage.ANSWERING, ttft=event.at, first=time.time())
+                    pane = replace(pane, text=pane.text + event.text)
+                    show(pane)
                 else:
-                    pane = replace(pane, reply=event)
+                    pane = replace(pane, reply=event, stage=Stage.STORING)
         chunks = chunks_to_store(pane.reply) if pane.reply else 0
         if engine.cache and before is not None and chunks:  # the other engine can read only what is on the volume
-            yield replace(pane, note="storing on the KV volume")
+            show(pane)
             pane = replace(pane, note=await _settle(engine.cache, before, chunks, stored))
-        yield pane
+        show(replace(pane, stage=Stage.DONE))
     except ArenaError as exc:
-        yield replace(pane, note="", fault=str(exc))
+        show(replace(pane, stage=Stage.FAILED, fault=str(exc)))
 
 
 async def _count(engine: Engine, stored: Stored) -> int | None:

@@ -39,6 +39,7 @@ class Behaviour:
 
     answer: tuple[str, ...] = ("it", "copies", "frames", "around")
     until_text: float = 0.0
+    per_token: float = 0.0  # of the prompt that is computed
     between: float = 0.0  # chunks
     tokens_per_chunk: int = 1
     early_role: bool = False  # the chunk with the role is sent at once, and not just before the text
@@ -124,6 +125,8 @@ class FakeEngine:
             self.by_source.labels(source)
         facts = {"enable_prefix_caching": "True", "cache_dtype": "auto", "block_size": str(CHUNK_SIZE)}
         Gauge("vllm:cache_config_info", "As vLLM says.", facts, registry=self.registry).labels(**facts).set(1)
+        self.born = Gauge("process_start_time_seconds", "As Prometheus' client says.", registry=self.registry)
+        self.born.set(time.time())
         self.lock = threading.Lock()
         self.server = _Server(self)
         self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -145,17 +148,30 @@ class FakeEngine:
         cache = CacheServer(f"cache-{side}", side, port, 0, f"{url}/cache") if self.cache else None
         return Engine(self.name, Kind.LMCACHE if cache else Kind.PLAIN, side, port, url, cache)
 
+    def restart(self) -> None:
+        """As another process: what was in memory, the cache server's included, is gone."""
+        with self.lock:
+            self.own.clear()
+            if self.cache:
+                self.cache.memory.clear()
+            self.born.set(time.time())
+
     def json(self, path: str, body: Body) -> object:
         """The answer to every request but the two that are not JSON; LookupError where there is none."""
         answers = {
             "/v1/models": lambda: {"data": [{"id": "arena", "root": "fake", "max_model_len": MAX_MODEL_LEN}]},
+            "/health": dict,
             "/version": lambda: {"version": "0.32.0"},
             "/tokenize": lambda: self._tokenize(body),
             "/detokenize": lambda: {"prompt": " ".join(self.vocabulary[token] for token in body["tokens"])},
             "/reset_prefix_cache": self._reset,
         }
         if self.cache:
-            answers |= {"/cache/status": lambda: {"chunk_size": CHUNK_SIZE}, "/cache/lmc_version": lambda: "0.5.6"}
+            answers |= {
+                "/cache/healthcheck": dict,
+                "/cache/status": lambda: {"chunk_size": CHUNK_SIZE},
+                "/cache/lmc_version": lambda: "0.5.6",
+            }
         return answers[path]()
 
     def metrics(self, path: str) -> bytes | None:
@@ -174,7 +190,7 @@ class FakeEngine:
         if does.early_role:
             yield role
         yield from [": ping\n\n"] * does.keep_alives
-        time.sleep(does.until_text)
+        time.sleep(does.until_text + does.per_token * (len(words) - cached))
         if not does.early_role:
             yield role
         if does.reasoning:

@@ -1,19 +1,51 @@
-"""The page in Debian's Chromium, as a visitor uses it."""
+"""The page in Debian's Chromium, as a visitor uses it: before the real stack, or with ARENA_TEST_STACK=fake before
+fake engines. Screenshots are kept in results/tests."""
 
+import json
+import os
 import re
 import shutil
+import subprocess
+import sys
+import tarfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from statistics import median
 
+import httpx
+import psutil
 import pytest
+from fake_arena import fake_arena_process
 
 from embedded.stack import Stack
 from engines.document import HANDBOOK, read_document
-from engines.settings import Settings
+from engines.ports import is_free
+from engines.settings import ROOT, Settings
 
 pytestmark = pytest.mark.live
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-ANSWERED = "name => document.querySelector(`[data-engine=${name}] .cost`).innerText.includes('prompt tokens cached')"
-SETTLED = "name => !document.querySelector(`[data-engine=${name}]`).innerText.includes('storing')"
-LIMIT_MS = 180_000
+ENGINES = ("plain-a", "plain-b", "lmcache-a", "lmcache-b")
+FAKE = os.environ.get("ARENA_TEST_STACK") == "fake"
+LIMIT_MS = 30_000 if FAKE else 240_000
+VISITORS = 20
+GROWTH_MIB = 10  # of the page from the second wave of visitors to the third
+WITHIN_MS = 60  # from the first token to the text in the pane
+AXE = "axe-core@4.14.1"
+TABS = ("Race", "History", "Stack", "Bench")
+SAMPLES = ROOT / "engines" / "samples"
+ENDED = """name => ["done", "failed", "stopped"].includes(
+    document.querySelector(`[data-engine=${name}]`).dataset.stage)"""
+
+
+@pytest.fixture(scope="module")
+def url(request, tmp_path_factory):
+    if FAKE:
+        with fake_arena_process() as address:
+            yield address
+    else:
+        request.getfixturevalue("stack")
+        yield Stack(tmp_path_factory.mktemp("home"), Settings.from_env({})).url
 
 
 @pytest.fixture(scope="module")
@@ -23,95 +55,499 @@ def browser():
     from playwright.sync_api import sync_playwright
 
     arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+    arguments += ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
         yield browser
         browser.close()
 
 
-@pytest.fixture
-def page(browser, stack, tmp_path):
-    page = browser.new_page(viewport={"width": 1500, "height": 1100})
-    page.errors, page.hosts = [], set()
-    page.on("console", lambda message: page.errors.append(message.text) if message.type == "error" else None)
-    page.on("request", lambda request: page.hosts.add(re.sub(r"^\w+://([^/:]+).*", r"\1", request.url)))
-    page.goto(Stack(tmp_path, Settings.from_env({})).url)
-    page.wait_for_function("document.querySelector('#facts')?.innerText.includes('tokens')")
+@contextmanager
+def visiting(browser, url, **context):
+    """A page of a visitor of its own; at its end there was no error, and no foreign host."""
+    context = browser.new_context(**{"viewport": {"width": 1440, "height": 900}, "accept_downloads": True, **context})
+    page = context.new_page()
+    errors, hosts = [], set()
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("request", lambda request: hosts.add(re.sub(r"^\w+:/*([^/:,;]+).*", r"\1", request.url, flags=re.DOTALL)))
+    page.said = errors
+    arrive(page, url)
     yield page
-    assert page.errors == []
-    assert page.hosts <= {"127.0.0.1"}
-    page.close()
+    context.close()
+    assert errors == []
+    assert {host for host in hosts if "." in host} <= {"127.0.0.1"}
 
 
-def answered(page, name):
-    page.wait_for_function(ANSWERED, arg=name, timeout=LIMIT_MS)
-    page.wait_for_function(SETTLED, arg=name, timeout=LIMIT_MS)
-    return float(page.get_attribute(f"[data-engine={name}] .ttft", "data-ttft-ms"))
+def arrive(page, url):
+    page.goto(url)
+    page.wait_for_function("document.querySelector('#facts')?.innerText.includes('tokens')", timeout=LIMIT_MS)
 
 
-def test_the_seeds_four_steps_read_four_ttfts_off_the_page(page, results, tmp_path):
-    """About the handbook's first pages, uploaded: all of it takes a minute an engine without AVX-512."""
-    path = tmp_path / "first-pages.md"
-    path.write_text(read_document(HANDBOOK)[:8000])
-    page.set_input_files("#upload input[type=file]", path)
-    page.wait_for_function("document.querySelector('#facts').innerText.includes('first-pages.md')")
-    ttfts = {}
-    for step, name in enumerate(("plain-a", "plain-b", "lmcache-a", "lmcache-b"), 1):
-        page.click(f"#step-{step}")
-        ttfts[name] = answered(page, name)
-    page.screenshot(path=results / "steps.png", full_page=True)
-    print({name: f"{ttft:,.0f} ms" for name, ttft in ttfts.items()})
-    assert "shared volume" in page.inner_text("[data-engine=lmcache-b] .cost")
-    assert "than plain-b" in page.inner_text("[data-engine=lmcache-b] .cost")
-    for name in ("plain-a", "plain-b", "lmcache-a"):
-        assert "0 of" in page.inner_text(f"[data-engine={name}] .cost")
-    assert all(page.inner_text(f"[data-engine={name}] .answer") for name in ttfts)
+@pytest.fixture
+def page(browser, url):
+    with visiting(browser, url) as page:
+        yield page
 
 
-def test_a_race_about_an_uploaded_document_fills_four_panes(page, results, tmp_path):
-    path = tmp_path / "notes.md"
-    path.write_text("The canal was dug by hand. It took nine years and four thousand people.\n" * 60)
-    page.set_input_files("#upload input[type=file]", path)
-    page.wait_for_function("document.querySelector('#facts').innerText.includes('notes.md')")
-    page.fill("#question textarea", "How long did it take?")
-    page.click("#ask")
-    assert all(answered(page, name) > 0 for name in ("plain-a", "plain-b", "lmcache-a", "lmcache-b"))
-    page.screenshot(path=results / "race.png", full_page=True)
+@pytest.fixture(scope="session")
+def axe(tmp_path_factory):
+    """The checker's source, by npm's own client."""
+    if shutil.which("npm") is None:
+        pytest.skip("no npm on this machine (apt-get install npm)")
+    folder = tmp_path_factory.mktemp("axe")
+    subprocess.run(["npm", "pack", "--silent", AXE], cwd=folder, check=True, timeout=120, capture_output=True)
+    with tarfile.open(next(folder.glob("*.tgz"))) as archive:
+        return archive.extractfile("package/axe.min.js").read().decode()
 
 
-def test_start_cold_empties_the_panes_and_changes_the_nonce(page):
-    before = page.locator("#facts code").last.inner_text()
-    page.click("#cold")
-    page.wait_for_function(
-        "before => ![...document.querySelectorAll('#facts code')].at(-1).innerText.includes(before)", arg=before
-    )
-    assert page.inner_text("[data-engine=plain-a] .ttft") == "not asked yet"
+def ended(page, name):
+    """Waits for an engine's pane, and returns its TTFT in ms."""
+    page.wait_for_function(ENDED, arg=name, timeout=LIMIT_MS)
+    return float(page.get_attribute(f"[data-engine={name}] .ttft", "data-ttft-ms") or "nan")
 
 
-def test_stop_frees_the_engine_and_keeps_the_page(page):
-    page.click("text=vLLM (A)")
-    page.click("#ask")
-    page.wait_for_function("document.querySelector('[data-engine=plain-a]').innerText.includes('reading the prompt')")
-    page.click("#stop")
-    page.wait_for_function("document.querySelector('[data-engine=plain-a]').innerText.includes('stopped')")
+def idle(page):
+    """Waits until the run is over on the server, too."""
+    page.wait_for_selector("#share button", timeout=LIMIT_MS)
 
 
-@pytest.mark.parametrize(("question", "said"), [("   ", "empty")])
-def test_a_question_that_cannot_be_asked_is_answered_with_why(page, question, said):
+def ask(page, question, target="all"):
+    page.check(f"#target input[value={target}]")
     page.fill("#question textarea", question)
     page.click("#ask")
-    page.wait_for_function("said => document.body.innerText.includes(said)", arg=said)
 
 
-def test_a_file_that_is_no_text_is_refused_and_the_document_stays(page, tmp_path):
-    path = tmp_path / "picture.png"
-    path.write_bytes(b"\x89PNG\r\n\xff\xfe\xff")
+def brings(page, path):
+    page.click("#document-panel > button")
     page.set_input_files("#upload input[type=file]", path)
-    page.wait_for_function("document.body.innerText.includes('is not text')")
+
+
+def short(page, tmp_path):
+    """A document that is read in seconds."""
+    path = tmp_path / "first-pages.md"
+    path.write_text(read_document(HANDBOOK)[:8000])
+    brings(page, path)
+    page.wait_for_function("document.querySelector('#facts').innerText.includes('first-pages.md')")
+
+
+def open_tab(page, name):
+    page.get_by_role("tab", name=name).click()
+
+
+def test_a_race_fills_four_panes_and_draws_them_to_scale(page, results, tmp_path):
+    short(page, tmp_path)
+    ask(page, "What's FFMPEG (answer in 10 words)")
+    page.wait_for_selector("[data-engine=plain-a] [data-clock]")
+    page.screenshot(path=results / "race-clock.png")
+    ttfts = {name: ended(page, name) for name in ENGINES}
+    idle(page)
+    page.screenshot(path=results / "race.png", full_page=True)
+    print({name: f"{ttft:,.0f} ms" for name, ttft in ttfts.items()})
+    assert "shared volume" in page.inner_text("[data-engine=lmcache-b] .legend")
+    against = page.inner_text("[data-engine=lmcache-b] .against")
+    assert "plain-b" in against
+    assert "same answer" in against or "differs at word" in against
+    widths = page.eval_on_selector_all(".bar-row .bar", "bars => bars.map(bar => parseFloat(bar.style.width))")
+    longest = max(ttfts.values())
+    assert widths == pytest.approx([100 * ttfts[name] / longest for name in ENGINES], abs=0.1)
+
+
+def test_the_tour_plays_the_seeds_story_and_ends_with_the_comparison(page, results, tmp_path):
+    short(page, tmp_path)
+    page.click("#tour-demo")
+    page.wait_for_function("document.querySelector('#stage').innerText.startsWith('1 of 4')", timeout=LIMIT_MS)
+    page.screenshot(path=results / "tour-1.png")
+    page.wait_for_function("document.querySelector('#stage').innerText.startsWith('Without')", timeout=4 * LIMIT_MS)
+    idle(page)
+    page.screenshot(path=results / "tour.png", full_page=True)
+    assert "sooner" in page.inner_text("#stage")
+    for name in ("plain-a", "plain-b", "lmcache-a"):
+        assert page.inner_text(f"[data-engine={name}] .cost").split()[-1] == "0"
+
+
+def test_the_second_tour_does_it_for_a_picture(page, results):
+    if not (SAMPLES / "image.png").exists() or not _takes(page, "image"):
+        pytest.skip("the model takes no pictures")
+    page.click("#tour-media")
+    page.wait_for_function("document.querySelector('#stage').innerText.startsWith('Without')", timeout=4 * LIMIT_MS)
+    page.screenshot(path=results / "tour-media.png", full_page=True)
+    assert page.locator("#conversation img").count() == 1
+
+
+def test_the_third_tour_restarts_an_engine_and_the_volume_remembers(page, results, tmp_path):
+    short(page, tmp_path)
+    page.click("#tour-volume")
+    page.wait_for_function(
+        "document.querySelector('#stage').innerText.startsWith('Before the restart')", timeout=900_000
+    )
+    page.screenshot(path=results / "tour-volume.png", full_page=True)
+    assert "shared volume" in page.inner_text("#stage")
+
+
+def _takes(page, modality):
+    """Whether the served model does; fake engines take all."""
+    return FAKE or modality in page.inner_text("#model")
+
+
+@pytest.mark.parametrize("name", ["image.png", "speech.wav", "video.mp4"])
+def test_a_medium_is_uploaded_raced_and_shown_in_the_conversation_and_the_history(page, results, name):
+    if not (SAMPLES / name).exists():
+        pytest.skip("no sample of it yet")
+    kind = {"png": "image", "wav": "audio", "mp4": "video"}[name[-3:]]
+    if not _takes(page, kind):
+        pytest.skip(f"the model takes no {kind}")
+    page.click("#media-panel > button")
+    page.set_input_files("#files input[type=file]", SAMPLES / name)
+    page.wait_for_function("name => document.querySelector('#files').innerText.includes(name.slice(0, 4))", arg=name)
+    ask(page, "What is this?")
+    for engine in ENGINES:
+        assert ended(page, engine) > 0
+    tag = {"image": "img", "audio": "audio", "video": "video"}[kind]
+    assert page.locator(f"#conversation {tag}").count() == 1
+    page.screenshot(path=results / f"media-{kind}.png", full_page=True)
+    open_tab(page, "History")
+    page.wait_for_function("name => document.querySelector('#rows').innerText.includes(name)", arg=name)
+
+
+def test_a_file_that_is_no_picture_asks_nobody(page, tmp_path):
+    (tmp_path / "cat.png").write_bytes(b"no picture at all")
+    page.click("#media-panel > button")
+    page.set_input_files("#files input[type=file]", tmp_path / "cat.png")
+    page.wait_for_function("document.querySelector('#files').innerText.includes('cat')")
+    ask(page, "What is this?")
+    page.wait_for_function("document.body.innerText.includes('cat.png is not an image')")
+    assert page.get_attribute("[data-engine=plain-a]", "data-stage") == "idle"
+
+
+def test_stop_frees_the_engine_and_keeps_the_page(page, results):
+    page.click("#cold")
+    ask(page, "Tell me everything about containers.", "plain-a")
+    page.wait_for_selector("[data-engine=plain-a]:is([data-stage=asked], [data-stage=answering])", timeout=LIMIT_MS)
+    began = time.monotonic()
+    page.click("#stop")
+    page.wait_for_selector("[data-engine=plain-a][data-stage=stopped]")
+    assert time.monotonic() - began < 3
+    page.screenshot(path=results / "stopped.png")
+
+
+def test_a_reload_in_mid_run_stops_it_and_the_history_is_there(page, url):
+    ask(page, "Tell me everything about containers.", "plain-a")
+    page.wait_for_selector("[data-engine=plain-a]:is([data-stage=asked], [data-stage=answering])", timeout=LIMIT_MS)
+    arrive(page, url)
+    page.said.clear()  # Gradio's client calls it an error that the reload closed its stream
+    open_tab(page, "History")
+    page.wait_for_function("document.querySelector('#rows').innerText.includes('stopped')")
+    open_tab(page, "Race")
+    ask(page, "And?", "plain-b")
+    assert ended(page, "plain-b") > 0
+
+
+def test_two_tabs_of_one_visitor_share_the_history_and_two_visitors_do_not(browser, page, url):
+    ask(page, "My secret question", "plain-a")
+    ended(page, "plain-a")
+    idle(page)
+    second = page.context.new_page()
+    arrive(second, url)
+    open_tab(second, "History")
+    second.wait_for_function("document.querySelector('#rows').innerText.includes('My secret question')")
+    second.close()
+    with visiting(browser, url) as other:
+        open_tab(other, "History")
+        other.wait_for_selector("#chart p")
+        assert "My secret question" not in other.content()
+
+
+def test_a_second_visitor_sees_the_line(browser, page, url):
+    page.click("#cold")
+    with visiting(browser, url) as other:
+        other.check("#target input[value=plain-b]")
+        ask(page, "Tell me everything about containers.")
+        page.wait_for_selector("[data-engine=plain-a]:is([data-stage=asked], [data-stage=answering])", timeout=LIMIT_MS)
+        other.click("#ask")
+        other.wait_for_function("document.querySelector('#stage').innerText.includes('before you')")
+        page.click("#stop")
+        assert ended(other, "plain-b") > 0
+
+
+def test_the_conversation_goes_on_is_edited_and_begins_anew(page, results):
+    ask(page, "What is a codec?", "plain-a")
+    ended(page, "plain-a")
+    idle(page)
+    ask(page, "And a container?", "plain-a")
+    page.wait_for_function("document.querySelectorAll('#conversation li').length == 2")
+    ended(page, "plain-a")
+    idle(page)
+    page.screenshot(path=results / "conversation.png", full_page=True)
+    assert "What is a codec?" in page.inner_text("#conversation li:first-child")
+    page.click("#again")
+    page.wait_for_function("document.querySelectorAll('#conversation li').length == 2")
+    idle(page)
+    page.click("#conversation [data-edit='0']")
+    page.wait_for_function("document.querySelector('#question textarea').value == 'What is a codec?'")
+    assert page.locator("#conversation li").count() == 0
+    page.click("#fresh")
+    page.wait_for_function("document.querySelector('[data-engine=plain-a]').dataset.stage == 'idle'")
+
+
+def test_the_history_is_saved_as_csv_and_json(page, results):
+    ask(page, "What is a codec?", "all")
+    for name in ENGINES:
+        ended(page, name)
+    idle(page)
+    open_tab(page, "History")
+    page.wait_for_selector("#rows table")
+    page.screenshot(path=results / "history.png", full_page=True)
+    with page.expect_download() as saved:
+        page.click("#save-json")
+    samples = json.loads(saved.value.path().read_text())["samples"]
+    assert [sample["engine"] for sample in samples] == list(ENGINES)
+    assert all(sample["ttft_ms"] > 0 for sample in samples)
+    with page.expect_download() as saved:
+        page.click("#save-csv")
+    assert saved.value.path().read_text().count("What is a codec?") == 4
+
+
+def test_a_picture_of_the_race_and_a_link_to_it(browser, page, url, results):
+    ask(page, "What is a codec, & why?", "lmcache")
+    for name in ("lmcache-a", "lmcache-b"):
+        ended(page, name)
+    for button, name in (("[data-svg]", "race-picture.svg"), ("[data-png]", "race-picture.png")):
+        with page.expect_download() as saved:
+            page.click(f"#share {button}")
+        saved.value.save_as(results / name)
+        assert (results / name).stat().st_size > 1000
+    query = page.get_attribute("#share [data-copy=link]", "data-query")
+    with visiting(browser, url + query) as other:
+        assert other.input_value("#question textarea") == "What is a codec, & why?"
+        assert other.is_checked("#target input[value=lmcache]")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("picture.png", b"\x89PNG\r\n\xff\xfe\xff", "is not text"),
+        ("empty.md", b"  \n", "is empty"),
+        ("torn.pdf", b"%PDF-1.7\nnothing", "damaged"),
+    ],
+)
+def test_a_document_that_cannot_be_used_is_refused_and_the_old_one_stays(page, tmp_path, name, content, said):
+    (tmp_path / name).write_bytes(content)
+    brings(page, tmp_path / name)
+    page.wait_for_function("said => document.body.innerText.includes(said)", arg=said)
     assert "FFmpeg" in page.inner_text("#facts")
 
 
-def test_it_fits_a_phone(page, results):
-    page.set_viewport_size({"width": 390, "height": 844})
-    page.screenshot(path=results / "phone.png", full_page=True)
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+def test_a_document_in_utf_16_and_one_that_is_pasted_are_used(page, tmp_path):
+    (tmp_path / "wide.txt").write_text("Der Kanal wurde von Hand gegraben.", encoding="utf-16")
+    brings(page, tmp_path / "wide.txt")
+    page.wait_for_function("document.querySelector('#facts').innerText.includes('wide.txt')")
+    assert page.input_value("#text textarea") == "Der Kanal wurde von Hand gegraben."
+    page.fill("#pasted textarea", "Nine years, four thousand people.")
+    page.click("#paste")
+    page.wait_for_function("document.querySelector('#facts').innerText.includes('Pasted text')")
+
+
+@pytest.mark.parametrize("question", ["   "])
+def test_an_empty_question_is_answered_with_why(page, question):
+    ask(page, question)
+    page.wait_for_function("document.body.innerText.includes('the question is empty')")
+
+
+def test_html_in_questions_and_names_of_documents_does_nothing(page, tmp_path):
+    evil = "<img src=x onerror='window.hacked=1'><script>window.hacked=1</script> {{value}} ${window.hacked=1}"
+    path = tmp_path / "<img src=x onerror=window.hacked=1>.md"
+    path.write_text(evil)
+    brings(page, path)
+    page.wait_for_function("document.querySelector('#facts').innerText.includes('1.md')")
+    ask(page, evil, "plain-a")
+    ended(page, "plain-a")
+    idle(page)
+    assert "{{value}} ${window.hacked=1}" in page.inner_text("#conversation")
+    open_tab(page, "History")
+    page.wait_for_selector("#rows table")
+    assert page.evaluate("window.hacked") is None
+
+
+def test_start_cold_empties_the_panes_and_changes_the_nonce(page):
+    before = page.inner_text("#facts .nonce code")
+    page.click("#cold")
+    page.wait_for_function("before => document.querySelector('#facts .nonce code').innerText != before", arg=before)
+    assert page.inner_text("[data-engine=plain-a] .ttft") == "not asked yet"
+
+
+def test_the_stack_panel_shows_every_service_and_how_it_is_started(page, results):
+    open_tab(page, "Stack")
+    page.wait_for_function("document.querySelectorAll('#stack .card').length == 7")
+    page.screenshot(path=results / "stack.png", full_page=True)
+    assert page.locator("#stack .up").count() == 6
+    assert "vllm serve" in page.inner_text("#stack")
+
+
+def test_the_bench_runs_from_the_page_keeps_questions_away_and_is_cancelled(page, results):
+    open_tab(page, "Bench")
+    page.fill("#bench-number input", "3")
+    page.click("#bench-run")
+    page.wait_for_selector("#bench-progress [data-state=running]")
+    page.wait_for_function("document.querySelector('#bench-progress pre').innerText.length > 10", timeout=LIMIT_MS)
+    page.screenshot(path=results / "bench.png", full_page=True)
+    open_tab(page, "Race")
+    ask(page, "Why?", "plain-a")
+    page.wait_for_function("document.body.innerText.includes('bench ttft is measuring')")
+    open_tab(page, "Bench")
+    page.click("#bench-cancel")
+    page.wait_for_selector("#bench-progress [data-state=ended]", timeout=60_000)
+    page.screenshot(path=results / "bench-cancelled.png", full_page=True)
+
+
+def test_a_login_keeps_strangers_out(browser, results):
+    port = next(number for number in range(7990, 8000) if is_free(number))
+    env = {**os.environ, "UI_PORT": str(port), "UI_USERNAME": "guest", "UI_PASSWORD": "open sesame"}
+    server = subprocess.Popen([sys.executable, "-m", "frontend"], cwd=ROOT, env=env)
+    try:
+        address = f"http://127.0.0.1:{port}"
+        _answers(address)
+        context = browser.new_context(viewport={"width": 1440, "height": 900})
+        page = context.new_page()
+        page.goto(address)
+        page.get_by_label("username").wait_for(timeout=LIMIT_MS)
+        page.screenshot(path=results / "login.png")
+        assert page.locator("#ask").count() == 0
+        page.get_by_label("username").fill("guest")
+        page.get_by_label("password").fill("open sesame")
+        page.get_by_role("button").first.click()
+        page.wait_for_selector("#ask", timeout=LIMIT_MS)
+        assert httpx.get(f"{address}/config").status_code == 401
+        context.close()
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+def _answers(address):
+    for _ in range(240):
+        try:
+            if httpx.get(address).is_success:
+                return
+        except httpx.HTTPError:
+            pass
+        time.sleep(0.25)
+    raise AssertionError(f"{address} does not answer")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1440])
+def test_it_looks_well_in_light_and_dark_on_phones_and_wide_screens(browser, url, results, scheme, width):
+    with visiting(browser, url, color_scheme=scheme, viewport={"width": width, "height": 900}) as page:
+        ask(page, "What's FFMPEG (answer in 10 words)")
+        for name in ENGINES:
+            ended(page, name)
+        idle(page)
+        for tab in TABS:
+            if page.get_by_role("tab", name=tab).is_visible():
+                open_tab(page, tab)
+                page.wait_for_timeout(600)
+                page.screenshot(path=results / f"{tab.lower()}-{scheme}-{width}.png", full_page=True)
+                assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious_on_any_tab(browser, url, axe, scheme):
+    with visiting(browser, url, color_scheme=scheme) as page:
+        ask(page, "What is a codec?")
+        for name in ENGINES:
+            ended(page, name)
+        idle(page)
+        for panel in ("document-panel", "media-panel", "more"):
+            page.click(f"#{panel} > button")
+        page.evaluate(axe)
+        found = {}
+        for tab in TABS:
+            open_tab(page, tab)
+            page.wait_for_timeout(1200)
+            violations = page.evaluate("() => axe.run(document).then(result => result.violations)")
+            serious = [each for each in violations if each["impact"] in ("serious", "critical")]
+            found |= {f"{tab}: {v['id']}": [node["html"][:160] for node in v["nodes"]] for v in serious}
+        assert found == {}
+
+
+def test_the_page_is_used_with_the_keyboard_alone(page):
+    page.focus("#question textarea")
+    page.keyboard.press("Control+A")
+    page.keyboard.type("What is a codec?")
+    page.keyboard.press("Control+Enter")
+    assert ended(page, "plain-a") > 0
+    page.keyboard.press("Escape")
+    page.wait_for_function("!document.querySelector(':is([data-stage=asked], [data-stage=answering])')")
+    page.focus("#target input[value=lmcache]")
+    page.keyboard.press("Space")
+    page.wait_for_function("document.querySelector('#target input[value=lmcache]').checked")
+    reached = []
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("document.activeElement.id"))
+    assert {"ask", "stop", "cold"} <= set(reached)
+
+
+def test_text_is_in_its_pane_soon_after_the_engines_first_token(page):
+    page.evaluate(
+        """() => {
+          window.seen = {};
+          new MutationObserver(() => document.querySelectorAll(".pane").forEach((pane) => {
+            const first = pane.dataset.firstMs;
+            if (first > 0 && !(first in window.seen) && pane.querySelector(".answer").innerText.trim())
+              window.seen[first] = performance.timeOrigin + performance.now() - first;
+          })).observe(document.querySelector("#panes"), { childList: true, subtree: true });
+        }"""
+    )
+    for number in range(5):
+        ask(page, f"What is number {number}?")
+        page.wait_for_function(
+            "count => Object.keys(window.seen).length >= count", arg=4 * (number + 1), timeout=LIMIT_MS
+        )
+        for name in ENGINES:
+            ended(page, name)
+        idle(page)
+    late = sorted(page.evaluate("Object.values(window.seen)"))
+    print(f"from first token to pane: median {median(late):.0f} ms, {late[0]:.0f} to {late[-1]:.0f}, n = {len(late)}")
+    assert median(late) < WITHIN_MS
+
+
+def test_every_visitor_gets_the_answers_to_their_own_questions_and_leaves_nothing(url):
+    """Each is a session of a real client; all ask at once, and wait in the line."""
+    from gradio_client import Client
+
+    port = int(url.rpartition(":")[2])
+    listens = [each for each in psutil.net_connections("tcp4") if each.laddr and each.laddr.port == port and each.pid]
+    page = psutil.Process(next(each.pid for each in listens if each.status == psutil.CONN_LISTEN))
+
+    def visit(number):
+        client = Client(url, verbose=False)
+        found = []
+        for turn in range(2):
+            question = f"What about number {number}-{turn}?"
+            inputs = ["plain-a", question, 4, 0, number, False, False, None, None, None, None]
+            shown = client.predict(*inputs, api_name="/ask")
+            found.append(question in shown[1] and 'data-stage="done"' in shown[2])
+        client.close()
+        return all(found)
+
+    grown = []
+    with ThreadPoolExecutor(VISITORS) as pool:
+        for _ in range(3):
+            assert all(pool.map(visit, range(VISITORS)))
+            time.sleep(2)  # the server hears a moment later that they have left
+            grown.append(page.memory_info().rss / 2**20)
+    print(
+        f"the page's memory after each of three waves of {VISITORS} visitors: {[f'{size:.0f} MiB' for size in grown]}"
+    )
+    assert grown[-1] - grown[-2] < GROWTH_MIB
+
+
+@pytest.mark.skipif(not FAKE, reason="fake engines break off on demand")
+def test_an_engine_that_breaks_off_keeps_its_text_in_the_pane(browser):
+    with fake_arena_process(breaks_after=3) as address, visiting(browser, address) as page:
+        ask(page, "Why?", "plain-a")
+        page.wait_for_selector("[data-engine=plain-a][data-stage=failed]")
+        assert "FFmpeg copies" in page.inner_text("[data-engine=plain-a] .answer")
+        assert "broke off" in page.inner_text("[data-engine=plain-a] .fault")

@@ -1,0 +1,57 @@
+"""What all visitors of one page share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from engines.settings import Settings
+from engines.topology import Engine, Kind, Topology
+from frontend.bars import title
+from frontend.desk import Reception
+from frontend.link import Link
+from frontend.restart import Restart
+from frontend.studies import Studies
+from frontend.track import Track
+from frontend.visitor import Visit
+
+
+@dataclass(frozen=True)
+class House:
+    """`pinned`: each engine has a GPU of its own."""
+
+    topology: Topology
+    settings: Settings
+    pinned: bool
+    track: Track
+    reception: Reception
+    studies: Studies
+    restart: Restart = field(default_factory=Restart.of)
+
+    @classmethod
+    def of(cls, topology: Topology, settings: Settings, *, pinned: bool) -> House:
+        """With nobody in it."""
+        track = Track()
+        start = Visit.of_the_handbook(topology.engines)
+        return cls(topology, settings, pinned, track, Reception(start), Studies(track))
+
+    def engines_of(self, target: str) -> tuple[Engine, ...]:
+        """All, one pair, or one engine. Raises ConfigError for a name that is none."""
+        if target == "all":
+            return self.topology.engines
+        if target in (Kind.PLAIN, Kind.LMCACHE):
+            return tuple(engine for engine in self.topology.engines if engine.kind == target)
+        return (self.topology.engine(target),)
+
+    def targets(self) -> list[tuple[str, str]]:
+        """Titles and values of the choice of whom to ask."""
+        kinds = {engine.kind for engine in self.topology.engines}
+        groups = (
+            [("All", "all"), ("LMCache pair", "lmcache"), ("Plain pair", "plain")]
+            if len(kinds) > 1
+            else [("Both", "all")]
+        )
+        return groups + [(title(engine), engine.name) for engine in self.topology.engines]
+
+    def target_of(self, link: Link) -> str:
+        """The link's, where there is such a one."""
+        return link.target if link.target in {value for _, value in self.targets()} else "all"

@@ -1,0 +1,20 @@
+"""What the served model is, and what of it is not real."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from engines.recipe import find
+from engines.settings import Settings
+from frontend.prose import plain
+
+
+def model_note(settings: Settings) -> str:
+    """One line, and for a stand-in a warning that cannot be overlooked."""
+    recipe = find(settings.model)
+    name = recipe.name if recipe else Path(settings.model).name
+    takes = f" · takes {', '.join(['text', *recipe.modalities])}" if recipe else ""
+    said = f'<p class="quiet">Model: <b>{plain(name)}</b>{takes}</p>'
+    if recipe is None or not recipe.stand_in:
+        return said
+    return f'{said}<p class="stand-in">This model is a stand-in. {plain(recipe.note)}</p>'

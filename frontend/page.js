@@ -1,0 +1,95 @@
+// What must happen in the browser: clocks, the clipboard, downloads, and who this browser is. All else is Python.
+(() => {
+  const began = new Map(); // engine -> when its clock was first seen
+
+  const tick = () => {
+    const running = new Set();
+    document.querySelectorAll("[data-clock]").forEach((clock) => {
+      const engine = clock.dataset.clock;
+      running.add(engine);
+      if (!began.has(engine)) began.set(engine, performance.now());
+      clock.textContent = ((performance.now() - began.get(engine)) / 1000).toFixed(1) + " s";
+    });
+    for (const engine of began.keys()) if (!running.has(engine)) began.delete(engine);
+  };
+  setInterval(tick, 100);
+
+  // Gradio names its upload buttons otherwise than they read
+  const renamed = () => {
+    document.querySelectorAll("button.upload-container[aria-label]").forEach((button) => {
+      button.setAttribute("aria-label", button.innerText.replace(/\s+/g, " ").trim() || "Upload");
+    });
+  };
+  setInterval(renamed, 1000);
+
+  const copied = async (text) => {
+    try {
+      await navigator.clipboard.writeText(text);
+    } catch {
+      const area = Object.assign(document.createElement("textarea"), { value: text });
+      document.body.append(area);
+      area.select();
+      document.execCommand("copy");
+      area.remove();
+    }
+  };
+
+  const sources = {
+    code: (button) => button.closest("figure").querySelector("code").textContent,
+    answer: (button) => button.closest(".pane").querySelector(".answer").innerText,
+    words: (button) => button.closest(".asked").querySelector(".words").innerText,
+    link: (button) => location.origin + location.pathname + button.dataset.query,
+  };
+
+  const save = (name, url) => Object.assign(document.createElement("a"), { download: name, href: url }).click();
+
+  const savePng = (svg) => {
+    const image = new Image();
+    image.onload = () => {
+      const canvas = Object.assign(document.createElement("canvas"), { width: 2 * image.width, height: 2 * image.height });
+      canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
+      save("race.png", canvas.toDataURL("image/png"));
+    };
+    image.src = svg;
+  };
+
+  document.addEventListener("click", async (event) => {
+    const button = event.target.closest("button");
+    if (!button) return;
+    if (button.matches("#ask, #again, #tours button")) document.getElementById("panes").scrollIntoView({ block: "nearest" });
+    if (button.dataset.copy) {
+      await copied(sources[button.dataset.copy](button));
+      const before = button.textContent;
+      button.textContent = "Copied";
+      setTimeout(() => (button.textContent = before), 1200);
+    }
+    if (button.dataset.svg) save("race.svg", button.dataset.svg);
+    if (button.dataset.png) savePng(button.dataset.png);
+    if (button.dataset.theme !== undefined) {
+      const dark = document.body.classList.toggle("dark");
+      localStorage.setItem("arena-theme", dark ? "dark" : "light");
+    }
+  });
+
+  document.addEventListener("keydown", (event) => {
+    const press = (id) => document.getElementById(id)?.click();
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) press("ask");
+    if (event.key === "Escape") press("stop");
+  });
+
+  window.arena = {
+    visitor() {
+      let token = localStorage.getItem("arena-visitor");
+      if (!token) {
+        token = [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+        localStorage.setItem("arena-visitor", token);
+      }
+      const theme = localStorage.getItem("arena-theme");
+      if (theme) document.body.classList.toggle("dark", theme === "dark");
+      return token;
+    },
+    save(name, text, mime) {
+      if (text) save(name, URL.createObjectURL(new Blob([text], { type: mime })));
+    },
+  };
+})();

@@ -1,0 +1,113 @@
+"""One engine's pane as HTML: its clock or TTFT, what it is worth against plain vLLM, what it cost, the answer."""
+
+from __future__ import annotations
+
+from engines.reply import Reply
+from engines.topology import Engine
+from frontend.bars import seconds, sources_bar, title
+from frontend.prose import markdown, plain
+from frontend.race import Pane, Race, Stage
+
+ALIKE = 1.05
+WAITS = {
+    Stage.IDLE: "not asked yet",
+    Stage.QUEUED: "waiting for its turn",
+    Stage.STOPPED: "stopped",
+    Stage.FAILED: "no answer",
+}
+NOW = {Stage.ASKED: "reading the prompt", Stage.ANSWERING: "answering", Stage.STORING: "storing on the KV volume"}
+
+
+def card(race: Race, engine: Engine) -> str:
+    """The whole pane."""
+    pane = race.panes[engine.name]
+    copy = '<button type="button" data-copy="answer">Copy</button>' if pane.text and not pane.at_work else ""
+    return (
+        f'<section class="pane {engine.name}" data-engine="{engine.name}" data-stage="{pane.stage}" '
+        f'data-first-ms="{pane.first * 1e3:.1f}" '
+        f'aria-label="{title(engine)}"><header><h3>{title(engine)}</h3><code>{engine.name}</code></header>'
+        f'<p class="ttft" data-ttft-ms="{_ms(pane)}">{_large(pane)}</p>'
+        f'<p class="state">{NOW.get(pane.stage, "")}</p>{_against(race, engine, pane)}{_cost(pane)}{_fault(pane)}'
+        f'<div class="answer" tabindex="0" role="region" aria-label="Answer of {title(engine)}">'
+        f"{markdown(pane.text)}</div>"
+        f"<footer>{copy}</footer></section>"
+    )
+
+
+def _ms(pane: Pane) -> str:
+    return "" if pane.ttft is None else f"{pane.ttft * 1e3:.1f}"
+
+
+def _large(pane: Pane) -> str:
+    """The clock runs in the browser from when it is first shown (page.js), which costs the server nothing."""
+    if pane.ttft is not None:
+        return f"{seconds(pane.ttft)} <small>to first token</small>"
+    if pane.stage is Stage.ASKED:
+        return f'<span class="clock" data-clock="{pane.engine}" aria-hidden="true">0.0 s</span>'
+    return f'<span class="quiet">{WAITS.get(pane.stage, "")}</span>'
+
+
+def _against(race: Race, engine: Engine, pane: Pane) -> str:
+    """Says what the plain engine did, so that a warm one is not taken for a cold one."""
+    plain_pane = race.baseline(engine)
+    if plain_pane is None or plain_pane.reply is None or pane.ttft is None or pane.fault:
+        return f'<p class="against quiet">{plain(pane.reply.source) if pane.reply else ""}</p>'
+    base = plain_pane.reply
+    ratio = base.ttft / pane.ttft
+    said = f"<strong>{_times(ratio)}</strong> {base.engine} ({base.source})"
+    return f'<p class="against">{said}{_sameness(pane, plain_pane)}</p>'
+
+
+def _times(ratio: float) -> str:
+    """Up to ALIKE is what one engine differs from itself by."""
+    if 1 / ALIKE <= ratio <= ALIKE:
+        return "as fast as"
+    return f"{ratio:.1f}× faster than" if ratio > 1 else f"{1 / ratio:.1f}× slower than"
+
+
+def _sameness(pane: Pane, other: Pane) -> str:
+    """Only answers to the same prompt can be compared."""
+    if pane.reply is None or other.reply is None or pane.prompt != other.prompt:
+        return ""
+    word = first_difference(pane.reply.text, other.reply.text)
+    if word is None:
+        return ' · <span class="same">same answer</span>'
+    return f' · <span class="differs">differs at word {word}</span>'
+
+
+def first_difference(one: str, other: str) -> int | None:
+    """The number, from 1, of the first word in which two texts differ; None when they are alike."""
+    left, right = one.split(), other.split()
+    if left == right:
+        return None
+    alike = next((n for n, (a, b) in enumerate(zip(left, right, strict=False)) if a != b), min(len(left), len(right)))
+    return alike + 1
+
+
+def _cost(pane: Pane) -> str:
+    if pane.reply is None:
+        return ""
+    facts = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in numbers(pane.reply))
+    return f'{sources_bar(pane.reply)}<dl class="cost">{facts}</dl>'
+
+
+def numbers(reply: Reply) -> tuple[tuple[str, str], ...]:
+    """What stands under the bar: inter-token latency, speed, and how many tokens."""
+    itl = "–" if reply.mean_itl is None else f"{reply.mean_itl * 1e3:.0f} ms"
+    speed = "–" if not reply.tpot else f"{1 / reply.tpot:.1f}"
+    usage = reply.usage
+    return (
+        ("ITL", itl),
+        ("tokens/s", speed),
+        ("prompt tokens", f"{usage.prompt_tokens:,}"),
+        ("cached", f"{usage.cached_tokens:,}"),
+    )
+
+
+def _fault(pane: Pane) -> str:
+    """A question that failed, and what went wrong after one that did not."""
+    if pane.stage is Stage.STOPPED:
+        return '<p class="note">stopped</p>' if pane.text else ""
+    if pane.fault:
+        return f'<p class="fault" role="alert">{plain(pane.fault)}</p>'
+    return f'<p class="note">{plain(pane.note)}</p>' if pane.note else ""

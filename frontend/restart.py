@@ -1,0 +1,41 @@
+"""How the page restarts a service: a command that whoever started the page has named, or else the reader's own hand."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from engines.errors import StackError
+
+
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """`command` is followed by names of services; empty where the page may restart nothing."""
+
+    command: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, environ: Mapping[str, str] = os.environ) -> Restart:
+        """RESTART_COMMAND, as the embedded stack sets it."""
+        return cls(tuple(shlex.split(environ.get("RESTART_COMMAND", ""))))
+
+    async def run(self, services: Sequence[str]) -> None:
+        """Returns when the services are on their way up; raises StackError when the command fails."""
+        if not self.command:
+            return
+        pipe = asyncio.subprocess.PIPE
+        child = await asyncio.create_subprocess_exec(*self.command, *services, stdout=pipe, stderr=pipe)
+        _, said = await child.communicate()
+        if child.returncode:
+            raise StackError(f"the restart failed: {said.decode(errors='replace').strip()[:300]}")
+
+    def advice(self, services: Sequence[str]) -> str:
+        """What to type where the page may not."""
+        return f"Restart them where they run, for example: docker compose restart {' '.join(services)}"
+
+    def hint(self, services: Sequence[str]) -> str:
+        """The same while waiting; empty where the page has done it."""
+        return "" if self.command else self.advice(services)

@@ -1,0 +1,92 @@
+"""What one tab shows of its visit, as HTML for each component; only what has changed is sent."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+import gradio as gr
+
+from engines.topology import Engine
+from frontend.bars import title, ttft_bars
+from frontend.conversation import conversation
+from frontend.link import Link
+from frontend.panes import card
+from frontend.picture import picture
+from frontend.prose import plain
+from frontend.race import Stage
+from frontend.visitor import Visit
+
+DOING = {
+    Stage.ASKED: "{} reads the prompt",
+    Stage.ANSWERING: "{} answers",
+    Stage.STORING: "{} has answered, and its KV goes to the volume",
+}
+
+
+class Screen:
+    """Remembers what was sent last: stage, conversation, a pane for each engine, bars, what can be shared."""
+
+    def __init__(self, engines: Sequence[Engine], link: Link) -> None:
+        self._engines, self._link = engines, link
+        self._sent: tuple[str, ...] = ()
+        self._kept: dict[str, tuple[object, str]] = {}
+
+    def frame(self, visit: Visit) -> tuple[Any, ...]:
+        """Skips for what stayed."""
+        now = self.whole(visit)
+        sent = self._sent or (None,) * len(now)
+        self._sent = now
+        return tuple(gr.skip() if new == old else new for new, old in zip(now, sent, strict=True))
+
+    def whole(self, visit: Visit) -> tuple[str, ...]:
+        """Everything."""
+        race = visit.race
+        panes = (
+            self._made(engine.name, (race.panes[engine.name], race.baseline(engine)), partial(card, race, engine))
+            for engine in self._engines
+        )
+        said = self._made("conversation", (visit.turns, race.prompt), lambda: conversation(visit))
+        return stage(visit), said, *panes, ttft_bars(race, self._engines), share(visit, self._link)
+
+    def _made(self, name: str, key: object, make: Callable[[], str]) -> str:
+        """Drawn anew only when its key is another: a frame comes every few milliseconds."""
+        if name not in self._kept or self._kept[name][0] != key:
+            self._kept[name] = key, make()
+        return self._kept[name][1]
+
+
+def stage(visit: Visit) -> str:
+    """One sentence, which screen readers say when it changes."""
+    told = " told" if visit.caption else ""
+    return f'<div class="stage{told}" role="status" aria-live="polite">{plain(visit.caption or _doing(visit))}</div>'
+
+
+def _doing(visit: Visit) -> str:
+    if visit.before:
+        others = "visitor is" if visit.before == 1 else "visitors are"
+        return f"{visit.before} {others} before you: one at a time, or they would measure each other."
+    busy = [
+        DOING[pane.stage].format(title(engine))
+        for engine in visit.engines
+        if (pane := visit.race.panes[engine.name]).stage in DOING
+    ]
+    return "; ".join(busy) + "." if busy else ""
+
+
+def share(visit: Visit, link: Link) -> str:
+    """A link and a picture, once a race is over."""
+    over = not any(pane.at_work for pane in visit.race.panes.values())
+    drawn = picture(visit.race, visit.engines, visit.name, datetime.now().astimezone()) if over else ""
+    if not drawn:
+        return ""
+    svg = f"data:image/svg+xml;base64,{base64.b64encode(drawn.encode()).decode()}"
+    return (
+        f'<div class="share"><button type="button" data-copy="link" data-query="{plain(link.query())}">Copy link'
+        f"</button>"
+        f'<button type="button" data-svg="{svg}">Picture (SVG)</button>'
+        f'<button type="button" data-png="{svg}">Picture (PNG)</button></div>'
+    )

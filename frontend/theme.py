@@ -1,0 +1,40 @@
+"""How the page looks before anything is on it: theme, styles, script and head. Nothing comes from another host."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import gradio as gr
+
+from frontend.palette import variables
+
+HERE = Path(__file__).parent
+HEAD = """<div class="top"><h1>TTFT Arena</h1>
+<p>The same question to vLLM engines, two of them with LMCache on one shared KV volume: what (A) has read, (B) loads
+instead of computing it again. <b>TTFT</b>: from just before the request is sent to the first text.</p>
+<button type="button" data-theme>Light / dark</button></div>"""
+
+
+def theme() -> gr.themes.Base:
+    """The system's own fonts."""
+    base = gr.themes.Base(
+        primary_hue="blue",
+        neutral_hue="slate",
+        font=["system-ui", "sans-serif"],
+        font_mono=["ui-monospace", "monospace"],
+    )
+    # white on Gradio's own lighter blue is hard to read
+    return base.set(
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_hover="*primary_700",
+        button_primary_background_fill_hover_dark="*primary_700",
+    )
+
+
+def css() -> str:
+    return f"{variables()}\n{(HERE / 'page.css').read_text()}"
+
+
+def head() -> str:
+    """The page's one script, inside the document."""
+    return f"<script>{(HERE / 'page.js').read_text()}</script>"

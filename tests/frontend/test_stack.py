@@ -1,0 +1,84 @@
+import asyncio
+
+import pytest
+from fake_engine import FakeEngine, Volume, topology_of
+
+from engines.errors import ConfigError
+from engines.settings import Settings
+from engines.topology import Topology
+from frontend.app import build
+from frontend.context import described
+from frontend.house import House
+from frontend.login import login
+from frontend.stack import commands, look, volume_state
+from frontend.stack_view import panel
+from frontend.visitor import Facts
+
+
+def test_the_panel_says_what_engines_and_cache_servers_say(settings):
+    with FakeEngine("plain-a") as plain, FakeEngine("lmcache-b", volume=Volume()) as shared:
+        topology = topology_of([plain, shared])
+        state = asyncio.run(look(topology, settings))
+        html = panel(state, commands(topology, settings))
+    assert [(each.healthy, each.model, each.context) for each in state.engines] == [(True, "fake", 8192)] * 2
+    assert [each.healthy for each in state.caches] == [True]
+    assert "vllm serve" in html
+    assert "lmcache server" in html
+
+
+def test_services_that_are_down_are_shown_as_such(tmp_path):
+    settings = Settings.from_env(
+        {"ARENA_HOME": str(tmp_path), "ENGINE_URL": "http://127.0.0.1:9", "CACHE_URL": "http://127.0.0.1:9"}
+    )
+    topology = Topology.of(settings)
+    assert panel(asyncio.run(look(topology, settings)), {}).count("no answer") == 6
+
+
+def test_the_volumes_size_is_that_of_its_namespace(settings):
+    from cache.volume import namespace
+
+    folder = namespace(settings)
+    assert volume_state(settings).used is None
+    folder.mkdir(parents=True)
+    (folder / "chunk.data").write_bytes(b"x" * 1000)
+    state = volume_state(settings)
+    assert (state.used, state.files) == (1000, 1)
+    assert state.free > 0
+
+
+def test_no_command_line_shows_a_secret(tmp_path):
+    settings = Settings.from_env({"ARENA_HOME": str(tmp_path), "HF_TOKEN": "s3cret", "UI_PASSWORD": "s3cret"})
+    assert "s3cret" not in str(commands(Topology.of(settings), settings))
+    assert "s3cret" not in str(settings.to_env())
+
+
+def test_a_document_that_does_not_fit_says_by_how_much():
+    assert "1,000 tokens too many" in described(Facts("a name", 9192, 8192), "n", None)
+    assert "MiB of KV" in described(Facts("a name", 4096, 8192), "n", 46_080)
+    assert "not counted" in described(Facts("<b>"), "n", None)
+
+
+def test_a_login_needs_both_and_checks_both(tmp_path):
+    def of(**env):
+        return login(Settings.from_env({"ARENA_HOME": str(tmp_path), **env}))
+
+    assert of() is None
+    check = of(UI_USERNAME="me", UI_PASSWORD="pass")
+    assert [check("me", "pass"), check("me", "no"), check("you", "pass")] == [True, False, False]
+    (tmp_path / "secret").write_text("filed\n")
+    assert of(UI_USERNAME="me", UI_PASSWORD_FILE=str(tmp_path / "secret"))("me", "filed")
+    for half in (
+        {"UI_USERNAME": "me"},
+        {"UI_PASSWORD": "pass"},
+        {"UI_USERNAME": "me", "UI_PASSWORD_FILE": "/no/where"},
+    ):
+        with pytest.raises(ConfigError, match="UI_"):
+            of(**half)
+
+
+def test_the_page_has_its_tabs_and_offers_each_engine_and_both_pairs(topology, settings):
+    page = build(House.of(topology, settings, pinned=False))
+    tabs = [block.label for block in page.blocks.values() if type(block).__name__ == "Tab"]
+    assert tabs == ["Race", "History", "Stack", "Bench"]
+    target = next(block for block in page.blocks.values() if block.elem_id == "target")
+    assert [value for _, value in target.choices] == ["all", "lmcache", "plain", *(e.name for e in topology.engines)]

@@ -1,0 +1,96 @@
+import asyncio
+
+import pytest
+from fake_engine import FakeEngine, Volume, topology_of
+from fakes import a_reply, collect
+
+from engines.errors import ArenaError, StackError
+from engines.reply import Delta, Sources
+from frontend.restart import Restart
+from frontend.tour import demo, play, remember, verdict
+from frontend.visitor import Visit
+
+
+async def answering(engine, _prompt, _sent):
+    ttft = 0.5 if engine.name == "lmcache-b" else 9.0
+    yield Delta("so", ttft)
+    yield a_reply(engine, ttft=ttft, prompt=200, sources=Sources(200, 0, 0))
+
+
+def test_the_tour_asks_four_engines_in_turn_and_ends_with_measured_numbers():
+    volume = Volume()
+    fakes = [FakeEngine(name) for name in ("plain-a", "plain-b")]
+    fakes += [FakeEngine(name, volume=volume) for name in ("lmcache-a", "lmcache-b")]
+    for fake in fakes:
+        fake.__enter__()
+    try:
+        topology = topology_of(fakes)
+        visits = collect(play(Visit.of_the_handbook(topology.engines), topology, demo()))
+    finally:
+        for fake in fakes:
+            fake.__exit__()
+    captions = list(dict.fromkeys(visit.caption for visit in visits))
+    assert [caption[:6] for caption in captions[:4]] == ["1 of 4", "2 of 4", "3 of 4", "4 of 4"]
+    assert captions[-1] == verdict(visits[-1])
+    assert visits[-1].race.panes["lmcache-b"].reply.source == "shared volume"
+    assert [fake.asked for fake in fakes] == [1, 1, 1, 1]
+
+
+def test_two_engines_alone_are_toured_without_the_plain_ones(settings):
+    from engines.topology import Topology
+
+    topology = Topology.of(settings.model_copy(update={"engines": 2}))
+    visits = collect(play(Visit.begin(topology.engines, "a", "b"), topology, demo(), ask=answering))
+    assert visits[0].caption.startswith("1 of 2")
+    assert "18.0 times sooner" in visits[-1].caption
+
+
+def test_a_tour_ends_where_an_engine_does_not_answer(topology):
+    async def dead(engine, _prompt, _sent):
+        raise StackError(f"{engine.name} is down")
+        yield
+
+    with pytest.raises(ArenaError, match="plain-a is down"):
+        collect(play(Visit.begin(topology.engines, "a", "b"), topology, demo(), ask=dead))
+
+
+def test_the_volume_remembers_what_a_restarted_engine_has_forgotten():
+    with FakeEngine("lmcache-a", volume=Volume()) as fake:
+        topology = topology_of([fake])
+        told = []
+
+        class Restarting(Restart):
+            async def run(self, services):
+                told.append(tuple(services))
+                fake.restart()
+
+        visits = collect(
+            remember(Visit.of_the_handbook(topology.engines), topology, Restarting(("restart",)), poll_s=0.01)
+        )
+    assert told == [("cache-a", "lmcache-a")]
+    assert "shared volume" in visits[-1].caption
+
+
+def test_where_the_page_may_restart_nothing_it_says_what_to_type():
+    with FakeEngine("lmcache-a", volume=Volume()) as fake:
+        topology = topology_of([fake])
+
+        async def tour():
+            captions = []
+            async for visit in remember(
+                Visit.begin(topology.engines, "a", "b " * 600), topology, Restart(), poll_s=0.01
+            ):
+                captions.append(visit.caption)
+                if visit.caption.startswith("3 of 4"):
+                    fake.restart()
+            return captions
+
+        captions = asyncio.run(tour())
+    assert any("docker compose restart cache-a lmcache-a" in caption for caption in captions)
+    assert captions[-1].startswith("Before the restart")
+
+
+def test_a_restart_that_fails_says_why():
+    restart = Restart.of({"RESTART_COMMAND": "sh -c 'echo no such service >&2; exit 1'"})
+    with pytest.raises(StackError, match="no such service"):
+        asyncio.run(restart.run(("lmcache-a",)))
