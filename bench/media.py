@@ -54,11 +54,14 @@ def showing(modality: str, sizes: Sizes) -> Show:
 
 
 def asking(show: Show, question: str = QUESTION) -> Variant:
-    """A question about the media of the prompt's own nonce, and no document beside them."""
+    """A question about the media of the prompt's own nonce, and no document beside them.
+
+    The answer is never empty: what a model of random weights sees may well be an answer's end.
+    """
 
     def about_media(prompt: Prompt) -> Prompt:
         media = show(int(prompt.nonce, 16))
-        return replace(prompt, question=question, document="", appendix="", media=media)
+        return replace(prompt, question=question, document="", appendix="", media=media, ignore_eos=True)
 
     return about_media
 

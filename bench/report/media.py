@@ -73,7 +73,7 @@ def canaries(result: Fields) -> Grid:
     return Grid(
         "Media that are almost the same",
         [
-            *text("modality", "variant", "expected"),
+            *text("media", "expected"),
             *figures("document", "cached", "of", "to plain, nats", "noise, nats"),
             Column("plain, this to its own, nats", wide=True),
             *text("holds"),
@@ -104,14 +104,13 @@ def _all(found: Fields) -> Iterator[Fields]:
     for row in rows(found, "documents"):
         cross, floor = number(row, "cross"), number(found, "floor")
         holds = cross is not None and floor is not None and cross <= floor
-        yield {**row, "variant": "cross_read", "expected": "must hit", "nats": row.get("cross"), "holds": holds}
+        yield {**row, "variant": "cross_read", "expected": "hits", "nats": row.get("cross"), "holds": holds}
     yield from rows(found, "canaries")
 
 
 def _canary(modality: str, found: Fields, row: Fields) -> tuple[str, ...]:
     return (
-        modality,
-        str(row.get("variant") or NOTHING),
+        f"{modality}, {row.get('variant')}",
         str(row.get("expected") or NOTHING),
         count(number(row, "document")),
         count(number(row, "cached_tokens")),

@@ -86,9 +86,10 @@ def timeline(result: Fields) -> str:
         return ""
     every = [row["ttft_ms"] for row in valid]
     unit, clock = unit_for(every), _clock(valid)
+    names = dict.fromkeys(row["arm"] for row in valid)
     with style("timeline"):
-        figure, axes = drawing(3.4)
-        for name in dict.fromkeys(row["arm"] for row in valid):
+        figure, axes = drawing(3.4 + 0.3 * max(0, len(names) // 3 - 2))  # three names of the legend take a line
+        for name in names:
             own = [row for row in valid if row["arm"] == name]
             look: dict[str, Any] = {"color": colour(name), "marker": marker(name)}
             axes.plot(*_course(own, clock, unit), linestyle="", markersize=4.5, label=name, **look)
