@@ -7,8 +7,8 @@ from pathlib import Path
 from engines.settings import Settings
 
 GIB = 2**30
-# Proportional set size of one engine with SmolLM2-135M and no KV, of one cache server without L1, and of the page.
-ENGINE_GIB, CACHE_GIB, PAGE_GIB = 2.3, 0.6, 0.4
+# Proportional set size of one engine with the embedded model and no KV, of one cache server without L1, and of the page.
+ENGINE_GIB, CACHE_GIB, PAGE_GIB = 2.6, 0.6, 0.4
 
 
 def memory_needed(settings: Settings) -> float:

@@ -1,6 +1,7 @@
 import re
 import subprocess
 import sys
+from importlib.metadata import distributions
 
 import pytest
 
@@ -71,3 +72,19 @@ def test_every_package_of_a_lock_is_pinned_and_no_lock_names_a_place(name):
     assert all("==" in line for line in wanted)
     assert "://" not in text
     assert "index" not in re.sub(r"(?m)^#.*$", "", text)
+
+
+@pytest.mark.parametrize(("imports", "named"), [(False, True), (True, False)])
+def test_a_torchvision_that_does_not_import_gets_its_operators_named_by_torch(imports, named, tmp_path):
+    site, python = tmp_path / "lib" / "python3.11" / "site-packages", tmp_path / "bin" / "python"
+    site.mkdir(parents=True)
+    python.parent.mkdir()
+    python.write_text(f"#!/bin/sh\nexit {int(not imports)}\n")
+    python.chmod(0o755)
+    install.complete_torchvision(tmp_path)
+    found = list(distributions(path=[str(site)]))
+    assert bool(found) is named
+    for distribution in found:
+        (point,) = distribution.entry_points
+        assert (point.group, point.value) == ("torch.backends", "torchvision_schemas:define")
+        compile((site / "torchvision_schemas.py").read_text(), "schemas", "exec")
