@@ -30,7 +30,7 @@ def bench_tab(house: House, tab: gr.Tab) -> None:
         start = gr.Button("Run", variant="primary", elem_id="bench-run")
         cancel = gr.Button("Cancel", elem_id="bench-cancel")
     run = gr.HTML(progress(None), elem_id="bench-progress")
-    gr.HTML("<h3>Results</h3>")
+    gr.HTML("<h2>Results</h2>")
     table = gr.HTML("", elem_id="bench-results")
     with gr.Row(elem_id="bench-compare-row", equal_height=False):
         one = gr.Dropdown([], label="Result", elem_id="bench-one", allow_custom_value=True)

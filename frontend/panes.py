@@ -25,7 +25,7 @@ def card(race: Race, engine: Engine) -> str:
     return (
         f'<section class="pane {engine.name}" data-engine="{engine.name}" data-stage="{pane.stage}" '
         f'data-first-ms="{pane.first * 1e3:.1f}" '
-        f'aria-label="{title(engine)}"><header><h3>{title(engine)}</h3><code>{engine.name}</code></header>'
+        f'aria-label="{title(engine)}"><header><h2>{title(engine)}</h2><code>{engine.name}</code></header>'
         f'<p class="ttft" data-ttft-ms="{_ms(pane)}">{_large(pane)}</p>'
         f'<p class="state">{NOW.get(pane.stage, "")}</p>{_against(race, engine, pane)}{_cost(pane)}{_fault(pane)}'
         f'<div class="answer" tabindex="0" role="region" aria-label="Answer of {title(engine)}">'

@@ -13,7 +13,7 @@ def panel(state: StackState, commands: Mapping[str, str]) -> str:
     """Cards of engines, cache servers and the volume, and below them the command lines."""
     cards = "".join([*map(_engine, state.engines), *map(_cache, state.caches), _volume(state.volume)])
     lines = "".join(_command(name, line) for name, line in commands.items())
-    return f'<div class="cards">{cards}</div><h3>Command lines</h3>{lines}'
+    return f'<div class="cards">{cards}</div><h2>Command lines</h2>{lines}'
 
 
 def _engine(state: EngineState) -> str:
@@ -47,7 +47,7 @@ def _volume(state: VolumeState) -> str:
     ]
     seen = "" if state.files is not None else "<p>Empty, or not visible from the page.</p>"
     rows = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts)
-    return f'<section class="card" aria-label="KV volume"><h3>KV volume</h3>{seen}<dl>{rows}</dl></section>'
+    return f'<section class="card" aria-label="KV volume"><h2>KV volume</h2>{seen}<dl>{rows}</dl></section>'
 
 
 def _card(name: str, heading: str, kind: str, healthy: bool, facts: list[tuple[str, str]]) -> str:
@@ -55,7 +55,7 @@ def _card(name: str, heading: str, kind: str, healthy: bool, facts: list[tuple[s
     rows = "".join(f"<div><dt>{key}</dt><dd>{value}</dd></div>" for key, value in facts)
     return (
         f'<section class="card {name}" data-service="{name}" aria-label="{heading}">'
-        f"<h3>{heading} <code>{name}</code></h3><p>{kind} · {health}</p><dl>{rows}</dl></section>"
+        f"<h2>{heading} <code>{name}</code></h2><p>{kind} · {health}</p><dl>{rows}</dl></section>"
     )
 
 

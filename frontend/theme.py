@@ -23,8 +23,10 @@ def theme() -> gr.themes.Base:
         font=["system-ui", "sans-serif"],
         font_mono=["ui-monospace", "monospace"],
     )
-    # white on Gradio's own lighter blue is hard to read
+    # Gradio's own lighter blue and grey are hard to read
     return base.set(
+        body_text_color_subdued="*neutral_600",
+        block_info_text_color="*neutral_600",
         button_primary_background_fill="*primary_600",
         button_primary_background_fill_hover="*primary_700",
         button_primary_background_fill_hover_dark="*primary_700",
