@@ -82,13 +82,14 @@ class FakeRestart(Restart):
 def fake_arena_process(**behaviour: float) -> Iterator[str]:
     """The same in a process of its own, as the page always is; yields its address."""
     command = [sys.executable, __file__, json.dumps(behaviour)]
-    env = {**os.environ, "GRADIO_ANALYTICS_ENABLED": "False"}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env) as process:
-        try:
-            assert process.stdout
-            yield process.stdout.readline().strip()
-        finally:
-            process.terminate()
+    with TemporaryDirectory() as results:
+        env = {**os.environ, "GRADIO_ANALYTICS_ENABLED": "False", "RESULTS_DIR": results}
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env) as process:
+            try:
+                assert process.stdout
+                yield process.stdout.readline().strip()
+            finally:
+                process.terminate()
 
 
 if __name__ == "__main__":
