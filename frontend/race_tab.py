@@ -157,7 +157,7 @@ def race_tab(house: House) -> RaceTab:
     talk.click(player.edit, None, [question, *outputs], **PRIVATE)
     about = [document, text, facts, *outputs]
     cold.click(player.replaced(lambda visit, _: visit.cold()), document, about, **PRIVATE)
-    document.input(player.replaced(_with_built_in), document, about, **PRIVATE)
+    document.input(player.replaced(_with_built_in), document, about, api_name="document", **HIDDEN)
     upload.upload(player.replaced(lambda visit, path: visit.with_file(Path(path))), upload, about, **PRIVATE)
     paste.click(player.replaced(Visit.with_text), pasted, about, **PRIVATE)
     return tab
