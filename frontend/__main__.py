@@ -16,6 +16,7 @@ from frontend.house import House
 from frontend.login import login
 from frontend.theme import css, head, theme
 
+SESSIONS = 200  # that Gradio remembers, a third of a MiB each; ours end when their tab is closed
 UPLOAD_BYTES = 64 * 2**20  # documents and media have narrower limits of their own
 
 
@@ -38,6 +39,7 @@ def launch(page: gr.Blocks, settings: Settings, *, wait: bool = True) -> None:
         server_name=settings.bind_host,
         server_port=settings.ui_port,
         max_file_size=UPLOAD_BYTES,
+        state_session_capacity=SESSIONS,
         auth=login(settings),
         auth_message="TTFT Arena",
         theme=theme(),
