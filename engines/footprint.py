@@ -7,7 +7,7 @@ from pathlib import Path
 from engines.settings import Settings
 
 GIB = 2**30
-# Proportional set size of one engine with the embedded model and no KV, of one cache server without L1, and of the page.
+# Proportional set size of one engine (the embedded model, no KV), of one cache server (no L1), and of the page.
 ENGINE_GIB, CACHE_GIB, PAGE_GIB = 2.6, 0.6, 0.4
 
 
