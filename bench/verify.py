@@ -21,6 +21,7 @@ from engines.prompt import Prompt
 
 ARMS = (COLD, OWN_WARM, FIRST_SIGHT, CROSS_READ)
 TOP = 5
+RESOLUTION = 1e-4  # nats: rounding alone moves float32 by a tenth of it, and one pixel's change by ten times as much
 NEAR_TIE = 0.5  # nats between two candidates
 ASKED = 20  # candidates to ask for, so that the best five of one reply are found in the other
 QUESTION = "What is the secret code of this document?"
@@ -75,9 +76,11 @@ def compared(samples: Sequence[Sample], prefix: str = "") -> dict[str, Any]:
 def verdict(documents: Sequence[Mapping[str, Any]], left_out: int = 0) -> dict[str, Any]:
     """`agrees` when no cross-read is further off than the run's noise floor, and finds every needle that plain found.
 
+    The floor is RESOLUTION at least.
+
     A needle is asked of a cross-read only where the plain engine found it cold and own-warm alike.
     """
-    floor = max((d["noise"] for d in documents), default=None)
+    floor = max((max(RESOLUTION, d["noise"]) for d in documents), default=None)
     worst = max((d["cross"] for d in documents), default=None)
     lost = [d["document"] for d in documents if d["needle"]["plain"] and not d["needle"]["cross"]]
     explained = floor is not None and worst is not None and worst <= floor < math.inf

@@ -91,3 +91,10 @@ def test_every_document_hides_a_needle_of_its_own_before_its_last_chunk():
     assert needle("00000000000000bb") not in text
     assert needle("00000000000000bb") in other.messages[0]["content"]
     assert one.question == QUESTION
+
+
+def test_what_rounding_alone_moves_is_no_difference():
+    """Float32, 640 tokens reused instead of 512: 1.1e-5 nats, where one document's noise floor came out as 5.7e-6."""
+    noisy = document(saying(BEST), saying(shifted(5.7e-6)), saying(shifted(1.1e-5)))
+    assert verdict([noisy])["agrees"]
+    assert not verdict([document(saying(BEST), saying(BEST), saying(shifted(0.001)))])["agrees"]
