@@ -32,6 +32,7 @@ BARE = "?doc=No+document"
 VISITORS = 20
 GROWTH_MIB = 10  # of the page from the second wave of visitors to the third
 AXE = "axe-core@4.14.1"
+ON_FAKES = pytest.mark.skipif(not FAKE, reason="before fake engines only: ARENA_TEST_STACK=fake")
 TABS = ("Race", "History", "Stack", "Bench")
 SAMPLES = ROOT / "engines" / "samples"
 ENDED = """name => ["done", "failed", "stopped"].includes(
@@ -409,6 +410,7 @@ def test_the_bench_runs_from_the_page_keeps_questions_away_and_is_cancelled(page
     page.screenshot(path=results / "bench-cancelled.png", full_page=True)
 
 
+@ON_FAKES
 def test_a_login_keeps_strangers_out(browser, results):
     port = next(number for number in range(7990, 8000) if is_free(number))
     env = {**os.environ, "UI_PORT": str(port), "UI_USERNAME": "guest", "UI_PASSWORD": "open sesame"}
@@ -444,6 +446,7 @@ def _answers(address):
     raise AssertionError(f"{address} does not answer")
 
 
+@ON_FAKES
 @pytest.mark.parametrize(("scheme", "width"), [("light", 390), ("dark", 1440)])
 def test_it_looks_well_in_light_and_dark_on_phones_and_wide_screens(browser, url, results, scheme, width, tmp_path):
     with visiting(browser, url + BARE, color_scheme=scheme, viewport={"width": width, "height": 900}) as page:
@@ -461,6 +464,7 @@ def test_it_looks_well_in_light_and_dark_on_phones_and_wide_screens(browser, url
                 assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+@ON_FAKES
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious_on_any_tab(browser, url, axe, scheme):
     with visiting(browser, url + BARE, color_scheme=scheme) as page:
@@ -481,6 +485,7 @@ def test_axe_finds_nothing_serious_on_any_tab(browser, url, axe, scheme):
         assert found == {}
 
 
+@ON_FAKES
 def test_the_page_is_used_with_the_keyboard_alone(page):
     page.focus("#question textarea")
     page.keyboard.press("Control+A")
@@ -499,6 +504,7 @@ def test_the_page_is_used_with_the_keyboard_alone(page):
     assert {"ask", "stop", "cold"} <= set(reached)
 
 
+@ON_FAKES
 def test_text_is_in_its_pane_soon_after_the_engines_first_token(page):
     page.evaluate(
         """() => {
@@ -523,6 +529,7 @@ def test_text_is_in_its_pane_soon_after_the_engines_first_token(page):
     assert len(late) == 4 * 5
 
 
+@ON_FAKES
 def test_every_visitor_gets_the_answers_to_their_own_questions_and_leaves_nothing(url):
     """Each is a session of a real client; all ask at once, and wait in the line."""
     from gradio_client import Client
