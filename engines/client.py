@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from contextlib import aclosing, contextmanager
@@ -15,16 +14,14 @@ from typing import Any, cast
 import httpcore2  # noqa: F401 - httpx2 would import it at the first request, in whose TTFT that would stand: 0.1 s
 import httpx2
 import openai
-from openai import AsyncOpenAI, AsyncStream, DefaultAioHttpClient
+from openai import AsyncStream
 
 from engines.counters import Counters, read_counters, sources_between
 from engines.errors import EngineRefused, EngineUnreachable, StreamBroken
 from engines.prompt import Prompt
 from engines.reply import Delta, Reply, Second, ServerTimes, TokenLogprobs, Usage
-from engines.tls import TLS
+from engines.sdk import TIMEOUT_S, client_of
 from engines.topology import Engine
-
-TIMEOUT_S = 600  # a long prompt on slow cores may take minutes to its first token
 
 Chunk = Mapping[str, Any]  # as JSON: the SDK's classes for it cost more than all the rest of a request
 OpenStream = Callable[[Engine, Prompt], AsyncGenerator[Chunk]]
@@ -82,15 +79,12 @@ async def reply_to(engine: Engine, prompt: Prompt, *, counters: ReadCounters = r
 
 
 async def stream(engine: Engine, prompt: Prompt) -> AsyncGenerator[Chunk]:
-    """The engine's chunks as they come. No retries: one would hide in the TTFT."""
-    http = DefaultAioHttpClient(verify=TLS, timeout=TIMEOUT_S)
-    client = AsyncOpenAI(
-        base_url=f"{engine.url}/v1", api_key=os.environ.get("OPENAI_API_KEY") or "none", max_retries=0, http_client=http
-    )
+    """The engine's chunks as they come."""
+    client = await client_of(engine)
     send = client.post(
         "/chat/completions", body=_request(engine, prompt), cast_to=object, stream=True, stream_cls=AsyncStream[object]
     )
-    async with client, await send as chunks:
+    async with await send as chunks:
         try:
             async for chunk in chunks:
                 yield cast(Chunk, chunk)
