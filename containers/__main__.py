@@ -127,6 +127,14 @@ def status(
 
 
 @app.command()
+def restart(
+    names: Annotated[list[str], typer.Argument(help="Services' names.")],
+) -> None:
+    """Restart services; `status` says when they are healthy again."""
+    _become("restart", *names)
+
+
+@app.command()
 def logs(
     name: Annotated[str, typer.Argument(help="A service's name.")],
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on as more is written.")] = False,

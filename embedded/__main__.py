@@ -125,10 +125,16 @@ def status(
 def restart(
     names: Annotated[list[str], typer.Argument(help="Services' names, in the order of their restart.")],
 ) -> None:
-    """Restart services without waiting until they are healthy again."""
+    """Restart services; `status` says when they are healthy again."""
     supervisor = _stack().supervisor
+    known = supervisor.processes()
+    if not known:
+        raise StackError("nothing runs: ./arena up")
+    if unknown := [name for name in names if name not in known]:
+        raise ConfigError(f"no service '{unknown[0]}'; there are: {', '.join(sorted(known))}")
     for name in names:
         supervisor.restart(name)
+        say(f"{name} is on its way up")
 
 
 @app.command()
