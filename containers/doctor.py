@@ -10,7 +10,7 @@ import requests
 
 from containers import gpus, model
 from containers.daemon import Daemon, Run, ask, compose, docker, published, room
-from containers.folders import User, on_host, writable
+from containers.folders import User, on_host, readable, writable
 from engines.finding import Finding, Verdict
 from engines.footprint import GIB, memory_needed
 from engines.hub import Get
@@ -38,6 +38,8 @@ def examine(
     if daemon:
         yield room(run, daemon, cpu=cpu)
     yield page(settings.ui_port, ports)
+    if unreadable := password(env):
+        yield unreadable
     if cpu:
         yield model.on_cpu(env)
         if daemon and not ports:
@@ -70,6 +72,11 @@ def page(port: int, published: str) -> Finding:
         return Finding("page", Verdict.GOOD, f"port {port} is free")
     fact = f"port {port} is taken{taker(port)}"
     return Finding("page", Verdict.BAD, fact, "stop that, or set UI_PORT in .env to another")
+
+
+def password(env: Mapping[str, str]) -> Finding | None:
+    """What keeps the page from reading the password's file; None where nothing does."""
+    return readable("password", on_host(env, "UI_PASSWORD_FILE", "/dev/null"), User.of(env))
 
 
 def memory(settings: Settings, available: int) -> Finding:

@@ -90,6 +90,6 @@ def on_host(env: Mapping[str, str], name: str, default: str) -> Path:
     Raises ConfigError for a bare word, which Compose takes for a volume's name.
     """
     word = env.get(name) or default
-    if word and name != "HF_TOKEN_FILE" and not word.startswith(("/", ".", "~")):
+    if word and not name.endswith("_FILE") and not word.startswith(("/", ".", "~")):
         raise ConfigError(f"{name}={word}: Compose takes that for the name of a volume; a folder is ./{word}")
     return Path(os.path.normpath(ROOT / Path(env.get(name) or default).expanduser()))

@@ -218,6 +218,15 @@ def test_a_token_file_that_is_not_there_is_bad(bad):
     assert finding.fact == "/none/token: No such file or directory"
 
 
+def test_a_password_file_that_the_page_cannot_read_is_bad(bad, tmp_path):
+    file = tmp_path / "password"
+    file.write_text("open sesame")
+    file.chmod(0o000)
+    (finding,) = bad(settings={"UI_PASSWORD_FILE": str(file)})
+    assert finding.subject == "password"
+    assert "sesame" not in f"{finding}"
+
+
 def test_a_hub_that_cannot_be_reached_is_a_note(env):
     found, weights = model.examine(env, None, offline)
     assert (found[0].verdict, weights) == (Verdict.NOTE, None)

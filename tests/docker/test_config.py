@@ -113,7 +113,7 @@ def test_both_kinds_of_engine_are_one_image(gpu, cpu):
 def test_on_the_cpu_nothing_asks_for_a_gpu_a_token_or_a_folder_of_the_host(cpu):
     for name, service in cpu["services"].items():
         assert not service.get("deploy"), name
-        assert not service.get("secrets"), name
+        assert "hf_token" not in json.dumps(service.get("secrets", ())), name
         if name not in ("prometheus", "grafana", "bench"):
             assert [m for m in service.get("volumes", ()) if m["type"] == "bind"] == [], name
 
@@ -121,7 +121,19 @@ def test_on_the_cpu_nothing_asks_for_a_gpu_a_token_or_a_folder_of_the_host(cpu):
 def test_only_the_model_service_gets_the_token(gpu):
     text = json.dumps(config(GPU, PROFILES, HF_TOKEN="hf_secret", HF_TOKEN_FILE="/run/t"))
     assert "hf_secret" not in text
-    assert [name for name, service in gpu["services"].items() if service.get("secrets")] == ["model"]
+    assert who_gets(gpu, "hf_token") == ["model"]
+
+
+def test_only_the_page_gets_the_password_and_it_may_only_look_at_the_volume(gpu, cpu):
+    for services in (gpu["services"], cpu["services"]):
+        assert who_gets({"services": services}, "ui_password") == ["page"]
+        assert mount(services["page"], "/kv")["read_only"]
+        assert mount(services["page"], "/models")["read_only"]
+
+
+def who_gets(composition, secret):
+    services = composition["services"].items()
+    return [name for name, service in services if secret in {each["source"] for each in service.get("secrets", ())}]
 
 
 def test_everything_is_published_on_loopback_and_no_engine_or_cache_server_is(gpu):
