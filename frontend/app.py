@@ -25,14 +25,12 @@ def build(house: House) -> gr.Blocks:
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Race", id="race"):
                 race = race_tab(house)
-            tabs = [
-                ("History", history_tab),
-                ("Stack", stack_tab),
-                ("Bench", bench_tab),
-            ]
-            for name, make in tabs:
-                with gr.Tab(name, id=name.lower()) as tab:
-                    make(house, tab)
+            with gr.Tab("History", id="history") as tab:
+                history_tab(house, tab)
+            with gr.Tab("Stack", id="stack") as tab:
+                race.starts_cold(stack_tab(house, tab))
+            with gr.Tab("Bench", id="bench") as tab:
+                bench_tab(house, tab)
         _arrivals(page, house, race, token)
     return page
 

@@ -44,6 +44,12 @@ class RaceTab:
     facts: gr.HTML
     outputs: list[Any]  # as Screen has them
 
+    def starts_cold(self, button: gr.Button) -> None:
+        """A click on it makes the visitor's document one that no engine has seen."""
+        about = [*self.controls[2:4], self.facts, *self.outputs]
+        cold = _Player(self.house).replaced(lambda visit, _: visit.cold())
+        button.click(cold, self.controls[2], about, **PRIVATE)
+
     def controls_of(self, link: Link, visit: Visit) -> tuple[Any, ...]:
         """Their values for a link."""
         choices = list(dict.fromkeys([*TITLES, NO_DOCUMENT, visit.name]))
@@ -156,7 +162,7 @@ def race_tab(house: House) -> RaceTab:
     fresh.click(player.changed(Visit.afresh), None, outputs, **PRIVATE)
     talk.click(player.edit, None, [question, *outputs], **PRIVATE)
     about = [document, text, facts, *outputs]
-    cold.click(player.replaced(lambda visit, _: visit.cold()), document, about, **PRIVATE)
+    tab.starts_cold(cold)
     document.input(player.replaced(_with_built_in), document, about, api_name="document", **HIDDEN)
     upload.upload(player.replaced(lambda visit, path: visit.with_file(Path(path))), upload, about, **PRIVATE)
     paste.click(player.replaced(Visit.with_text), pasted, about, **PRIVATE)

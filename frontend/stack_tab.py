@@ -14,10 +14,15 @@ EVERY_S = 5
 PRIVATE: Any = {"show_progress": "hidden", "api_visibility": "private"}
 
 
-def stack_tab(house: House, tab: gr.Tab) -> None:
-    """Shows; «Start cold», beside the question, is what changes anything."""
+COLD = "Your document has a new nonce: no engine has seen it, whatever they know already."
+
+
+def stack_tab(house: House, tab: gr.Tab) -> gr.Button:
+    """Only shows; returns «Start cold», whose work the race has to do."""
     shown = gr.HTML("", elem_id="stack")
-    refresh = gr.Button("Look again", size="sm", elem_id="look")
+    with gr.Row(elem_id="stack-actions"):
+        refresh = gr.Button("Look again", size="sm", elem_id="look")
+        cold = gr.Button("Start cold", size="sm", elem_id="stack-cold")
     lines = commands(house.topology, house.settings)
 
     async def drawn() -> str:
@@ -25,3 +30,5 @@ def stack_tab(house: House, tab: gr.Tab) -> None:
 
     tab.select(drawn, None, shown, **PRIVATE)
     refresh.click(drawn, None, shown, **PRIVATE)
+    cold.click(lambda: gr.Info(COLD, title="Cold"), None, None, **PRIVATE)
+    return cold
