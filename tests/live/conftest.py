@@ -1,20 +1,27 @@
-"""The real stack, started once for the run and stopped at its end."""
+"""The real stack, started once for the run and stopped at its end; and Debian's Chromium before its page."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
+import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from fake_arena import fake_arena_process
 from live.commands import run_arena
+from live.page import BARE, FAKE, visiting
 
-from engines.settings import ROOT, read_env
+from embedded.stack import Stack
+from engines.settings import ROOT, Settings, read_env
 from engines.topology import Topology
 
 Arena = Callable[..., "subprocess.CompletedProcess[str]"]
 MEASURED = ROOT / "results" / "tests"
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+AXE = "axe-core@4.14.1"
 MEDIA_HOST = "localhost"  # the one that engines may fetch media from; 127.0.0.1 is another name
 
 
@@ -41,3 +48,53 @@ def stack(arena: Arena) -> Iterator[Topology]:
     if not keep:
         down = arena("down")
         assert down.returncode == 0, down.stderr
+
+
+@pytest.fixture(scope="module")
+def url(request, tmp_path_factory):
+    """The page's address."""
+    if FAKE:
+        with fake_arena_process() as address:
+            yield address
+    else:
+        request.getfixturevalue("stack")
+        yield Stack(tmp_path_factory.mktemp("home"), Settings.from_env({})).url
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine (apt-get install chromium)")
+    from playwright.sync_api import sync_playwright
+
+    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+    arguments += ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser, url):
+    """With no document, whose reading would take its time."""
+    with visiting(browser, url + BARE) as page:
+        yield page
+
+
+@pytest.fixture
+def reader(browser, url):
+    """With the page's own document, which keeps an engine busy."""
+    with visiting(browser, url) as page:
+        yield page
+
+
+@pytest.fixture(scope="session")
+def axe(tmp_path_factory):
+    """The checker's source, by npm's own client."""
+    if shutil.which("npm") is None:
+        pytest.skip("no npm on this machine (apt-get install npm)")
+    folder = tmp_path_factory.mktemp("axe")
+    subprocess.run(["npm", "pack", "--silent", AXE], cwd=folder, check=True, timeout=120, capture_output=True)
+    with tarfile.open(next(folder.glob("*.tgz"))) as archive:
+        return archive.extractfile("package/axe.min.js").read().decode()

@@ -1,147 +1,16 @@
-"""The page in Debian's Chromium, as a visitor uses it: before the real stack, or with ARENA_TEST_STACK=fake before
-fake engines. Screenshots are kept in results/tests."""
+"""The page as a visitor uses it. Screenshots are kept in results/tests."""
 
 import json
-import os
-import re
-import shutil
-import subprocess
-import sys
-import tarfile
 import time
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from statistics import median
 
-import httpx
-import psutil
 import pytest
 from fake_arena import fake_arena_process
+from live.page import BARE, ENGINES, FAKE, LIMIT_MS, arrive, ask, brings, ended, idle, open_tab, short, visiting
 
-from embedded.stack import Stack
-from engines.document import HANDBOOK, read_document
-from engines.ports import is_free
-from engines.settings import ROOT, Settings
+from engines.settings import ROOT
 
 pytestmark = pytest.mark.live
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-ENGINES = ("plain-a", "plain-b", "lmcache-a", "lmcache-b")
-FAKE = os.environ.get("ARENA_TEST_STACK") == "fake"
-LIMIT_MS = 30_000 if FAKE else 240_000
-BARE = "?doc=No+document"
-VISITORS = 20
-GROWTH_MIB = 10  # of the page from the second wave of visitors to the third
-AXE = "axe-core@4.14.1"
-ON_FAKES = pytest.mark.skipif(not FAKE, reason="before fake engines only: ARENA_TEST_STACK=fake")
-TABS = ("Race", "History", "Stack", "Bench")
 SAMPLES = ROOT / "engines" / "samples"
-ENDED = """name => ["done", "failed", "stopped"].includes(
-    document.querySelector(`[data-engine=${name}]`).dataset.stage)"""
-
-
-@pytest.fixture(scope="module")
-def url(request, tmp_path_factory):
-    if FAKE:
-        with fake_arena_process() as address:
-            yield address
-    else:
-        request.getfixturevalue("stack")
-        yield Stack(tmp_path_factory.mktemp("home"), Settings.from_env({})).url
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine (apt-get install chromium)")
-    from playwright.sync_api import sync_playwright
-
-    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
-    arguments += ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield browser
-        browser.close()
-
-
-@contextmanager
-def visiting(browser, url, **context):
-    """A page of a visitor of its own; at its end there was no error, and no foreign host."""
-    context = browser.new_context(**{"viewport": {"width": 1440, "height": 900}, "accept_downloads": True, **context})
-    page = context.new_page()
-    errors, hosts = [], set()
-    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("request", lambda request: hosts.add(re.sub(r"^\w+:/*([^/:,;]+).*", r"\1", request.url, flags=re.DOTALL)))
-    page.said = errors
-    arrive(page, url)
-    yield page
-    context.close()
-    assert errors == []
-    assert {host for host in hosts if "." in host} <= {"127.0.0.1"}
-
-
-def arrive(page, url):
-    page.goto(url)
-    page.wait_for_function("document.querySelector('#facts')?.innerText.includes('tokens')", timeout=LIMIT_MS)
-
-
-@pytest.fixture
-def page(browser, url):
-    """With no document, whose reading would take its time."""
-    with visiting(browser, url + BARE) as page:
-        yield page
-
-
-@pytest.fixture
-def reader(browser, url):
-    """With the page's own document, which keeps an engine busy."""
-    with visiting(browser, url) as page:
-        yield page
-
-
-@pytest.fixture(scope="session")
-def axe(tmp_path_factory):
-    """The checker's source, by npm's own client."""
-    if shutil.which("npm") is None:
-        pytest.skip("no npm on this machine (apt-get install npm)")
-    folder = tmp_path_factory.mktemp("axe")
-    subprocess.run(["npm", "pack", "--silent", AXE], cwd=folder, check=True, timeout=120, capture_output=True)
-    with tarfile.open(next(folder.glob("*.tgz"))) as archive:
-        return archive.extractfile("package/axe.min.js").read().decode()
-
-
-def ended(page, name):
-    """Waits for an engine's pane, and returns its TTFT in ms."""
-    page.wait_for_function(ENDED, arg=name, timeout=LIMIT_MS)
-    return float(page.get_attribute(f"[data-engine={name}] .ttft", "data-ttft-ms") or "nan")
-
-
-def idle(page):
-    """Waits until the run is over on the server, too."""
-    page.wait_for_selector("#share button", timeout=LIMIT_MS)
-
-
-def ask(page, question, target="all"):
-    page.check(f"#target input[value={target}]")
-    page.fill("#question textarea", question)
-    page.click("#ask")
-
-
-def brings(page, path):
-    page.click("#document-panel > button")
-    page.set_input_files("#upload input[type=file]", path)
-
-
-def short(page, tmp_path):
-    """A document that is read in seconds."""
-    path = tmp_path / "first-pages.md"
-    path.write_text(read_document(HANDBOOK)[:4000])
-    brings(page, path)
-    page.wait_for_function("document.querySelector('#facts').innerText.includes('first-pages.md')")
-
-
-def open_tab(page, name):
-    page.get_by_role("tab", name=name).click()
 
 
 def test_a_race_fills_four_panes_and_draws_them_to_scale(page, results, tmp_path):
@@ -379,9 +248,12 @@ def test_html_in_questions_and_names_of_documents_does_nothing(page, tmp_path):
     assert page.evaluate("window.hacked") is None
 
 
-def test_start_cold_empties_the_panes_and_changes_the_nonce(page):
+@pytest.mark.parametrize(("tab", "button"), [("Race", "#cold"), ("Stack", "#stack-cold")])
+def test_start_cold_empties_the_panes_and_changes_the_nonce(page, tab, button):
     before = page.inner_text("#facts .nonce code")
-    page.click("#cold")
+    open_tab(page, tab)
+    page.click(button)
+    open_tab(page, "Race")
     page.wait_for_function("before => document.querySelector('#facts .nonce code').innerText != before", arg=before)
     assert page.inner_text("[data-engine=plain-a] .ttft") == "not asked yet"
 
@@ -408,158 +280,6 @@ def test_the_bench_runs_from_the_page_keeps_questions_away_and_is_cancelled(page
     page.click("#bench-cancel")
     page.wait_for_selector("#bench-progress [data-state=ended]", timeout=60_000)
     page.screenshot(path=results / "bench-cancelled.png", full_page=True)
-
-
-@ON_FAKES
-def test_a_login_keeps_strangers_out(browser, results):
-    port = next(number for number in range(7990, 8000) if is_free(number))
-    env = {**os.environ, "UI_PORT": str(port), "UI_USERNAME": "guest", "UI_PASSWORD": "open sesame"}
-    server = subprocess.Popen([sys.executable, "-m", "frontend"], cwd=ROOT, env=env)
-    try:
-        address = f"http://127.0.0.1:{port}"
-        _answers(address)
-        context = browser.new_context(viewport={"width": 1440, "height": 900})
-        page = context.new_page()
-        page.goto(address)
-        page.get_by_label("username").wait_for(timeout=LIMIT_MS)
-        page.screenshot(path=results / "login.png")
-        assert page.locator("#ask").count() == 0
-        page.get_by_label("username").fill("guest")
-        page.get_by_label("password").fill("open sesame")
-        page.get_by_role("button").first.click()
-        page.wait_for_selector("#ask", timeout=LIMIT_MS)
-        assert httpx.get(f"{address}/config").status_code == 401
-        context.close()
-    finally:
-        server.terminate()
-        server.wait(20)
-
-
-def _answers(address):
-    for _ in range(240):
-        try:
-            if httpx.get(address).is_success:
-                return
-        except httpx.HTTPError:
-            pass
-        time.sleep(0.25)
-    raise AssertionError(f"{address} does not answer")
-
-
-@ON_FAKES
-@pytest.mark.parametrize(("scheme", "width"), [("light", 390), ("dark", 1440)])
-def test_it_looks_well_in_light_and_dark_on_phones_and_wide_screens(browser, url, results, scheme, width, tmp_path):
-    with visiting(browser, url + BARE, color_scheme=scheme, viewport={"width": width, "height": 900}) as page:
-        short(page, tmp_path)
-        page.click("#document-panel > button")
-        ask(page, "What's FFMPEG (answer in 10 words)")
-        for name in ENGINES:
-            ended(page, name)
-        idle(page)
-        for tab in TABS:
-            if page.get_by_role("tab", name=tab).is_visible():
-                open_tab(page, tab)
-                page.wait_for_timeout(600)
-                page.screenshot(path=results / f"{tab.lower()}-{scheme}-{width}.png", full_page=True)
-                assert page.evaluate("document.documentElement.scrollWidth") <= width
-
-
-@ON_FAKES
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_serious_on_any_tab(browser, url, axe, scheme):
-    with visiting(browser, url + BARE, color_scheme=scheme) as page:
-        ask(page, "What is a codec?")
-        for name in ENGINES:
-            ended(page, name)
-        idle(page)
-        for panel in ("document-panel", "media-panel", "more"):
-            page.click(f"#{panel} > button")
-        page.evaluate(axe)
-        found = {}
-        for tab in TABS:
-            open_tab(page, tab)
-            page.wait_for_timeout(1200)
-            violations = page.evaluate("() => axe.run(document).then(result => result.violations)")
-            serious = [each for each in violations if each["impact"] in ("serious", "critical")]
-            found |= {f"{tab}: {v['id']}": [node["html"][:160] for node in v["nodes"]] for v in serious}
-        assert found == {}
-
-
-@ON_FAKES
-def test_the_page_is_used_with_the_keyboard_alone(page):
-    page.focus("#question textarea")
-    page.keyboard.press("Control+A")
-    page.keyboard.type("What is a codec?")
-    page.keyboard.press("Control+Enter")
-    assert ended(page, "plain-a") > 0
-    page.keyboard.press("Escape")
-    page.wait_for_function("!document.querySelector(':is([data-stage=asked], [data-stage=answering])')")
-    page.focus("#target input[value=lmcache]")
-    page.keyboard.press("Space")
-    page.wait_for_function("document.querySelector('#target input[value=lmcache]').checked")
-    reached = []
-    for _ in range(12):
-        page.keyboard.press("Tab")
-        reached.append(page.evaluate("document.activeElement.id"))
-    assert {"ask", "stop", "cold"} <= set(reached)
-
-
-@ON_FAKES
-def test_text_is_in_its_pane_soon_after_the_engines_first_token(page):
-    page.evaluate(
-        """() => {
-          window.seen = {};
-          new MutationObserver(() => document.querySelectorAll(".pane").forEach((pane) => {
-            const first = pane.dataset.firstMs;
-            if (first > 0 && !(first in window.seen) && pane.querySelector(".answer").innerText.trim())
-              window.seen[first] = performance.timeOrigin + performance.now() - first;
-          })).observe(document.querySelector("#panes"), { childList: true, subtree: true });
-        }"""
-    )
-    for number in range(5):
-        ask(page, f"What is number {number}?")
-        page.wait_for_function(
-            "count => Object.keys(window.seen).length >= count", arg=4 * (number + 1), timeout=LIMIT_MS
-        )
-        for name in ENGINES:
-            ended(page, name)
-        idle(page)
-    late = sorted(page.evaluate("Object.values(window.seen)"))
-    print(f"from first token to pane: median {median(late):.0f} ms, {late[0]:.0f} to {late[-1]:.0f}, n = {len(late)}")
-    assert len(late) == 4 * 5
-
-
-@ON_FAKES
-def test_every_visitor_gets_the_answers_to_their_own_questions_and_leaves_nothing(url):
-    """Each is a session of a real client; all ask at once, and wait in the line."""
-    from gradio_client import Client
-
-    port = int(url.rpartition(":")[2])
-    listens = [each for each in psutil.net_connections("tcp4") if each.laddr and each.laddr.port == port and each.pid]
-    page = psutil.Process(next(each.pid for each in listens if each.status == psutil.CONN_LISTEN))
-
-    def visit(number):
-        client = Client(url, verbose=False)
-        client.predict("No document", api_name="/document")
-        found = []
-        for turn in range(2):
-            question = f"What about number {number}-{turn}?"
-            inputs = ["plain-a", question, 4, 0, number, False, False, None, None, None, None]
-            shown = client.predict(*inputs, api_name="/ask")
-            found.append(question in shown[1] and 'data-stage="done"' in shown[2])
-        client.close()
-        return all(found)
-
-    grown = []
-    with ThreadPoolExecutor(VISITORS) as pool:
-        for _ in range(3):
-            assert all(pool.map(visit, range(VISITORS)))
-            time.sleep(2)  # the server hears a moment later that they have left
-            grown.append(page.memory_info().rss / 2**20)
-    print(
-        f"the page's memory after each of three waves of {VISITORS} visitors: {[f'{size:.0f} MiB' for size in grown]}"
-    )
-    assert grown[-1] - grown[-2] < GROWTH_MIB
 
 
 @pytest.mark.skipif(not FAKE, reason="fake engines break off on demand")

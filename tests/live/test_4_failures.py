@@ -4,11 +4,11 @@ import asyncio
 import os
 import signal
 import time
-from pathlib import Path
 
 import psutil
 import pytest
 from live.commands import run_arena, service
+from live.leftovers import assert_nothing_is_left
 
 from bench import ttft
 from cache.counters import chunks_to_store, stored_chunks, wait_stored
@@ -100,9 +100,7 @@ def test_down_leaves_no_process_no_port_and_no_shared_memory(stack):
     assert left == []
     listening = {c.laddr.port for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN}
     assert not listening & {e.port for e in stack.engines} | listening & {c.port for c in stack.caches}
-    assert [
-        path.name for path in Path("/dev/shm").iterdir() if path.name.startswith(("lmcache", "psm_", "sem.mp"))
-    ] == []
+    assert_nothing_is_left()
 
 
 def _session(process):

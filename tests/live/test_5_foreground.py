@@ -10,9 +10,9 @@ import sys
 import time
 from pathlib import Path
 
-import psutil
 import pytest
 from live.commands import run_arena
+from live.leftovers import assert_nothing_is_left
 from live.test_4_failures import a_prompt, store
 
 from cache.volume import namespace
@@ -51,12 +51,6 @@ def read_until(child, words):
         if words in line:
             return
     raise AssertionError(f"up ended without saying '{words}'")
-
-
-def assert_nothing_is_left():
-    names = [" ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"])]
-    assert [name for name in names if "vllm serve" in name or "VLLM::" in name or "lmcache server" in name] == []
-    assert [p.name for p in Path("/dev/shm").iterdir() if p.name.startswith(("lmcache", "psm_", "sem.mp"))] == []
 
 
 def stop(child, how):

@@ -1,0 +1,76 @@
+"""What a visitor does with the page, for tests: in Debian's Chromium, before the real stack or, with
+ARENA_TEST_STACK=fake, before fake engines."""
+
+import os
+import re
+from contextlib import contextmanager
+
+from engines.document import HANDBOOK, read_document
+
+ENGINES = ("plain-a", "plain-b", "lmcache-a", "lmcache-b")
+FAKE = os.environ.get("ARENA_TEST_STACK") == "fake"
+LIMIT_MS = 30_000 if FAKE else 240_000
+BARE = "?doc=No+document"
+TABS = ("Race", "History", "Stack", "Bench")
+ENDED = """name => ["done", "failed", "stopped"].includes(
+    document.querySelector(`[data-engine=${name}]`).dataset.stage)"""
+
+
+@contextmanager
+def visiting(browser, url, **context):
+    """A page of a visitor of its own; at its end there was no error, and no foreign host."""
+    visit = browser.new_context(**{"viewport": {"width": 1440, "height": 900}, "accept_downloads": True, **context})
+    page = visit.new_page()
+    errors, hosts = list[str](), set[str]()
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("request", lambda request: hosts.add(re.sub(r"^\w+:/*([^/:,;]+).*", r"\1", request.url, flags=re.DOTALL)))
+    page.said = errors
+    arrive(page, url)
+    yield page
+    visit.close()
+    assert errors == []
+    assert {host for host in hosts if "." in host} <= {"127.0.0.1"}
+
+
+def arrive(page, url):
+    """Returns when the page knows its document."""
+    page.goto(url)
+    page.wait_for_function("document.querySelector('#facts')?.innerText.includes('tokens')", timeout=LIMIT_MS)
+
+
+def ended(page, name):
+    """Waits for an engine's pane, and returns its TTFT in ms."""
+    page.wait_for_function(ENDED, arg=name, timeout=LIMIT_MS)
+    return float(page.get_attribute(f"[data-engine={name}] .ttft", "data-ttft-ms") or "nan")
+
+
+def idle(page):
+    """Waits until the run is over on the server, too."""
+    page.wait_for_selector("#share button", timeout=LIMIT_MS)
+
+
+def ask(page, question, target="all"):
+    """Chooses whom, types what, and clicks."""
+    page.check(f"#target input[value={target}]")
+    page.fill("#question textarea", question)
+    page.click("#ask")
+
+
+def brings(page, path):
+    """A document of the visitor's own."""
+    page.click("#document-panel > button")
+    page.set_input_files("#upload input[type=file]", path)
+
+
+def short(page, tmp_path):
+    """A document that is read in seconds."""
+    path = tmp_path / "first-pages.md"
+    path.write_text(read_document(HANDBOOK)[:4000])
+    brings(page, path)
+    page.wait_for_function("document.querySelector('#facts').innerText.includes('first-pages.md')")
+
+
+def open_tab(page, name):
+    """By its title."""
+    page.get_by_role("tab", name=name).click()
