@@ -10,7 +10,7 @@ from engines.document import HANDBOOK, read_document
 ENGINES = ("plain-a", "plain-b", "lmcache-a", "lmcache-b")
 FAKE = os.environ.get("ARENA_TEST_STACK") == "fake"
 LIMIT_MS = 30_000 if FAKE else 240_000
-BARE = "?doc=No+document"
+BARE = "?doc=No+document&max_tokens=12"  # no reading, and little to say
 TABS = ("Race", "History", "Stack", "Bench")
 ENDED = """name => ["done", "failed", "stopped"].includes(
     document.querySelector(`[data-engine=${name}]`).dataset.stage)"""

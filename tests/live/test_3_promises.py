@@ -20,7 +20,7 @@ from engines.settings import ROOT
 
 pytestmark = pytest.mark.live
 VISITORS = 20
-VISIT_S = float(os.environ.get("ARENA_TEST_VISIT_S", "20"))  # for how long each visitor goes on asking
+VISIT_S = float(os.environ.get("ARENA_TEST_VISIT_S", "4"))  # for how long each visitor goes on asking
 GROWTH_MIB = 10  # of the page from the second wave of visitors to the third
 PAIRS = int(os.environ.get("ARENA_TEST_PAIRS", "3"))
 
