@@ -1,9 +1,11 @@
 """Small variants of models too large for most machines: the same architectures in vLLM, with random weights.
 
-A one-off, for an architecture's way through vLLM and the connector; the answers mean nothing. ARCHITECTURE is one of llava,
-llava-onevision, phi3v, ultravox (the last two with `--trust-remote-code` after `--load-format dummy`). With no stack up:
+A one-off, for an architecture's way through vLLM and the connector; the answers mean nothing. ARCHITECTURE is one of
+llava, llava-onevision, phi3v, ultravox (the last two with `--trust-remote-code` after `--load-format dummy`). With no
+stack up:
 
-    export PATH=$PWD/.arena/env/engines/bin:$PATH MODEL=/tmp/small KV_CACHE_MEMORY_GB=0.25 arena=.arena/env/app/bin/python
+    export PATH=$PWD/.arena/env/engines/bin:$PATH arena=.arena/env/app/bin/python
+    export MODEL=/tmp/small KV_CACHE_MEMORY_GB=0.25
     python tests/live/small_models.py ARCHITECTURE .arena/models/SmolLM2-135M-Omni $MODEL
     $arena -m cache serve cache-a &
     eval "env VLLM_SERVER_DEV_MODE=1 $($arena -m engines serve lmcache-a --print) --load-format dummy" &
@@ -147,10 +149,10 @@ class Phi3VProcessor(ProcessorMixin):
     def img_tokens(self) -> Sequence[str]:
         return [f"<|image_{number}|>" for number in range(1, 1000)]
 
-    def calc_num_image_tokens_from_image_size(self, width: int, height: int) -> int:
+    def calc_num_image_tokens_from_image_size(self, width: int, height: int) -> int:  # noqa: ARG002 (vLLM calls it so)
         return self.NUM_IMAGE_TOKENS
 
-    def __call__(self, text: str = "", images: Sequence[Any] = (), **_: Any) -> BatchFeature:
+    def __call__(self, text: str = "", images: Sequence[Any] = (), **_: Any) -> BatchFeature:  # noqa: ARG002
         whole = self.ROWS * self.SIDE
         seen = [self.image_processor(self._cut(each), return_tensors="pt")["pixel_values"] for each in images]
         return BatchFeature(
@@ -197,9 +199,15 @@ class UltravoxProcessor(ProcessorMixin):
     def audio_processor(self) -> WhisperFeatureExtractor:
         return self.feature_extractor
 
-    def __call__(self, text: str = "", audios: Sequence[Any] = (), sampling_rate: int = 0, **_: Any) -> BatchFeature:
-        hearing = self.feature_extractor
-        cut = [[sound[at : at + hearing.n_samples] for at in range(0, len(sound), hearing.n_samples)] for sound in audios]
+    def __call__(
+        self,
+        text: str = "",  # noqa: ARG002
+        audios: Sequence[Any] = (),
+        sampling_rate: int = 0,
+        **_: Any,
+    ) -> BatchFeature:
+        hearing, step = self.feature_extractor, self.feature_extractor.n_samples
+        cut = [[sound[at : at + step] for at in range(0, len(sound), step)] for sound in audios]
         pieces = [piece for each in cut for piece in each]
         lens = torch.tensor([-(-len(piece) // hearing.hop_length) for piece in pieces])
         heard = hearing(pieces, sampling_rate=sampling_rate, return_tensors="pt")
