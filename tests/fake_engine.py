@@ -49,6 +49,7 @@ class Behaviour:
     status: int = 200
     says: str = "the engine is dead"  # with any other status
     breaks_after: int | None = None  # chunks of the answer; then the connection is reset
+    between_chunks: str = ""  # a line that stands there, as it is
     bystander: int = 0  # tokens of someone else's prompt, computed during each answer
     lying_reset: bool = False  # says success, and keeps the cache
     late_looks: int = 0  # a store is complete only when its counter has been looked at so often
@@ -200,6 +201,8 @@ class FakeEngine:
             if number == does.breaks_after:
                 raise ConnectionResetError
             time.sleep(does.between if number else 0)
+            if number and does.between_chunks:
+                yield f"{does.between_chunks}\n\n"
             tokens = does.answer[start : start + does.tokens_per_chunk]
             yield _event(choice={"content": " ".join(tokens) + " "}, logprobs=tokens if body.get("logprobs") else ())
         self._store(keys[cached // CHUNK_SIZE :])

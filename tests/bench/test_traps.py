@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 import httpx
+import openai
 import pytest
 from fake_engine import Behaviour, FakeEngine, Volume, topology_of
 from fakes import collect
@@ -174,6 +175,17 @@ def test_a_connection_reset_in_the_middle_is_a_broken_stream_and_not_an_engine_t
         answer(start(behaviour=Behaviour(breaks_after=2)))
 
 
+@pytest.mark.parametrize("line", ['data: {"choices": [', "data: 7", 'data: {"error": {"message": "out of memory"}}'])
+def test_an_error_or_nonsense_in_the_middle_is_a_broken_stream(start, line):
+    with pytest.raises(StreamBroken, match="broke off"):
+        answer(start(behaviour=Behaviour(between_chunks=line)))
+
+
+@pytest.mark.parametrize("line", ["data:", ":", "event: message", "id: 7", 'data:{"choices":[]}'])
+def test_lines_that_carry_no_text_change_nothing(start, line):
+    assert answer(start(behaviour=Behaviour(between_chunks=line))).text == "it copies frames around "
+
+
 def test_an_error_is_a_failed_sample_and_no_retry_hides_it(start):
     failing, sound = start(behaviour=Behaviour(status=500)), start("plain-b")
     with pytest.raises(EngineRefused):
@@ -190,7 +202,9 @@ def test_an_error_is_a_failed_sample_and_no_retry_hides_it(start):
 
 def test_the_making_of_a_client_is_not_in_the_ttft(start, monkeypatch):
     order = []
+    making = openai.AsyncOpenAI.__init__
     load = ssl.SSLContext.load_verify_locations  # what takes its time in a new client: tens of milliseconds
+    monkeypatch.setattr(openai.AsyncOpenAI, "__init__", lambda *a, **k: order.append("client") or making(*a, **k))
     monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", lambda *args: order.append("client") or load(*args))
 
     def clock():
