@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -162,14 +163,14 @@ def chat(
     """
     began, say = time.perf_counter(), _tell if as_json else print
     settings, scene = settings_of_the_caller(), talk.SCENES[chat_type]
-    limits = Limits.of(settings)
+    limits = replace(Limits.of(settings), recipe=None) if base_url else Limits.of(settings)
     named = {Modality.IMAGE: image or [], Modality.VIDEO: video or [], Modality.AUDIO: audio or []}
     sources = talk.sources(chat_type, named)
     given = talk.prepare(scene.modality, sources, limits) if scene.modality else ()
     for each in given:
         say(str(each))
-    if given and not base_url and (recipe := find(settings.model)) and recipe.stand_in:
-        say(recipe.note)
+    if given and limits.recipe and limits.recipe.stand_in:
+        say(limits.recipe.note)
     asked = Prompt(prompt or scene.question, "", nonce, max_tokens, media=tuple(each.media for each in given))
     unfetched = () if base_url else talk.strangers(asked.media, limits)
     sent_as = talk.forms(scene.modality, asked.media, form or (), unfetched) if scene.modality else ()

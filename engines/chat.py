@@ -89,16 +89,17 @@ def sources(chat_type: ChatType, named: Mapping[Modality, Sequence[str]]) -> Seq
 def prepare(
     wanted: Modality, named: Sequence[str | Path], limits: Limits, clock: Callable[[], Second] = time.perf_counter
 ) -> tuple[Given, ...]:
-    """Reads, checks and encodes. Raises MediaError."""
+    """Reads, checks and encodes, for one prompt. Raises MediaError."""
     from engines.media.load import encode, read  # an engine's own environment has no PyAV, and never comes here
 
-    prepared = []
+    prepared = list[Given]()
     for each in named:
         began = clock()
         file = read(each, limits)
         had = clock()
         media = encode(file, limits, wanted)
         prepared.append(Given(media, had - began, clock() - had))
+        limits.of_prompt([known.media for known in prepared])
     return tuple(prepared)
 
 

@@ -65,6 +65,10 @@ class Recipe(_Strict):
         """Tokens of prompt and answer together."""
         return self.max_model_len or self.context
 
+    def takes(self, modality: str) -> int | None:
+        """How many of a modality one prompt may have; None for any number."""
+        return self.limit_mm_per_prompt.get(modality) if modality in self.modalities else 0
+
     def arguments(self, revision: str) -> list[str]:
         """What `vllm serve` is given besides the model's name. `revision` is the commit that is served, or empty.
 

@@ -6,6 +6,7 @@ playlists to other files and addresses.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
@@ -37,10 +38,13 @@ CONTAINERS = {  # FFmpeg's names, and what follows the slash in the media type
 }
 ENDLESS = ("mp3", "aac")  # say nowhere how long they are; FFmpeg guesses
 CONFINED = {"format_whitelist": ",".join(CONTAINERS), "protocol_whitelist": "none"}
+FOREIGN_WORDS = "replace"  # titles and names are in any encoding, and none of ours
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is asked next
 UNSUPPORTED = "is in a codec that is not supported: convert it (to H.264 or VP9; to WAV or FLAC)"
 KINDS = "an image (PNG, JPEG, WebP, GIF, BMP, TIFF), video (MP4, WebM, Matroska, AVI) or sound (WAV, FLAC, Ogg, MP3)"
 BROKEN_IMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, StructError)  # Pillow's decoders raise them all
 MISSING_S = 0.25  # a file that promises so much more than it has was cut off
+OGG_HEADER = 27  # bytes
 OGG_END = 4  # the flag of a stream's last page
 RIFF_STREAMED = 0x7FFF_0000  # who writes a WAV to a pipe claims such a size, or more, or none
 
@@ -69,10 +73,11 @@ def examine(content: bytes, name: str, limits: Limits, wanted: Modality | None =
 
 
 def _image(content: bytes, name: str, limits: Limits) -> Found | None:
+    Image.MAX_IMAGE_PIXELS = limits.pixels  # where more than twice as many are an error, before a header is read whole
     try:
         image = Image.open(BytesIO(content), formats=IMAGES)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as exc:
-        raise MediaError(f"{name} has far too many pixels ({exc}): give a smaller one") from exc
+        raise limits.uncounted_pixels(name) from exc
     except UnidentifiedImageError:
         return None
     except BROKEN_IMAGE as exc:
@@ -87,8 +92,9 @@ def _image(content: bytes, name: str, limits: Limits) -> Found | None:
 
 
 def _film_or_sound(content: bytes, name: str, limits: Limits, wanted: Modality | None) -> Found:
+    options = CONFINED | {"max_pixels": str(limits.pixels)}  # FFmpeg decodes a picture to find out about it
     try:
-        container = av.open(BytesIO(content), "r", options=CONFINED)
+        container = av.open(BytesIO(content), "r", options=options, metadata_errors=FOREIGN_WORDS)
     except (av.error.InvalidDataError, av.error.ArgumentError, av.error.EOFError) as exc:
         raise MediaError(f"{name} is not {KINDS}, or damaged at its start: convert it to one of them") from exc
     with container:
@@ -107,14 +113,24 @@ def _film_or_sound(content: bytes, name: str, limits: Limits, wanted: Modality |
 def _is_cut_off(kind: str, content: bytes) -> bool:
     """Where FFmpeg does not tell."""
     if kind == "ogg":
-        return not content[content.rfind(b"OggS") + 5] & OGG_END
+        return not _ends_an_ogg(content[content.rfind(b"OggS") :])
     return kind == "wav" and len(content) - 8 < int.from_bytes(content[4:8], "little") - 1 < RIFF_STREAMED
+
+
+def _ends_an_ogg(page: bytes) -> bool:
+    """Whether it is flagged as the last and has all of its segments; a table after the header has their sizes."""
+    if len(page) < OGG_HEADER or not page[5] & OGG_END:
+        return False
+    segments = page[OGG_HEADER - 1]
+    return len(page) >= OGG_HEADER + segments + sum(page[OGG_HEADER : OGG_HEADER + segments])
 
 
 def _film(container: InputContainer, stream: VideoStream, name: str, limits: Limits) -> str:
     """After the first picture only key frames are decoded: each of the others is there when its packet is."""
     _decodable(name, stream)
     codec = stream.codec_context
+    if not codec.width:
+        raise limits.uncounted_pixels(name)
     limits.of_pixels(name, codec.width, codec.height)
     limits.of_frames(name, stream.frames)
     codec.options = {"max_pixels": str(limits.pixels)}
@@ -133,11 +149,13 @@ def _film(container: InputContainer, stream: VideoStream, name: str, limits: Lim
 def _sound(container: InputContainer, name: str, limits: Limits) -> str:
     stream = container.streams.audio[0]
     _decodable(name, stream)
-    seconds = 0.0
+    seconds, samples = 0.0, 0
     for packet in _packets(container, name, limits):
-        if packet.stream is stream:
-            seconds += sum(frame.samples / frame.sample_rate for frame in stream.decode(packet))
+        for frame in stream.decode(packet) if packet.stream is stream else ():
+            seconds += frame.samples / frame.sample_rate
+            samples += frame.samples * frame.layout.nb_channels
             limits.of_seconds(name, seconds)
+            limits.of_samples(name, samples)
     if not seconds:
         raise _damaged(name, "no sound is in it")
     return f"{seconds:.1f} s"

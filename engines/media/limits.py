@@ -1,11 +1,20 @@
-"""How large media may be, and whom they may be fetched from inside: asked before anything is decoded or sent."""
+"""How large media may be, how many a prompt may have, and whom they may be fetched from inside.
+
+Asked before anything is decoded or sent.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engines.errors import MediaError
+from engines.media.part import Media
+from engines.recipe import Recipe, find
 from engines.settings import Settings
+
+SAMPLES = 2 * 48_000  # a second: the most that a sound has which is not made for a studio
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +25,10 @@ class Limits:
     pixels: int  # MEDIA_MAX_PIXELS
     seconds: int  # MEDIA_MAX_SECONDS
     frames: int  # MEDIA_MAX_FRAMES
+    files: int  # MEDIA_MAX_FILES, of one prompt
+    total_mb: int  # MEDIA_MAX_TOTAL_MB, likewise
     inside: frozenset[str] = frozenset()  # ALLOWED_MEDIA_DOMAINS: hosts that may have a private address
+    recipe: Recipe | None = None  # MODEL's, where it has one
 
     @classmethod
     def of(cls, settings: Settings) -> Limits:
@@ -26,12 +38,27 @@ class Limits:
             settings.media_max_pixels,
             settings.media_max_seconds,
             settings.media_max_frames,
+            settings.media_max_files,
+            settings.media_max_total_mb,
             frozenset(settings.media_domains),
+            find(settings.model),
         )
 
     @property
     def bytes(self) -> int:
         return self.mb * 2**20
+
+    def of_prompt(self, media: Sequence[Media]) -> None:
+        """Raises MediaError when one prompt, its earlier turns included, may not have all of these."""
+        if len(media) > self.files:
+            raise _over("the prompt", f"{len(media)} files of media", f"{self.files}", "MEDIA_MAX_FILES", "fewer")
+        total = sum(each.size for each in media) / 2**20
+        if total > self.total_mb:
+            raise _over("the prompt", f"{total:.1f} MiB of media", f"{self.total_mb}", "MEDIA_MAX_TOTAL_MB", "fewer")
+        for modality, number in Counter(each.modality for each in media).items():
+            takes = self.recipe.takes(modality) if self.recipe else None
+            if self.recipe and takes is not None and number > takes:
+                raise _not_taken(self.recipe.name, modality, takes)
 
     def of_bytes(self, name: str, size: int) -> None:
         """Raises MediaError when a file has more, or none at all. Likewise its siblings below."""
@@ -44,14 +71,31 @@ class Limits:
         if width * height > self.pixels:
             raise _over(name, f"{width:,}×{height:,} pixels", f"{self.pixels:,}", "MEDIA_MAX_PIXELS")
 
+    def uncounted_pixels(self, name: str) -> MediaError:
+        """What to say of those that a decoder refused to look at."""
+        return _over(name, "too many pixels", f"{self.pixels:,}", "MEDIA_MAX_PIXELS")
+
     def of_seconds(self, name: str, seconds: float) -> None:
         if seconds > self.seconds:
             raise _over(name, f"{seconds:,.1f} s", f"{self.seconds:,}", "MEDIA_MAX_SECONDS")
+
+    def of_samples(self, name: str, samples: int) -> None:
+        """Of all channels together."""
+        if samples > self.seconds * SAMPLES:
+            limit = f"{self.seconds * SAMPLES:,} (two channels at 48 kHz for {self.seconds:,} s)"
+            raise _over(name, f"{samples:,} samples", limit, "MEDIA_MAX_SECONDS")
 
     def of_frames(self, name: str, frames: int) -> None:
         if frames > self.frames:
             raise _over(name, f"{frames:,} frames", f"{self.frames:,}", "MEDIA_MAX_FRAMES")
 
 
-def _over(name: str, has: str, limit: str, setting: str) -> MediaError:
-    return MediaError(f"{name} has {has}, over the limit of {limit}: give a smaller one, or raise {setting}")
+def _not_taken(model: str, modality: str, takes: int) -> MediaError:
+    if not takes:
+        return MediaError(f"{model} takes no {modality}: choose a MODEL that does (./arena models)")
+    fact = f"{model} takes at most {takes} {modality}{'s' * (takes > 1)} in one prompt"
+    return MediaError(f"{fact}: give {takes}, or choose a MODEL that takes more (./arena models)")
+
+
+def _over(name: str, has: str, limit: str, setting: str, give: str = "a smaller one") -> MediaError:
+    return MediaError(f"{name} has {has}, over the limit of {limit}: give {give}, or raise {setting}")

@@ -8,14 +8,14 @@ from typer.testing import CliRunner
 
 from engines import chat
 from engines.__main__ import app
-from engines.chat import ChatType
+from engines.chat import SAMPLES, ChatType
 from engines.errors import ConfigError, EngineRefused, MediaError
 from engines.media import Form, Modality
 from engines.media.generate import audio, image
 from engines.media.limits import Limits
 from engines.prompt import Prompt
 
-LIMITS = Limits(1, 1_000_000, 60, 100, inside=frozenset({"own.test"}))
+LIMITS = Limits(1, 1_000_000, 60, 100, 9, 9, inside=frozenset({"own.test"}))
 
 
 def run(*words, **env):
@@ -124,6 +124,18 @@ def test_a_file_of_another_modality_is_refused(tmp_path):
 def test_the_limits_are_the_operators(tmp_path):
     (tmp_path / "a.png").write_bytes(image(1, 64, 64).content)
     assert "MEDIA_MAX_PIXELS" in str(refused("--image", tmp_path / "a.png", MEDIA_MAX_PIXELS="4000"))
+
+
+def test_what_the_recipe_does_not_allow_is_refused_before_an_engine_is_asked():
+    two = ("-c", "multi-image", "--image", SAMPLES / "image.png", "--image", SAMPLES / "image-2.png")
+    assert "MEDIA_MAX_FILES" in str(refused(*two, MEDIA_MAX_FILES="1"))
+    many = (*two, "--image", SAMPLES / "image.png")
+    assert "at most 2 images" in str(refused(*many, MODEL="Phi-3.5-vision-instruct"))
+    assert "takes no audio" in str(refused("-c", "audio", MODEL="Phi-3.5-vision-instruct"))
+
+
+def test_the_recipe_says_nothing_of_another_server(pair):
+    assert run("-c", "audio", *of(pair[0]), MODEL="Phi-3.5-vision-instruct").exit_code == 0
 
 
 def test_forms_that_cannot_be_are_refused():

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 import wave
 from base64 import b64encode
 from dataclasses import replace
@@ -15,9 +17,10 @@ from engines.media import Form, Modality
 from engines.media.generate import audio, image, in_another_container, video, with_another_pixel
 from engines.media.limits import Limits
 from engines.media.load import File, encode, load
+from engines.recipe import find
 from engines.settings import ROOT
 
-LIMITS = Limits(mb=2, pixels=1_000_000, seconds=20, frames=30)
+LIMITS = Limits(mb=2, pixels=1_000_000, seconds=20, frames=30, files=3, total_mb=4)
 PICTURE, FILM, SOUND = image(1, 64, 64), video(1, 8, 64, 64), audio(1, 1.0)
 ALL = (PICTURE, FILM, SOUND)
 
@@ -51,12 +54,25 @@ def as_format(kind, **options):
     return file.getvalue()
 
 
-def recoded(kind, codec, rate=48_000):
+def recoded(kind, codec, rate=48_000, **options):
     file = BytesIO()
     with av.open(BytesIO(SOUND.content), "r") as source, av.open(file, "w", format=kind) as target:
-        stream = target.add_stream(codec, rate=rate)
+        stream = target.add_stream(codec, rate=rate, **options)
         for frame in source.decode(audio=0):
             target.mux(stream.encode(frame))
+        target.mux(stream.encode())
+    return file.getvalue()
+
+
+def filmed(kind, codec, pixel_format="yuv420p", side=64, frames=8):
+    """A film of one black picture."""
+    file = BytesIO()
+    with av.open(file, "w", format=kind) as target:
+        stream = target.add_stream(codec, rate=4)
+        stream.width, stream.height, stream.pix_fmt = side, side, pixel_format
+        black = av.VideoFrame.from_ndarray(np.zeros((side, side, 3), np.uint8), format="rgb24")
+        for _ in range(frames):
+            target.mux(stream.encode(black))
         target.mux(stream.encode())
     return file.getvalue()
 
@@ -92,7 +108,18 @@ def test_a_sound_of_another_format_is_known_and_half_of_it_is_refused(kind, code
         refused(content[: len(content) // 2], "damaged", name="sound.wav")
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "TIFF", "GIF"])
+@pytest.mark.parametrize(
+    ("kind", "codec", "mime"),
+    [("avi", "mpeg4", "video/x-msvideo"), ("webm", "libvpx-vp9", "video/webm"), ("mov", "libx264", "video/mp4")],
+)
+def test_a_film_of_another_format_is_known_and_half_of_it_is_refused(kind, codec, mime):
+    content = filmed(kind, codec)
+    film = loaded(content, "film.mp4")
+    assert (film.mime, film.extent) == (mime, "64×64, 8 frames")
+    refused(content[: len(content) // 2], "damaged", name="film.mp4")
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF"])
 def test_a_truncated_image_is_refused(kind):
     content = as_format(kind)
     refused(content[: len(content) * 3 // 4], "damaged or cut off", "give a whole file")
@@ -105,6 +132,14 @@ def test_a_start_of_an_image_is_refused():
 @pytest.mark.parametrize("media", [FILM, SOUND, in_another_container(FILM), in_another_container(SOUND)], ids=str)
 def test_a_truncated_film_or_sound_is_refused(media):
     refused(media.content[: media.size // 2], "damaged")
+
+
+@pytest.mark.parametrize("codec", ["libopus", "flac"])
+def test_an_ogg_is_refused_wherever_its_last_page_is_cut(codec):
+    whole = recoded("ogg", codec)
+    last = whole.rfind(b"OggS")
+    for end in [*range(last, min(last + 300, len(whole))), len(whole) - 1]:
+        refused(whole[:end], "damaged", name="sound.ogg")
 
 
 def test_a_film_without_its_last_bytes_is_refused(tmp_path):
@@ -151,6 +186,17 @@ def test_an_unknown_codec_is_refused():
     refused(FILM.content.replace(b"avc1", b"zzzz"), "codec that is not supported")
 
 
+def test_an_unknown_codec_of_a_sound_is_refused():
+    unknown = SOUND.content[:20] + b"\xfe\x0f" + SOUND.content[22:]  # the number of its codec
+    refused(unknown, "codec that is not supported", name="sound.wav")
+
+
+def test_words_that_are_not_in_utf_8_are_no_fault():
+    words = b"IART" + pack("<I", 6) + "José\0\0".encode("latin-1")
+    listed = SOUND.content[12:] + b"LIST" + pack("<I", 4 + len(words)) + b"INFO" + words
+    assert loaded(b"RIFF" + pack("<I", 4 + len(listed)) + b"WAVE" + listed, "sound.wav").extent == "1.0 s"
+
+
 def test_too_many_bytes_are_refused_before_they_are_read(tmp_path):
     path = tmp_path / "huge.png"
     with path.open("wb") as file:
@@ -170,8 +216,51 @@ def test_too_many_pixels_are_refused_by_the_header_alone(side):
     refused(header_only_png(side, side), "pixels")
 
 
+def test_the_limit_of_pixels_is_the_operators_alone():
+    refused(
+        header_only_png(15_000, 15_000),
+        "pixels, over the limit of 200,000,000",
+        limits=replace(LIMITS, pixels=200_000_000),
+    )
+
+
 def test_too_many_pixels_of_a_film_are_refused():
     refused(FILM.content, "64×64 pixels", "MEDIA_MAX_PIXELS", limits=replace(LIMITS, pixels=4000))
+
+
+BOMB = """
+import sys, resource
+from engines.errors import MediaError
+from engines.media.load import File, encode
+from engines.media.limits import Limits
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+content, limits = sys.stdin.buffer.read(), Limits(99, 1_000_000, 20, 30, 3, 99)
+encode(File("small", bytes.fromhex(sys.argv[1])), limits)
+before = peak()
+try:
+    encode(File("bomb", content), limits)
+except MediaError as exc:
+    print(exc)
+print(peak() - before)
+"""
+
+
+@pytest.mark.parametrize(
+    "bomb",
+    [
+        pytest.param(lambda: filmed("mov", "png", "rgb24", 4000, 1), id="png-in-mov"),
+        pytest.param(lambda: filmed("webm", "libvpx-vp9", side=4000, frames=1), id="vp9"),
+        pytest.param(lambda: filmed("mp4", "libx264", side=4000, frames=1), id="h264"),
+        pytest.param(lambda: header_only_png(9500, 9500), id="png"),
+    ],
+)
+def test_a_decompression_bomb_is_refused_before_it_is_unpacked_and_in_silence(bomb):
+    run = [sys.executable, "-c", BOMB, filmed("mov", "png", "rgb24", 64, 1).hex()]
+    done = subprocess.run(run, input=bomb(), capture_output=True, check=True, cwd=ROOT)
+    said, grown = done.stdout.decode().splitlines()
+    assert "pixels, over the limit of 1,000,000" in said
+    assert int(grown) < 16 * 1024, "KiB, of the 24 MiB that its smallest picture takes"
+    assert done.stderr == b""
 
 
 @pytest.mark.parametrize("film", [FILM, in_another_container(FILM)], ids=str)  # Matroska does not say how many it has
@@ -182,6 +271,30 @@ def test_too_many_frames_are_refused(film):
 @pytest.mark.parametrize("media", [video(1, 8, 64, 64, fps=1), audio(1, 6)], ids=str)
 def test_too_many_seconds_are_refused(media):
     refused(media.content, "MEDIA_MAX_SECONDS", limits=replace(LIMITS, seconds=5))
+
+
+def test_many_channels_and_a_high_sampling_rate_count_as_more_samples():
+    surround = recoded("wav", "pcm_s16le", 192_000, layout="7.1")
+    refused(surround, "samples", "MEDIA_MAX_SECONDS", limits=replace(LIMITS, mb=4, seconds=5))
+    assert loaded(surround, limits=replace(LIMITS, mb=4)).extent == "1.0 s"
+
+
+def test_a_prompt_has_so_many_files_and_bytes_together():
+    LIMITS.of_prompt([PICTURE, FILM, SOUND])
+    with pytest.raises(MediaError, match=r"the prompt has 4 files of media, over the limit of 3: .*MEDIA_MAX_FILES"):
+        LIMITS.of_prompt([PICTURE] * 4)
+    with pytest.raises(MediaError, match=r"has 4\.2 MiB of media, over the limit of 4: .*MEDIA_MAX_TOTAL_MB"):
+        LIMITS.of_prompt([replace(FILM, size=int(2.1 * 2**20))] * 2)
+
+
+def test_a_recipe_says_what_its_model_takes():
+    phi = replace(LIMITS, recipe=find("Phi-3.5-vision-instruct"))
+    phi.of_prompt([PICTURE, PICTURE])
+    with pytest.raises(MediaError, match=r"Phi.*takes at most 2 images in one prompt: give 2, or choose a MODEL"):
+        phi.of_prompt([PICTURE] * 3)
+    with pytest.raises(MediaError, match=r"Phi.*takes no audio: choose a MODEL that does"):
+        phi.of_prompt([PICTURE, SOUND])
+    replace(LIMITS, recipe=find("llava-1.5-7b-hf")).of_prompt([PICTURE] * 3)
 
 
 def test_one_modality_in_place_of_another_is_refused():
