@@ -9,8 +9,11 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Sequence
-from ipaddress import IPv6Address, ip_address
-from threading import Timer
+from concurrent.futures import Future
+from contextlib import suppress
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from threading import Thread, Timer
+from time import monotonic
 from typing import Any, Self
 from urllib.parse import urljoin, urlsplit
 
@@ -25,9 +28,12 @@ from engines.media.limits import Limits
 
 DEADLINE_S = 60.0  # for all of it
 CONNECT_S = 10.0
+ADDRESSES = 4  # of one name, to be tried
 REDIRECTS = 5
 PIECE = 64 * 1024
 Resolve = Callable[..., Sequence[tuple[Any, ...]]]  # as socket.getaddrinfo
+GIVEN_OUT = IPv6Network("2000::/3")  # all of the public internet
+NAT64 = IPv6Network("64:ff9b::/96")  # an IPv4 address stands at the end
 HEADERS = {"User-Agent": "ttft-arena/0.1", "Accept-Encoding": "identity"}
 
 
@@ -37,10 +43,10 @@ def download(url: str, limits: Limits, deadline: float = DEADLINE_S, resolve: Re
         try:
             body = _body(_followed(url, line), limits)
         except (RequestException, HTTPError, OSError, ValueError) as exc:
-            if not line.cut:
+            if not line.over:
                 raise MediaError(f"{url} cannot be read ({_why(exc)}): check the address, or give a file") from exc
             body = b""
-    if line.cut:
+    if line.over:
         raise MediaError(f"{url} did not come within {deadline:g} s: download it yourself, and give the file")
     return body
 
@@ -90,8 +96,8 @@ class _Line(HTTPAdapter):
 
     def __init__(self, limits: Limits, deadline: float, resolve: Resolve) -> None:
         super().__init__()
-        self._resolve = resolve
-        self.cut, self._inside, self._open = False, limits.inside, list[socket.socket]()
+        self._resolve, self._ends = resolve, monotonic() + deadline
+        self._inside, self._open = limits.inside, list[socket.socket]()
         self._timer = Timer(deadline, self._cut)
         pools = {"http": HTTPConnectionPool, "https": HTTPSConnectionPool}
         self.poolmanager.pool_classes_by_scheme = {scheme: self._pool(base) for scheme, base in pools.items()}
@@ -107,6 +113,15 @@ class _Line(HTTPAdapter):
             each.close()
         self.close()
 
+    @property
+    def over(self) -> bool:
+        """Whether the deadline is."""
+        return self._left <= 0
+
+    @property
+    def _left(self) -> float:
+        return self._ends - monotonic()
+
     def _pool(self, base: type[HTTPConnectionPool]) -> type[HTTPConnectionPool]:
         """urllib3's, but for whom it connects to."""
 
@@ -117,38 +132,57 @@ class _Line(HTTPAdapter):
         return type("Pool", (base,), {"ConnectionCls": connection})
 
     def _connect(self, host: str, port: int) -> socket.socket:
-        addresses = {str(info[4][0]) for info in self._resolve(host, port, type=socket.SOCK_STREAM)}
-        for address in sorted(addresses):
+        addresses = _resolved(lambda: self._resolve(host, port, type=socket.SOCK_STREAM), self._left)
+        for address in addresses:
             if host.lower() not in self._inside and not is_public(address):
                 raise MediaError(
                     f"{host} is at {address}, which is not a public address: give a file, "
                     "or name the host in ALLOWED_MEDIA_DOMAINS"
                 )
-        connected = _first(sorted(addresses), port)
+        connected = self._first(addresses[:ADDRESSES], port)
         self._open.append(connected.dup())  # TLS takes the socket over; a duplicate still ends it
-        if self.cut:
+        if self.over:
             raise TimeoutError("the deadline is over")
         return connected
 
+    def _first(self, addresses: Sequence[str], port: int) -> socket.socket:
+        """Connected to the first that answers in time."""
+        failure = OSError("it has no address")
+        for address in addresses:
+            try:
+                return socket.create_connection((address, port), max(0.001, min(CONNECT_S, self._left)))
+            except OSError as exc:
+                failure = exc
+        raise failure
+
     def _cut(self) -> None:
-        self.cut = True
         for each in self._open:
-            each.shutdown(socket.SHUT_RDWR)
+            with suppress(OSError):  # its peer may have ended it
+                each.shutdown(socket.SHUT_RDWR)
 
 
-def _first(addresses: list[str], port: int) -> socket.socket:
-    """Connected to the first that answers."""
-    for address in addresses[:-1]:
+def _resolved(resolve: Callable[[], Sequence[tuple[Any, ...]]], seconds: float) -> Sequence[str]:
+    """The addresses found, each once. A resolver cannot be stopped: after so many seconds it is left to itself."""
+    found = Future[Sequence[tuple[Any, ...]]]()
+
+    def ask() -> None:
         try:
-            return socket.create_connection((address, port), CONNECT_S)
-        except OSError:
-            continue
-    return socket.create_connection((addresses[-1], port), CONNECT_S)
+            found.set_result(resolve())
+        except (OSError, ValueError) as exc:
+            found.set_exception(exc)
+
+    Thread(target=ask, daemon=True).start()
+    return list(dict.fromkeys(str(info[4][0]) for info in found.result(seconds)))
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address is anybody's: not of this machine, a private network, a link, or a group."""
+    """Whether an IP address is anybody's: not of this machine, a private network, a link, or a group.
+
+    One that only wraps another address is what that is.
+    """
     ip = ip_address(address.partition("%")[0])
-    if isinstance(ip, IPv6Address) and ip.ipv4_mapped:
-        ip = ip.ipv4_mapped
-    return ip.is_global and not ip.is_multicast
+    if isinstance(ip, IPv6Address):
+        end = IPv4Address(int(ip) & 0xFFFF_FFFF) if ip in NAT64 else None
+        ip = ip.ipv4_mapped or ip.sixtofour or end or ip
+    elsewhere = isinstance(ip, IPv6Address) and ip not in GIVEN_OUT
+    return ip.is_global and not ip.is_multicast and not elsewhere

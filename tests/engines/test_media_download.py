@@ -1,12 +1,15 @@
+import gzip
+import os
 import socket
+import struct
 import threading
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from engines.errors import MediaError
-from engines.media.download import REDIRECTS, download, is_public
+from engines.media.download import ADDRESSES, REDIRECTS, download, is_public
 from engines.media.generate import image
 from engines.media.limits import Limits
 from engines.media.load import load
@@ -64,6 +67,26 @@ class Handler(BaseHTTPRequestHandler):
     def header(self):
         self.wfile.write(b"HTTP/1.1 200 OK\r\nX: ")
         self.pour(b"x", every=0.02)
+
+    def zipped(self):
+        self.head(Content_Encoding="gzip")
+        self.wfile.write(gzip.compress(PICTURE.content))
+
+    def swollen(self):
+        self.head(Content_Encoding="gzip")
+        self.wfile.write(gzip.compress(b"\0" * 2**21))
+
+    def unzippable(self):
+        self.head(Content_Encoding="gzip")
+        self.wfile.write(PICTURE.content)
+
+    def reset(self):
+        """After a redirect, so that an earlier connection is one that its peer has ended."""
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.head(302, Location="/trickle")
+        self.wfile.flush()
+        self.close_connection = True
+        os.close(self.connection.detach())
 
     def silence(self):
         self.server.over.wait(10)
@@ -166,6 +189,45 @@ def test_a_slow_answer_ends_at_the_deadline(address, path):
     assert "within 0.3 s" in refused(f"{address}/{path}", deadline=0.3)
 
 
+def test_the_deadline_holds_after_a_connection_that_its_peer_has_reset(address):
+    assert "within 0.3 s" in refused(f"{address}/reset", deadline=0.3)
+
+
+def test_the_deadline_holds_for_a_resolver_that_does_not_answer():
+    answer = threading.Event()
+    with pytest.raises(MediaError, match=r"within 0\.2 s"):
+        download("http://slow.test/", LIMITS, 0.2, resolve=lambda *_, **__: answer.wait(20))
+    answer.set()
+
+
+def test_the_deadline_holds_for_addresses_that_let_nobody_in():
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, ExitStack() as waiting:
+        port = full.getsockname()[1]
+        for _ in range(4):  # more than its backlog takes; whoever comes next gets no answer
+            queued = waiting.enter_context(socket.socket())
+            queued.setblocking(False)
+            queued.connect_ex(("127.0.0.1", port))
+        found = [(0, 0, 0, "", ("127.0.0.1", port))]
+        with pytest.raises(MediaError, match=r"within 0\.2 s"):
+            download(f"http://inside.test:{port}/", LIMITS, 0.2, resolve=lambda *_, **__: found)
+
+
+def test_no_more_addresses_of_a_name_are_tried_than_a_few(address):
+    port = int(address.rpartition(":")[2])
+    dead = [(0, 0, 0, "", (f"127.0.0.{number}", port)) for number in range(2, 2 + ADDRESSES)]
+    alive = [(0, 0, 0, "", ("127.0.0.1", port))]
+    url = f"http://inside.test:{port}/whole"
+    assert download(url, LIMITS, resolve=lambda *_, **__: dead[1:] + alive) == PICTURE.content
+    with pytest.raises(MediaError, match="Connection refused"):
+        download(url, LIMITS, resolve=lambda *_, **__: dead + alive)
+
+
+def test_a_zipped_body_is_taken_as_what_it_holds_within_the_limit(address):
+    assert download(f"{address}/zipped", LIMITS) == PICTURE.content
+    assert "over the limit of 1" in refused(f"{address}/swollen")
+    assert "cannot be read" in refused(f"{address}/unzippable")
+
+
 def test_an_endless_body_ends_at_the_limit(address):
     assert "over the limit of 1" in refused(f"{address}/endless")
 
@@ -205,6 +267,17 @@ def test_nobody_there_is_said_plainly():
         ("0.0.0.0", False),
         ("224.0.0.1", False),
         ("::ffff:10.0.0.1", False),
+        ("::ffff:9.9.9.9", True),
+        ("64:ff9b::909:909", True),  # an IPv4 address by NAT64
+        ("64:ff9b::7f00:1", False),
+        ("64:ff9b:1::7f00:1", False),
+        ("2002:909:909::", True),  # 6to4
+        ("2002:7f00:1::", False),
+        ("2002:a00:1::1", False),
+        ("2001:0:4136:e378:8000:63bf:3fff:fdd2", False),  # Teredo
+        ("::127.0.0.1", False),
+        ("::ffff:0:127.0.0.1", False),
+        ("fec0::1", False),
     ],
 )
 def test_public_addresses(ip, public):
