@@ -21,6 +21,7 @@ from bench.study import Options, Study
 from bench.ttft import rungs
 from engines.errors import EngineRefused
 from engines.prompt import Prompt
+from engines.refusal import says_not_taken
 from engines.topology import Engine
 
 WARMED_UP = ("cold", "first_sight", "cross_read")
@@ -67,7 +68,7 @@ def warming_up(arms: Mapping[str, Sequence[Arm]], cast: Cast, options: Options) 
 async def refused(options: Options, engine: Engine, bench: Bench) -> Mapping[str, str]:
     """Asks the engine about one of each modality, and gives its words for those that it does not take.
 
-    Raises EngineError where it does not answer at all.
+    Raises EngineError where it does not answer at all, or fails.
     """
     found = {}
     for modality in options.modality or MODALITIES:
@@ -75,6 +76,8 @@ async def refused(options: Options, engine: Engine, bench: Bench) -> Mapping[str
         try:
             await bench.ask(engine, asking(showing(modality, options.sizes))(prompt))
         except EngineRefused as exc:
+            if not says_not_taken(str(exc)):
+                raise
             found[modality] = str(exc)
     return found
 

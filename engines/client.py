@@ -20,6 +20,7 @@ from openai import AsyncStream
 from engines.counters import Counters, read_counters, sources_between
 from engines.errors import EngineRefused, EngineUnreachable, StreamBroken
 from engines.prompt import Prompt
+from engines.refusal import NEXT_STEPS
 from engines.reply import Delta, Reply, Second, ServerTimes, TokenLogprobs, Usage
 from engines.sdk import TIMEOUT_S, client_of
 from engines.topology import Engine
@@ -28,12 +29,6 @@ Chunk = Mapping[str, Any]  # as JSON: the SDK's classes for it cost more than al
 DATA, DONE = "data:", "[DONE]"  # how a line of server-sent events begins that holds a chunk, and the last of them
 OpenStream = Callable[[Engine, Prompt], AsyncGenerator[Chunk]]
 ReadCounters = Callable[[Engine], Awaitable[Counters | None]]
-
-NEXT_STEPS = {  # by what vLLM says of media that it does not take
-    "may be provided in one prompt": "give fewer, or choose a MODEL that takes them",
-    "is not a multimodal model": "choose a MODEL that takes media",
-    "one of the allowed domains": "name the host in ALLOWED_MEDIA_DOMAINS, or send the file itself",
-}
 
 
 async def ask(

@@ -4,19 +4,39 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import httpx
+from pydantic import BaseModel, ValidationError
 
+from engines.elsewhere import authorization
 from engines.errors import ConfigError, ContextTooLong, DocumentError, EngineRefused, EngineUnreachable
 from engines.pdf import read_pdf
 from engines.prompt import Prompt
+from engines.refusal import message, next_step
 from engines.tls import TLS
 from engines.topology import Engine
 
 HANDBOOK = Path(__file__).parent / "documents" / "ffmpeg.md"
 BUILT_IN = tuple(sorted(HANDBOOK.parent.glob("*.md")))
 LIMIT_BYTES = 2 * 2**20
+TIMEOUT_S = 30.0  # large media take seconds
+
+
+class _Counted(BaseModel):
+    count: int
+    max_model_len: int
+
+
+class _Tokens(BaseModel):
+    tokens: list[int]
+
+
+class _Text(BaseModel):
+    prompt: str
+
+
+Answer = TypeVar("Answer", bound=BaseModel)
 
 
 def read_document(path: Path) -> str:
@@ -51,8 +71,9 @@ def decode(raw: bytes, name: str) -> str:
 
 
 async def _count(engine: Engine, prompt: Prompt) -> tuple[int, int]:
-    body = await _post(engine, "tokenize", {"messages": prompt.messages, "add_generation_prompt": True})
-    return int(body["count"]), int(body["max_model_len"]) - prompt.max_tokens
+    asked = {"messages": prompt.messages, "add_generation_prompt": True}
+    counted = await post(engine, "tokenize", asked, _Counted)
+    return counted.count, counted.max_model_len - prompt.max_tokens
 
 
 async def fit(engine: Engine, prompt: Prompt, *, cut: bool, tokens: int | None = None) -> Prompt:
@@ -74,9 +95,8 @@ async def fit(engine: Engine, prompt: Prompt, *, cut: bool, tokens: int | None =
 
 async def head(engine: Engine, text: str, less: int) -> str:
     """The text without its last `less` tokens or so; empty when it has no more."""
-    ids = (await _post(engine, "tokenize", {"prompt": text, "add_special_tokens": False}))["tokens"]
-    body = await _post(engine, "detokenize", {"tokens": ids[: max(0, len(ids) - less)]})
-    return str(body["prompt"])
+    ids = (await post(engine, "tokenize", {"prompt": text, "add_special_tokens": False}, _Tokens)).tokens
+    return (await post(engine, "detokenize", {"tokens": ids[: max(0, len(ids) - less)]}, _Text)).prompt
 
 
 async def of_length(engine: Engine, prompt: Prompt, tokens: int) -> Prompt:
@@ -95,7 +115,7 @@ async def of_length(engine: Engine, prompt: Prompt, tokens: int) -> Prompt:
 async def accepted(engine: Engine, prompt: Prompt) -> tuple[Prompt, int, int]:
     """The prompt in a form that the model's chat template takes, its tokens, and the most that leaves room to answer.
 
-    Raises EngineError when the engine does not answer, DocumentError when it cannot tokenize the text.
+    Raises EngineError when the engine does not answer, or refuses the media; DocumentError when it cannot tokenize.
     """
     try:
         return prompt, *await _count(engine, prompt)
@@ -112,14 +132,29 @@ async def text_tokens(engine: Engine, prompt: Prompt) -> int:
     return count
 
 
-async def _post(engine: Engine, path: str, body: dict[str, object]) -> dict[str, Any]:
+async def post(
+    engine: Engine, path: str, body: dict[str, object], shape: type[Answer], patience: float = TIMEOUT_S
+) -> Answer:
+    """What vLLM's tokenizer answers. Raises as `accepted` does."""
     try:
-        async with httpx.AsyncClient(timeout=30, verify=TLS) as client:
+        async with httpx.AsyncClient(timeout=patience, verify=TLS, headers=authorization()) as client:
             answer = await client.post(f"{engine.url}/{path}", json={"model": engine.model, **body})
-        return dict(answer.raise_for_status().json())
+        return shape.model_validate_json(answer.raise_for_status().content)
     except httpx.HTTPStatusError as exc:
-        if exc.response.is_client_error:
-            raise DocumentError(f"{engine.name} cannot tokenize this text: {exc.response.text[:200]}") from exc
-        raise EngineRefused(engine.name, f"HTTP {exc.response.status_code} (./arena logs {engine.name})") from exc
-    except (httpx.HTTPError, ValueError) as exc:
+        raise _refused(engine.name, exc.response) from exc
+    except ValidationError as exc:
+        raise DocumentError(f"{engine.name}: its /{path} does not answer as vLLM's does: name a vLLM server") from exc
+    except (httpx.ReadTimeout, httpx.WriteTimeout) as exc:
+        busy = f"no answer from /{path} within {patience:g} s; it is busy, or the prompt is large: ask again"
+        raise EngineUnreachable(engine.name, busy) from exc
+    except httpx.HTTPError as exc:
         raise EngineUnreachable(engine.name, "no answer; it is down or still starting (./arena status)") from exc
+
+
+def _refused(engine: str, answer: httpx.Response) -> DocumentError | EngineRefused:
+    said = message(answer.text)
+    if answer.is_client_error and (step := next_step(said)):
+        return EngineRefused(engine, f"HTTP {answer.status_code}: {said.rstrip('.')}: {step}")
+    if answer.is_client_error:
+        return DocumentError(f"{engine} cannot tokenize this text: {said}")
+    return EngineRefused(engine, f"HTTP {answer.status_code} (./arena logs {engine})")

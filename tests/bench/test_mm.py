@@ -21,7 +21,7 @@ from bench.run import Bench
 from bench.session import conduct, resume
 from bench.study import Options
 from engines.client import reply_to
-from engines.errors import ConfigError
+from engines.errors import ConfigError, EngineRefused
 from engines.prompt import Prompt
 
 SMALL = Sizes(image=(32, 32), images=(32, 32), video=(32, 32), frames=2, seconds=0.2)
@@ -189,6 +189,13 @@ def test_a_modality_that_the_model_refuses_is_told_by_name_and_the_others_are_me
     assert list(result["modalities"]) == ["image"]
     assert not result["holds"], "the caller asked for audio"
     assert "audio is refused" in shown(result).lower()
+
+
+@pytest.mark.parametrize("status", [500, 400])
+def test_an_engine_that_fails_on_media_is_not_said_to_refuse_them(four, status):
+    topology = four(status=status, says="the audio processor crashed")
+    with pytest.raises(EngineRefused, match="the audio processor crashed"):
+        asyncio.run(mm.refused(options_of(), topology.engines[0], Bench()))
 
 
 def test_a_model_that_takes_no_media_at_all_ends_without_a_claim_and_without_a_trace(four, tmp_path):

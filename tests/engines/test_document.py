@@ -1,12 +1,89 @@
 import asyncio
+import json
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from fake_engine import Behaviour, FakeEngine
+from pydantic import BaseModel
 
 from engines.client import reply_to
-from engines.document import HANDBOOK, LIMIT_BYTES, fit, read_document
-from engines.errors import DocumentError
+from engines.document import HANDBOOK, LIMIT_BYTES, accepted, fit, post, read_document
+from engines.errors import ArenaError, DocumentError, EngineRefused, EngineUnreachable
 from engines.prompt import Prompt, new_nonce
+from engines.topology import Engine, Kind
+
+GIVE_FEWER = "give fewer, or choose a MODEL that takes them"
+
+
+@contextmanager
+def tokenizer(status, answer):
+    """A server whose /tokenize answers so; with None, not before it is left."""
+    left, keys = threading.Event(), []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            keys.append(self.headers.get("Authorization"))
+            self.rfile.read(int(self.headers["Content-Length"]))
+            if answer is None:
+                left.wait(20)
+                return
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(json.dumps(answer).encode())
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    port = server.server_port
+    yield Engine("other", Kind.PLAIN, "a", port, f"http://127.0.0.1:{port}"), keys
+    left.set()
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def counted(status, answer):
+    with tokenizer(status, answer) as (engine, _), pytest.raises(ArenaError) as caught:
+        asyncio.run(accepted(engine, Prompt("what is it?")))
+    return caught.value
+
+
+@pytest.mark.parametrize("answer", [{}, [], [1], "ok", {"tokens": [1]}, {"count": "many", "max_model_len": 1}])
+def test_an_answer_in_another_shape_than_vllms_is_an_error_of_ours(answer):
+    error = counted(200, answer)
+    assert isinstance(error, DocumentError)
+    assert "name a vLLM server" in str(error)
+
+
+def test_media_that_the_model_does_not_take_are_told_as_the_client_tells_them():
+    error = counted(400, {"error": {"message": "At most 1 image(s) may be provided in one prompt."}})
+    assert isinstance(error, EngineRefused)
+    assert str(error).endswith("HTTP 400: At most 1 image(s) may be provided in one prompt: " + GIVE_FEWER)
+
+
+def test_what_else_a_tokenizer_refuses_is_in_its_own_words():
+    assert (
+        str(counted(400, {"error": {"message": "no such thing"}})) == "other cannot tokenize this text: no such thing"
+    )
+    assert str(counted(404, {})) == "other cannot tokenize this text: {}"
+    assert isinstance(counted(503, {}), EngineRefused)
+
+
+def test_a_tokenizer_that_takes_its_time_is_not_said_to_be_down():
+    with tokenizer(200, None) as (engine, _), pytest.raises(EngineUnreachable, match=r"within 0\.1 s; it is busy"):
+        asyncio.run(post(engine, "tokenize", {}, BaseModel, patience=0.1))
+
+
+def test_the_key_goes_along(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    with tokenizer(200, {"count": 3, "max_model_len": 100}) as (engine, keys):
+        _, count, limit = asyncio.run(accepted(engine, Prompt("what is it?", max_tokens=10)))
+    assert (count, limit, keys) == (3, 90, ["Bearer k"])
 
 
 def test_the_handbook_is_a_document():
