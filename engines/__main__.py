@@ -159,9 +159,10 @@ def chat(
 ) -> None:
     """Ask about an image, images, a video or a sound, as vLLM's example client does; engines share what they read.
 
-    Without media of yours it takes the project's samples. What is done to a file before it is sent is in no TTFT.
+    Without media of yours it takes the project's samples. What is done to a file before it is sent is in no time. With
+    --repeat 2 the second round shows what engines had kept of the first, and the end by how much it was sooner.
     """
-    began, say = time.perf_counter(), _tell if as_json else print
+    say = _tell if as_json else print
     settings, scene = settings_of_the_caller(), talk.SCENES[chat_type]
     limits = replace(Limits.of(settings), recipe=None) if base_url else Limits.of(settings)
     named = {Modality.IMAGE: image or [], Modality.VIDEO: video or [], Modality.AUDIO: audio or []}
@@ -179,9 +180,16 @@ def chat(
             f"arena: not sent as url: engines fetch from ALLOWED_MEDIA_DOMAINS alone, and {unfetched[0]} is not there"
         )
     engines = asyncio.run(_whom(Topology.of(settings), engine, base_url, model))
-    for request in talk.requests(engines, asked, sent_as, repeat):
-        asyncio.run(_talk(request, given, as_json=as_json))
-    say(f"\nTime taken: {time.perf_counter() - began:.2f} seconds")
+    wanted, rounds = talk.requests(engines, asked, sent_as), list[talk.Round]()
+    for number in range(1, repeat + 1):
+        if repeat > 1:
+            say(f"\nRound {number} of {repeat}")
+        began = time.perf_counter()
+        replies = [asyncio.run(_talk(request, given, number, as_json=as_json)) for request in wanted]
+        rounds.append(talk.Round(replies, time.perf_counter() - began))
+        say(f"\nTime taken: {rounds[-1].took:.2f} seconds")
+    for words in talk.compared(wanted, rounds):
+        say(words)
 
 
 def summary(reply: Reply) -> str:
@@ -202,14 +210,16 @@ async def _whom(
     return [topology.engine(name) for name in names or ("lmcache-a", "lmcache-b")]
 
 
-async def _talk(request: talk.Request, given: Sequence[talk.Given], *, as_json: bool) -> None:
+async def _talk(request: talk.Request, given: Sequence[talk.Given], number: int, *, as_json: bool) -> Reply:
     if not as_json:
         print(f"\n{request.title}:")
     async for event in talk.converse(request):
         if isinstance(event, Reply):
-            print(talk.as_json(request, event, given) if as_json else f"\n{talk.line(event)}", flush=True)
-        elif not as_json:
+            print(talk.as_json(request, event, given, number) if as_json else f"\n{talk.line(event)}", flush=True)
+            return event
+        if not as_json:
             _show(event)
+    raise AssertionError("the stream ends with a Reply or an error")
 
 
 async def _ask(engine: Engine, prompt: Prompt, *, cut: bool, show: bool) -> Reply:

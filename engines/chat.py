@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -139,11 +139,29 @@ class Request:
         return f"{self.engine.name}, {self.form}" if self.form else self.engine.name
 
 
-def requests(engines: Sequence[Engine], prompt: Prompt, sent_as: Sequence[Form], repeat: int) -> Sequence[Request]:
-    """All of them on one engine before the next, so that a later engine shows what it took over; then all again."""
+def requests(engines: Sequence[Engine], prompt: Prompt, sent_as: Sequence[Form]) -> Sequence[Request]:
+    """All of them on one engine before the next, so that a later engine shows what it took over."""
     wholes = [(form, replace(prompt, media=tuple(replace(m, form=form) for m in prompt.media))) for form in sent_as]
-    once = [Request(e, each, form) for e in engines for form, each in wholes] or [Request(e, prompt) for e in engines]
-    return once * repeat
+    return [Request(e, each, form) for e in engines for form, each in wholes] or [Request(e, prompt) for e in engines]
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """Each request once, in the order of `requests`."""
+
+    replies: Sequence[Reply]
+    took: Second  # all of them; reading and encoding files was before
+
+
+def compared(asked: Sequence[Request], rounds: Sequence[Round]) -> Iterator[str]:
+    """How much sooner the last round was than the first, and each of its requests; nothing for a single round."""
+    if len(rounds) < 2:
+        return
+    first, last = rounds[0], rounds[-1]
+    yield f"Round 1 took {first.took:.2f} s, round {len(rounds)} {last.took:.2f} s: {first.took / last.took:.2f} times"
+    for request, cold, warm in zip(asked, first.replies, last.replies, strict=True):
+        times = f"{cold.ttft * 1e3:,.0f} ms, then {warm.ttft * 1e3:,.0f} ms: {cold.ttft / warm.ttft:.2f} times"
+        yield f"{request.title}: TTFT {times}"
 
 
 async def converse(request: Request) -> AsyncIterator[Delta | Reply]:
@@ -171,6 +189,7 @@ def line(reply: Reply) -> str:
     return f"{times}; {usage.prompt_tokens:,} prompt tokens{media}; {usage.cached_tokens:,} cached ({reply.source})"
 
 
-def as_json(request: Request, reply: Reply, given: Sequence[Given]) -> str:
-    """One object on one line."""
-    return json.dumps(reply.to_json() | {"form": request.form, "media": [each.to_json() for each in given]})
+def as_json(request: Request, reply: Reply, given: Sequence[Given], number: int) -> str:
+    """One object on one line; `number` is the round's, from 1."""
+    about = {"round": number, "form": request.form, "media": [each.to_json() for each in given]}
+    return json.dumps(reply.to_json() | about)

@@ -67,7 +67,10 @@ def test_a_sound_goes_in_both_forms_that_carry_its_bytes_and_is_shared_between_t
 
 
 def test_repeat_asks_it_all_again_and_a_nonce_makes_it_cold(pair):
-    assert [each["cached_tokens"] for each in asked("--repeat", "2", *of(pair[0]))] == [0, 512]
+    assert [(each["round"], each["cached_tokens"]) for each in asked("--repeat", "2", *of(pair[0]))] == [
+        (1, 0),
+        (2, 512),
+    ]
     assert [each["cached_tokens"] for each in asked("--nonce", "0123456789abcdef", *of(pair[0]))] == [0]
 
 
@@ -77,6 +80,25 @@ def test_what_a_person_sees(pair):
     assert "512 of them of media; 512 cached (shared" in shown
     assert shown.count("it copies frames around") == 2
     assert "Time taken: " in shown.splitlines()[-1]
+
+
+def test_two_rounds_show_by_how_much_the_second_is_sooner(pair):
+    lines = run("--repeat", "2", *of(*pair)).stdout.splitlines()
+    assert [line for line in lines if line.startswith("Round")][:2] == ["Round 1 of 2", "Round 2 of 2"]
+    assert sum(line.startswith("Time taken: ") for line in lines) == 2
+    assert lines[-3].startswith("Round 1 took ")
+    assert all("data-url: TTFT " in line for line in lines[-2:])
+    assert all(line.endswith(" times") for line in lines[-3:])
+
+
+def test_the_ratio_of_rounds_and_of_each_request(topology):
+    wanted = chat.requests(topology.engines[2:3], Prompt("why?", media=(image(1, 32, 32),)), [Form.DATA_URL])
+    rounds = [chat.Round([replace(a_reply(), ttft=ttft)], took) for ttft, took in ((9.0, 37.96), (0.3, 5.4))]
+    assert list(chat.compared(wanted, rounds)) == [
+        "Round 1 took 37.96 s, round 2 5.40 s: 7.03 times",
+        "lmcache-a, data-url: TTFT 9,000 ms, then 300 ms: 30.00 times",
+    ]
+    assert list(chat.compared(wanted, rounds[:1])) == []
 
 
 def test_a_json_object_says_what_each_file_took_apart_from_the_request(pair):
@@ -162,10 +184,10 @@ def test_an_address_is_sent_as_such_where_engines_may_fetch_from_it():
 
 def test_all_requests_to_one_engine_come_before_those_to_the_next(topology):
     prompt = Prompt("why?", media=(image(1, 32, 32),))
-    made = chat.requests(topology.engines[2:], prompt, [Form.URL, Form.DATA_URL], 2)
+    made = chat.requests(topology.engines[2:], prompt, [Form.URL, Form.DATA_URL])
     once = ["lmcache-a, url", "lmcache-a, data-url", "lmcache-b, url", "lmcache-b, data-url"]
-    assert [each.title for each in made] == once * 2
-    assert [each.title for each in chat.requests(topology.engines[:1], Prompt("why?"), [], 1)] == ["plain-a"]
+    assert [each.title for each in made] == once
+    assert [each.title for each in chat.requests(topology.engines[:1], Prompt("why?"), [])] == ["plain-a"]
 
 
 def test_a_server_that_lends_no_tokenizer_leaves_the_media_tokens_open():
