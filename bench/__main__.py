@@ -130,7 +130,7 @@ def mm_(
 ) -> None:
     """How much sooner do shared media start, and are they ever taken for each other?
 
-    Each document is an image, two images, a video or a sound that nobody has seen, and goes through seven arms: cold,
+    Each document is an image, two images, a video or a sound that nobody has seen, and goes through nine arms: cold,
     own-warm, and under another nonce (preprocessed, but no KV); first sight and cross-read on the LMCache pair; then
     another question, and other media in the same place, of whose tokens none may be cached. Without --modality all that
     the model takes. Exit code 1 when a modality makes no claim, or media were mixed up.

@@ -147,7 +147,8 @@ def _canaries(
     for variant in variants:
         same = plain(f"plain_{variant.name}")
         if read := by_arm.get(variant.name):
-            yield {**_row(read, "differs", same, floor), "plain_nats": _nearest(own, same)}
+            apart = verify.nearest(own, same)
+            yield {**_row(read, "differs", same, floor), "plain_nats": _finite(apart), "told_by_answer": apart > floor}
     for twin in twins:
         if read := by_arm.get(twin.name):
             same = [*own, *plain(f"plain_{twin.name}")]
@@ -156,7 +157,7 @@ def _canaries(
 
 def _row(read: Sample, expected: str, plain: Sequence[Sample], floor: float) -> dict[str, Any]:
     """One reply beside the plain engine's to the same media, `nats` apart in the first token's best candidates."""
-    nats = _nearest(plain, [read])
+    nats = _finite(verify.nearest(plain, [read]))
     flaw = next((s.reason for s in (read, *plain) if s.reason), "")
     far = "" if nats is not None and nats <= floor else "further from the plain engine's answer than noise explains"
     return {
@@ -171,10 +172,8 @@ def _row(read: Sample, expected: str, plain: Sequence[Sample], floor: float) -> 
     }
 
 
-def _nearest(ones: Sequence[Sample], others: Sequence[Sample]) -> float | None:
-    """The smallest difference, in nats; None where it is infinite, or nothing was measured."""
-    found = min((verify.difference(one, other) for one in ones for other in others), default=math.inf)
-    return None if math.isinf(found) else found
+def _finite(nats: float) -> float | None:
+    return None if math.isinf(nats) else nats
 
 
 def _by_arm(samples: Sequence[Sample], document: int) -> Mapping[str, Sample]:
@@ -193,7 +192,7 @@ def _last(show: Show, change: Callable[[Media], Media]) -> Show:
 
 def _mislabelled(media: Media) -> Media:
     """The same bytes, said to be of another kind; engines look at the bytes."""
-    return replace(media, mime={"image/png": "image/jpeg"}.get(media.mime, "video/webm"))
+    return replace(media, mime={"image/png": "image/jpeg", "video/mp4": "video/webm"}[media.mime])
 
 
 def _as_input_audio(media: Media) -> Media:

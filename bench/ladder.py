@@ -7,19 +7,21 @@
 | processor_warm | the same plain engine | the same media under another nonce: preprocessed and encoded, but no KV |
 | first_sight | lmcache writer | as cold, plus the cost of storing |
 | cross_read | lmcache reader | from the KV volume, and all of the media |
-| other_question | lmcache reader | the same media, asked otherwise: the media's KV helps all the same |
-| other_media | lmcache reader | the canary: same nonce, text and question, and not one token of other media's KV |
+| other_question | lmcache reader | the same media, asked otherwise: their KV helps, by then from its own cache |
+| other_media | lmcache reader | the canary: same nonce, text and question, and no token of other media's KV |
+| own_answer, plain_other_media | the plain engine | not timed: its answers to these media and to the other ones |
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from bench.arms import Arm, Role, from_its_own_cache, nothing_cached, through_the_cache_server
-from bench.media import OTHER_QUESTION, Show, asking, other, under_another_nonce
+from bench.arms import Arm, Role, anything, from_its_own_cache, nothing_cached, through_the_cache_server
+from bench.media import OTHER_QUESTION, Show, asking, other, under_another_nonce, with_candidates
 from cache.volume import CHUNK_SIZE
 from engines.reply import Reply
 
+MARKS = 8  # tokens at most in which a model sets its media, the same for all; a block of KV has 16 at least
 UNCOUNTED = "how many of its tokens are media was not counted"
 
 
@@ -37,14 +39,16 @@ def crossing(show: Show) -> tuple[Arm, ...]:
 def ladder(show: Show) -> tuple[Arm, ...]:
     """Every arm of `bench mm`, for one modality."""
     cold, own_warm, *crossed = crossing(show)
-    variant = asking(show)
+    variant, others = asking(show), with_candidates(asking(other(show)))
     return (
         cold,
         own_warm,
         Arm("processor_warm", Role.PLAIN, only_processed, after="cold", variant=under_another_nonce(variant)),
         *crossed,
         Arm("other_question", Role.READER, covers_media, "cross_read", variant=asking(show, OTHER_QUESTION)),
-        Arm("other_media", Role.READER, stops_at_media, "cross_read", stores=True, variant=asking(other(show))),
+        Arm("other_media", Role.READER, stops_at_media, "cross_read", stores=True, variant=others),
+        Arm("plain_other_media", Role.PLAIN, stops_at_media, "own_warm", variant=others),
+        Arm("own_answer", Role.PLAIN, anything, "own_warm", variant=with_candidates(variant)),
     )
 
 
@@ -84,11 +88,17 @@ def covers_media(reply: Reply) -> str:
 def stops_at_media(reply: Reply, same: int = 0, of: int = 1) -> str:
     """Why media that nobody has seen were taken for others; empty when they were not.
 
-    The first `same` of the reply's `of` media, all of one size, have been seen, and may be reused with the text.
+    The first `same` of the reply's `of` media, all of one size, have been seen, and may be reused with what stands
+    before them. What follows new media has new KV, though its text may be known.
     """
-    if reply.media_tokens is None or reply.text_tokens is None:
+    if reply.media_tokens is None or reply.before_media is None:
         return UNCOUNTED
-    known, cached = reply.text_tokens + reply.media_tokens * same // of, reply.usage.cached_tokens
-    if cached <= known:
+    known, cached = reply.before_media + reply.media_tokens * same // of, reply.usage.cached_tokens
+    if not reaches_media(cached, known):
         return ""
-    return f"{cached} tokens were cached, though only {known} of the prompt were ever seen: media were mixed up"
+    return f"{cached} tokens were cached, though only the first {known} were ever seen: media were mixed up"
+
+
+def reaches_media(cached: int, before: int) -> bool:
+    """Whether so many cached tokens are more than those before the media, which a model may set in marks of its own."""
+    return cached > before + MARKS

@@ -18,6 +18,7 @@ from engines.prompt import Prompt
 MODALITIES = ("image", "images", "video", "audio")
 QUESTION = "What is this? Answer in one sentence."
 OTHER_QUESTION = "Which colours, shapes or sounds are in it?"
+CANDIDATES = 20  # of each token: so many that the best five of one answer are found in another
 FLIPPED = 2**64 - 1
 
 Show = Callable[[int], tuple[Media, ...]]  # of a seed
@@ -64,6 +65,11 @@ def asking(show: Show, question: str = QUESTION) -> Variant:
         return replace(prompt, question=question, document="", appendix="", media=media, ignore_eos=True)
 
     return about_media
+
+
+def with_candidates(variant: Variant) -> Variant:
+    """The same, with what else might have been answered and how probable it was."""
+    return lambda prompt: replace(variant(prompt), top_logprobs=CANDIDATES)
 
 
 def under_another_nonce(variant: Variant) -> Variant:

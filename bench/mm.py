@@ -6,12 +6,13 @@ Each modality by itself: a document of media and a short text goes through every
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
 from statistics import median
 from typing import Any
 
 from bench.arms import Arm
 from bench.comparison import as_json, compare, paired
-from bench.ladder import ladder, of_modality
+from bench.ladder import ladder, of_modality, reaches_media
 from bench.media import MODALITIES, QUESTION, Sizes, asking, showing, wanted
 from bench.plan import Cast, Trial, plan, warmups
 from bench.run import Bench
@@ -19,6 +20,7 @@ from bench.sample import Sample
 from bench.statistics import interval
 from bench.study import Options, Study
 from bench.ttft import rungs
+from bench.verify import RESOLUTION, difference
 from engines.errors import EngineRefused
 from engines.prompt import Prompt
 from engines.refusal import says_not_taken
@@ -26,6 +28,7 @@ from engines.topology import Engine
 
 WARMED_UP = ("cold", "first_sight", "cross_read")
 BESIDE = ("own_warm", "first_sight", "other_question")  # of the claim, over cold
+COMPARED = ("other_media", "plain_other_media", "own_answer")  # other media by the reader and by plain, and these
 QUERIES = ("first_sight", "cross_read", "other_question", "other_media")
 
 
@@ -99,22 +102,51 @@ def summary(samples: Sequence[Sample], options: Options) -> Mapping[str, Any]:
 
 
 def canary(samples: Sequence[Sample], modality: str) -> dict[str, Any]:
-    """How often other media were kept apart, and how often not.
+    """How often other media were kept apart, and how often not; `untold` where only cached tokens can tell.
 
     It counts only where equal media did share KV: where nothing is shared, nothing can be mixed up.
     """
-    shared = {s.document for s in samples if s.arm == f"{modality}_cross_read" and s.valid}
-    asked = [s for s in samples if s.arm == f"{modality}_other_media"]
-    failed = [s.document for s in asked if mixed_up(s)]
-    held = [s.document for s in asked if s.valid and s.document in shared]
-    unproven = len(asked) - len(held) - len(failed)
-    return {"held": len(held), "failed": failed, "unproven": unproven, "holds": bool(held) and not failed}
+    arms = {name: _of_arm(samples, f"{modality}_{name}") for name in (*COMPARED, "cross_read")}
+    asked = arms["other_media"]
+    whose = {number: _whose(*(arms[name].get(number) for name in COMPARED)) for number in asked}
+    failed = [number for number, read in asked.items() if mixed_up(read) or whose[number] is Whose.THE_OTHERS]
+    shared = {number for number, read in arms["cross_read"].items() if read.valid}
+    held = [number for number, read in asked.items() if read.valid and number in shared and number not in failed]
+    return {
+        "held": len(held),
+        "failed": failed,
+        "unproven": len(asked) - len(held) - len(failed),
+        "untold": sum(whose[number] is Whose.UNTOLD for number in held),
+        "holds": bool(held) and not failed,
+    }
 
 
 def mixed_up(sample: Sample) -> bool:
     """Whether tokens of media that nobody had seen came from a cache."""
-    text, cached = sample.text_tokens, sample.cached_tokens
-    return text is not None and cached is not None and cached > text
+    before, cached = sample.before_media_tokens, sample.cached_tokens
+    return before is not None and cached is not None and reaches_media(cached, before)
+
+
+class Whose(StrEnum):
+    """What media an answer is about: those that were shown, the document's own, or nobody can tell."""
+
+    ITS_OWN = "its own"
+    THE_OTHERS = "the others"
+    UNTOLD = "untold"
+
+
+def _whose(read: Sample | None, plain: Sample | None, original: Sample | None) -> Whose:
+    """By which of the plain engine's two answers it is nearer to, where these are far enough apart for that."""
+    if not (read and plain and original and read.logprobs and plain.logprobs and original.logprobs):
+        return Whose.UNTOLD
+    own, others = difference(plain, read), difference(original, read)
+    if difference(plain, original) <= 2 * max(RESOLUTION, min(own, others)):
+        return Whose.UNTOLD
+    return Whose.ITS_OWN if own < others else Whose.THE_OTHERS
+
+
+def _of_arm(samples: Sequence[Sample], name: str) -> Mapping[int, Sample]:
+    return {s.document: s for s in samples if s.arm == name}
 
 
 def _modality(samples: Sequence[Sample], modality: str, options: Options) -> Mapping[str, Any]:
@@ -136,12 +168,14 @@ def _query(samples: Sequence[Sample], modality: str, arm: str) -> Mapping[str, A
     """Tokens and hits of all answers, whether they count or not: a canary that failed must show here."""
     answered = [s for s in samples if s.arm == f"{modality}_{arm}" and s.prompt_tokens]
     total, hits = sum(s.prompt_tokens or 0 for s in answered), sum(s.cached_tokens or 0 for s in answered)
+    told = [s.cached_tokens_details for s in answered if s.cached_tokens_details]
     rate = 100 * hits / total if total else None
     return {
         "query": f"{modality}, {arm}",
         "n": len(answered),
         "total_tokens": total,
         "kv_hits": hits,
+        "kv_hits_shared": sum(each["shared"] for each in told) if len(told) == len(answered) else None,
         "hit_rate_pct": rate,
     }
 

@@ -10,7 +10,7 @@ from bench.plan import Step, Trial
 from bench.sample import Sample
 from cache.counters import Stored, chunks_to_store, stored_chunks, wait_stored
 from engines.client import reply_to
-from engines.document import accepted, of_length, text_tokens
+from engines.document import accepted, around_media, of_length
 from engines.errors import ArenaError, EngineError, EngineUnreachable, StackError
 from engines.prompt import Prompt, new_nonce
 from engines.reply import Reply
@@ -30,8 +30,8 @@ async def measured(engine: Engine, prompt: Prompt) -> Reply:
     """The whole answer; where the prompt has media, its tokens without them are counted before the clock starts."""
     if not prompt.media:
         return await reply_to(engine, prompt)
-    text = await text_tokens(engine, prompt)
-    return replace(await reply_to(engine, prompt), text_tokens=text)
+    text, before = await around_media(engine, prompt)
+    return replace(await reply_to(engine, prompt), text_tokens=text, before_media=before)
 
 
 async def in_form(engine: Engine, prompt: Prompt, tokens: int) -> Prompt:

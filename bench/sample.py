@@ -46,6 +46,7 @@ class Sample(BaseModel):
     modality: str = ""  # of media in the prompt
     prompt_tokens: int | None = None
     media_tokens: int | None = None  # what the media add to the prompt
+    before_media_tokens: int | None = None  # what stands before them
     completion_tokens: int | None = None
     cached_tokens: int | None = None
     cached_tokens_details: Mapping[str, int] | None = None

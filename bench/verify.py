@@ -13,6 +13,7 @@ from itertools import takewhile
 from typing import Any
 
 from bench.arms import COLD, CROSS_READ, FIRST_SIGHT, OWN_WARM
+from bench.media import CANDIDATES
 from bench.plan import Cast, plan, warmups
 from bench.sample import Sample
 from bench.study import Options, Study
@@ -23,7 +24,6 @@ ARMS = (COLD, OWN_WARM, FIRST_SIGHT, CROSS_READ)
 TOP = 5
 RESOLUTION = 1e-4  # nats: rounding alone moves float32 by a tenth of it, and one pixel's change by ten times as much
 NEAR_TIE = 0.5  # nats between two candidates
-ASKED = 20  # candidates to ask for, so that the best five of one reply are found in the other
 QUESTION = "What is the secret code of this document?"
 CLOSING = 1600  # characters after the needle, more than a chunk: so it is read, and not computed
 
@@ -45,7 +45,7 @@ def prompts(options: Options) -> Callable[[str], Prompt]:
 
     def with_needle(nonce: str) -> Prompt:
         appendix = f"\n\nThe secret code of this document is {needle(nonce)}.\n\n{handbook[-CLOSING:]}"
-        return Prompt(QUESTION, handbook, nonce, options.output_len, top_logprobs=ASKED, appendix=appendix)
+        return Prompt(QUESTION, handbook, nonce, options.output_len, top_logprobs=CANDIDATES, appendix=appendix)
 
     return with_needle
 
@@ -119,6 +119,11 @@ def difference(reference: Sample, other: Sample) -> float:
         return math.inf
     best, others = _best(reference.logprobs[0].best), other.logprobs[0].best
     return max((abs(value - others.get(token, -math.inf)) for token, value in best.items()), default=math.inf)
+
+
+def nearest(ones: Sequence[Sample], others: Sequence[Sample]) -> float:
+    """The smallest difference, in nats; infinite where nothing was measured."""
+    return min((difference(one, other) for one in ones for other in others), default=math.inf)
 
 
 def divergence(reference: Sample, other: Sample) -> dict[str, Any] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
 from typing import TypeVar
 
@@ -71,9 +72,12 @@ def decode(raw: bytes, name: str) -> str:
 
 
 async def _count(engine: Engine, prompt: Prompt) -> tuple[int, int]:
-    asked = {"messages": prompt.messages, "add_generation_prompt": True}
-    counted = await post(engine, "tokenize", asked, _Counted)
+    counted = await post(engine, "tokenize", _chat(prompt), _Counted)
     return counted.count, counted.max_model_len - prompt.max_tokens
+
+
+def _chat(prompt: Prompt) -> dict[str, object]:
+    return {"messages": prompt.messages, "add_generation_prompt": True}
 
 
 async def fit(engine: Engine, prompt: Prompt, *, cut: bool, tokens: int | None = None) -> Prompt:
@@ -126,10 +130,16 @@ async def accepted(engine: Engine, prompt: Prompt) -> tuple[Prompt, int, int]:
     return prompt, *await _count(engine, prompt)
 
 
-async def text_tokens(engine: Engine, prompt: Prompt) -> int:
-    """Tokens of the prompt without its media. Raises as `accepted` does."""
-    count, _ = await _count(engine, replace(prompt, media=()))
-    return count
+async def around_media(engine: Engine, prompt: Prompt) -> tuple[int, int]:
+    """Tokens of the prompt without its media: all, and those that stand before the media, so before the question.
+
+    These are what it has in common with the same prompt of another question. Raises as `accepted` does.
+    """
+    bare = replace(prompt, media=())
+    other = replace(bare, question="1" if bare.question.startswith("0") else "0")
+    tokens, others = [(await post(engine, "tokenize", _chat(each), _Tokens)).tokens for each in (bare, other)]
+    pairs = zip(tokens, others, strict=False)
+    return len(tokens), sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 async def post(

@@ -91,6 +91,7 @@ class Reply:
     logprobs: tuple[TokenLogprobs, ...] = ()  # of each token, where they were asked for
     server: ServerTimes | None = None
     text_tokens: int | None = None  # of the same prompt without its media, where it has some and they were counted
+    before_media: int | None = None  # of these, the ones that stand before the media
 
     @classmethod
     def of(
@@ -148,6 +149,7 @@ class Reply:
             "itls": list(self.itl),
             "prompt_tokens": self.usage.prompt_tokens,
             "media_tokens": self.media_tokens,
+            "before_media_tokens": self.before_media,
             "completion_tokens": self.usage.completion_tokens,
             "cached_tokens": self.usage.cached_tokens,
             "cached_tokens_details": sources

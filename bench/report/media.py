@@ -8,6 +8,7 @@ from bench.report.grid import Column, Grid, figures, text
 from bench.report.numbers import NOTHING, count, documents, percent, ratio, ratio_span, sentence, unit_for
 from bench.report.reading import Fields, fields, number, rows
 
+ALIKE = "the model answers alike to both media, so that cached tokens alone tell them apart"
 ENOUGH = 1000  # media tokens; of fewer, little can be saved
 
 
@@ -27,6 +28,9 @@ def reasons(result: Fields) -> Iterator[str]:
             yield f"{modality}: {count(tokens)} media tokens are few to save time on; make the media larger"
         if unproven := number(fields(found, "canary"), "unproven"):
             yield f"{modality}: the canary of {documents(unproven)} proves nothing: equal media were not shared there"
+        if untold := number(fields(found, "canary"), "untold"):
+            yield f"{modality}: in {documents(untold)} {ALIKE}"
+    yield from (f"{', '.join(alike)}: {ALIKE}" for alike in [answered_alike(result)] if alike)
     yield from (f"{modality} is refused: {why}" for modality, why in fields(result, "refused").items())
 
 
@@ -61,9 +65,10 @@ def hits(result: Fields) -> Grid:
     """Every query's tokens, and those that came from KV."""
     return Grid(
         "KV hits",
-        [*text("Query"), *figures("Total tokens", "KV hits", "Hit rate"), Column("answers", wide=True)],
+        [*text("Query"), *figures("Total tokens", "KV hits", "Hit rate", "shared"), Column("answers", wide=True)],
         [_query(row) for row in rows(result, "queries")],
-        note="Tokens of one query, mean of all answers, whether they count or not.",
+        note="Tokens of one query, mean of all answers, whether they count or not. Shared are those hits that came "
+        "through the cache server; the others were in the engine's own cache.",
     )
 
 
@@ -99,6 +104,18 @@ def not_kept_apart(result: Fields) -> Sequence[str]:
     return list(dict.fromkeys(found))
 
 
+def answered_alike(result: Fields) -> Sequence[str]:
+    """The variants of `bench verify` that the plain engine's own answers do not tell apart, each once."""
+    media = fields(result, "verify", "media")
+    found = [
+        f"{modality} {row.get('variant')}"
+        for modality in media
+        for row in rows(fields(media, modality), "canaries")
+        if row.get("holds") and row.get("told_by_answer") is False
+    ]
+    return list(dict.fromkeys(found))
+
+
 def _all(found: Fields) -> Iterator[Fields]:
     """The cross-reads themselves first."""
     for row in rows(found, "documents"):
@@ -118,8 +135,14 @@ def _canary(modality: str, found: Fields, row: Fields) -> tuple[str, ...]:
         _nats(number(row, "nats")),
         _nats(number(found, "floor")),
         _nats(number(row, "plain_nats")),
-        "yes" if row.get("holds") else "no",
+        _holds(row),
     )
+
+
+def _holds(row: Fields) -> str:
+    if not row.get("holds"):
+        return "no"
+    return "by tokens alone" if row.get("told_by_answer") is False else "yes"
 
 
 def _modality(result: Fields, modality: str, found: Fields) -> tuple[str, ...]:
@@ -152,9 +175,9 @@ def _held(canary: Fields) -> str:
 
 def _query(row: Fields) -> tuple[str, ...]:
     n = number(row, "n") or 1
-    total, found = (number(row, name) for name in ("total_tokens", "kv_hits"))
-    each = [None if value is None else value / n for value in (total, found)]
-    return str(row.get("query")), *map(count, each), percent(number(row, "hit_rate_pct")), count(number(row, "n"))
+    summed = (number(row, name) for name in ("total_tokens", "kv_hits", "kv_hits_shared"))
+    total, hits, shared = (count(None if value is None else value / n) for value in summed)
+    return str(row.get("query")), total, hits, percent(number(row, "hit_rate_pct")), shared, count(number(row, "n"))
 
 
 def _mixed_up(result: Fields) -> str:

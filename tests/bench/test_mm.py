@@ -3,14 +3,17 @@
 import asyncio
 import json
 from contextlib import ExitStack
+from dataclasses import replace
 
 import pytest
 from bench_rows import sample
 from fake_engine import Behaviour, FakeEngine, Volume, topology_of
+from fakes import a_reply
 from rich.console import Console
 
 from bench import canary, mm
 from bench.folder import read
+from bench.ladder import stops_at_media
 from bench.media import MODALITIES, OTHER_QUESTION, Sizes, pixels, wanted
 from bench.plan import cast_of
 from bench.preflight import preflight
@@ -128,10 +131,10 @@ def test_what_is_no_size_is_told(text):
 
 def test_every_modality_goes_through_its_arms_and_its_canary_holds(four, tmp_path):
     result = measure(four(), options_of(documents=1), tmp_path)
-    assert [row["reason"] for row in result["samples"]] == [""] * len(MODALITIES) * 7
+    assert [row["reason"] for row in result["samples"]] == [""] * len(MODALITIES) * 9
     assert list(result["modalities"]) == list(MODALITIES)
     for modality, found in result["modalities"].items():
-        assert found["canary"] == {"held": 1, "failed": [], "unproven": 0, "holds": True}
+        assert found["canary"] == {"held": 1, "failed": [], "unproven": 0, "untold": 1, "holds": True}
         assert found["comparison"]["speedup"]["n"] == 1
         assert found["media_tokens"] == 1024 if modality == "images" else 512
         assert found["text_tokens"] == rows(result, f"{modality}_cold")[0]["prompt_tokens"] - found["media_tokens"]
@@ -171,7 +174,7 @@ def test_a_run_that_was_interrupted_goes_on_with_the_same_media_sizes_and_refusa
     options, past = resume(tmp_path)
     assert options == began
     result = measure(topology, options, tmp_path, past=past)
-    assert (result["complete"], result["failed"], len(result["samples"])) == (True, 0, 14)
+    assert (result["complete"], result["failed"], len(result["samples"])) == (True, 0, 18)
     assert read(tmp_path)["refused"] == {"audio": "no ears"}
 
 
@@ -221,6 +224,53 @@ def test_a_cache_that_takes_other_media_for_the_same_is_found_out(four, tmp_path
     assert hits["image, other_media"] > 0, "the table shows what does not count"
 
 
+def test_what_is_cached_must_end_before_the_media_whatever_text_follows_them():
+    """1,000 tokens of media between 40 and 300 of text, on a GPU, whose blocks have 16."""
+    reply = replace(a_reply(prompt=1340), text_tokens=340, before_media=40)
+    faults = [stops_at_media(replace(reply, usage=replace(reply.usage, cached_tokens=n))) for n in (32, 48, 64, 336)]
+    assert faults[:2] == ["", ""], "the second block may end with the mark that a model sets media in"
+    assert all("mixed up" in fault for fault in faults[2:])
+    second = stops_at_media(replace(reply, usage=replace(reply.usage, cached_tokens=544)), same=1, of=2)
+    assert second == "", "the first of two media was seen"
+
+
+def test_the_tokens_before_the_media_are_counted_by_the_tokenizer(four):
+    reply = asyncio.run(Bench().ask(four().engines[0], prompt_of("cold")))
+    system, user = prompt_of("cold").messages
+    words = ["system", *system["content"].split(), "user"]
+    assert reply.before_media == len(words)
+    assert reply.text_tokens == len(words) + len(user["content"][-1]["text"].split())
+
+
+def answered(arm, nats, **more):
+    token = [{"token": "a", "best": {"a": nats}}]
+    return sample(0, f"image_{arm}", modality="image", logprobs=token, cached_tokens=0, **more)
+
+
+@pytest.mark.parametrize(
+    ("read", "held", "failed", "untold"),
+    [(-3.01, 1, [], 0), (-1.01, 0, [0], 0), (-2.0, 1, [], 1), (-30.0, 1, [], 1)],
+)
+def test_an_answer_about_the_others_media_fails_the_canary_whatever_was_cached(read, held, failed, untold):
+    plain = [answered("own_answer", -1.0), answered("plain_other_media", -3.0)]
+    found = mm.canary([answered("cross_read", -1.0), answered("other_media", read), *plain], "image")
+    assert (found["held"], found["failed"], found["untold"]) == (held, failed, untold)
+
+
+def test_answers_that_the_plain_engine_gives_alike_tell_nothing():
+    plain = [answered("own_answer", -1.0), answered("plain_other_media", -1.00005)]
+    found = mm.canary([answered("cross_read", -1.0), answered("other_media", -1.0), *plain], "image")
+    assert (found["held"], found["untold"], found["holds"]) == (1, 1, True)
+
+
+def test_a_hit_in_the_readers_own_cache_is_not_shown_as_shared(four, tmp_path):
+    result = measure(four(), options_of(documents=1, modality=("image",)), tmp_path)
+    shared = {row["query"]: (row["kv_hits"], row["kv_hits_shared"]) for row in result["queries"]}
+    assert shared["image, cross_read"] == (512, 512)
+    assert shared["image, other_question"] == (512, 0)
+    assert "cached tokens alone tell them apart" in shown(result), "the fake answers everything alike"
+
+
 def test_a_canary_proves_nothing_where_equal_media_are_not_shared_either(four):
     topology = four()
     arms = {arm.name: arm for arm in mm.arms_of("image", SMALL)}
@@ -229,7 +279,7 @@ def test_a_canary_proves_nothing_where_equal_media_are_not_shared_either(four):
     reply = asyncio.run(Bench().ask(reader, prompt))
     assert arms["image_other_media"].fault(reply) == ""
     assert "only 0 tokens" in arms["image_other_question"].fault(reply)
-    assert mm.canary([], "image") == {"held": 0, "failed": [], "unproven": 0, "holds": False}
+    assert mm.canary([], "image") == {"held": 0, "failed": [], "unproven": 0, "untold": 0, "holds": False}
 
 
 def test_a_processor_cache_that_is_fast_is_no_kv_hit(four, tmp_path):
@@ -277,6 +327,9 @@ def test_verify_shows_what_is_almost_the_same_and_agrees_where_it_is_kept_apart(
     second = next(row for row in found["media"]["images"]["canaries"] if row["variant"] == "other_second")
     assert second["cached_tokens"] == 512, "the first image is the same"
     assert "one_frame_more" in shown(result)
+    assert second["told_by_answer"] is False, "the fake answers everything alike"
+    assert "by tokens alone" in markdown.report(result)
+    assert "images other_second" in markdown.report(result)
     assert "| video, one_frame_more |" in markdown.report(result)
     assert timeline(result)  # a warning of the plotting library, which many arms bring about, would be an error here
 
@@ -307,4 +360,5 @@ def test_an_answer_that_is_not_the_plain_engines_to_the_same_media_does_not_hold
     assert not row["holds"]
     assert row["nats"] == pytest.approx(1.95)
     assert row["plain_nats"] == pytest.approx(1.9)
+    assert row["told_by_answer"]
     assert "further" in row["why"]
