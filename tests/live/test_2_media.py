@@ -10,8 +10,9 @@ from threading import Thread
 import pytest
 from live.conftest import MEDIA_HOST
 
-from bench.ladder import covers_media, stops_at_media
+from bench.ladder import from_the_volume, stops_at_media
 from bench.run import measured
+from cache.counters import chunks_to_store, stored_chunks, wait_stored
 from engines.chat import SAMPLES, ChatType
 from engines.errors import EngineError
 from engines.media import Form, Modality
@@ -98,14 +99,32 @@ class Quiet(SimpleHTTPRequestHandler):
         """Nothing."""
 
 
-def test_an_engine_fetches_from_allowed_hosts_only_and_shares_what_was_sent_otherwise(stack, address):
+@pytest.fixture
+def fetched(address):
+    """The sample picture, downloaded from there."""
     limits = replace(Limits.of(Settings.from_env({})), inside=frozenset({MEDIA_HOST}))
-    fetched = load(f"{address}/image.png", limits, Modality.IMAGE)
+    return load(f"{address}/image.png", limits, Modality.IMAGE)
+
+
+def test_a_picture_sent_by_address_is_found_that_the_other_engine_had_as_bytes(stack, fetched):
     prompt = Prompt(LONG, "", new_nonce(), 4, media=(fetched,))
     by_address = replace(prompt, media=(replace(fetched, form=Form.URL),))
-    elsewhere = replace(by_address.media[0], url=fetched.url.replace(MEDIA_HOST, "127.0.0.1"))
-    engine = stack.engine("plain-a")
-    assert stops_at_media(asyncio.run(measured(engine, prompt))) == ""
-    assert covers_media(asyncio.run(measured(engine, by_address))) == ""
+    first, second = asyncio.run(crossing(stack.engine("lmcache-a"), stack.engine("lmcache-b"), prompt, by_address))
+    assert stops_at_media(first) == ""
+    assert first.usage.cached_tokens == 0
+    assert (second.usage.prompt_tokens, second.media_tokens) == (first.usage.prompt_tokens, first.media_tokens)
+    assert from_the_volume(second) == ""
+
+
+async def crossing(writer, reader, written, read):
+    """The replies of both; the second is asked for when what the first computed is on the volume."""
+    before = await stored_chunks(writer.cache)
+    first = await measured(writer, written)
+    await wait_stored(writer.cache, before, chunks_to_store(first))
+    return first, await measured(reader, read)
+
+
+def test_an_engine_fetches_from_allowed_hosts_only(stack, fetched):
+    elsewhere = replace(fetched, form=Form.URL, url=fetched.url.replace(MEDIA_HOST, "127.0.0.1"))
     with pytest.raises(EngineError, match="ALLOWED_MEDIA_DOMAINS"):
-        asyncio.run(measured(engine, replace(prompt, media=(elsewhere,))))
+        asyncio.run(measured(stack.engine("plain-a"), Prompt(LONG, "", new_nonce(), 4, media=(elsewhere,))))
