@@ -28,7 +28,7 @@ def examine(env: Mapping[str, str], daemon: Daemon | None, get: Get) -> tuple[tu
     if not is_on_hub(settings.model):
         return _folder(Path(os.path.normpath(settings.model)), env)
     recipe, findings, weights = find(settings.model), list[Finding](), list[int | None]()
-    repositories = {settings.model: settings.revision} | dict.fromkeys(recipe.companions if recipe else (), "")
+    repositories = {settings.model: settings.revision} | (recipe.companions if recipe else {})
     for name, revision in repositories.items():
         found, size = _on_hub(name, revision, env, daemon, get)
         findings.extend(found)
@@ -60,7 +60,7 @@ def _on_hub(
     if kept := hub.cached(name, cache, revision):
         return (Finding("model", Verdict.GOOD, f"{name} is in {cache}"),), hub.weights_in(kept)
     token, trouble = _token(env)
-    answer = hub.access(name, token, get)
+    answer = hub.access(name, token, revision, get)
     findings = [*trouble, _heard(name, answer)]
     if not (daemon and daemon.maps_users):
         inner = (".locks", f"models--{name.replace('/', '--')}")

@@ -96,7 +96,9 @@ def described(recipe: Recipe) -> dict[str, object]:
 
 
 def _row(recipe: Recipe) -> tuple[str, ...]:
-    takes = ", ".join(("text", *recipe.modalities)) + (" (stand-in)" if recipe.stand_in else "")
+    limits = {modality: recipe.takes(modality) for modality in recipe.modalities}
+    media = (f"{modality} ({most} a prompt)" if most else modality for modality, most in limits.items())
+    takes = ", ".join(("text", *media)) + (" (stand-in)" if recipe.stand_in else "")
     size = recipe.kv.bytes_per_token
     kv = (f"{size / 2**10:,.1f} KiB", f"{1000 * size / 2**20:,.0f} MiB")
     return (recipe.name, takes, f"{recipe.served_context:,}", *kv, recipe.licence, recipe.source)

@@ -54,22 +54,25 @@ class _Model(BaseModel):
     safetensors: _Tensors | None = None
 
 
-def access(model: str, token: str = "", get: Get = requests.get) -> Access:
-    """Asks as the downloader will. The token goes to the hub alone: no redirect is followed, and nothing repeats it."""
+def access(model: str, token: str = "", revision: str = "", get: Get = requests.get) -> Access:
+    """Asks as the downloader will, for the commit `revision`, or for the newest.
+
+    The token goes to the hub alone: no redirect is followed, and nothing repeats it.
+    """
     if not re.fullmatch(r"[!-~]*", token):
         return Access(Answer.REJECTED)
     try:
-        return _asked(quote(model), token, get)
+        return _asked(quote(model), token, revision or "main", get)
     except (requests.RequestException, ValidationError, ValueError) as exc:
         return Access(Answer.UNREACHABLE, said=type(exc).__name__)
 
 
-def _asked(model: str, token: str, get: Get) -> Access:
+def _asked(model: str, token: str, revision: str, get: Get) -> Access:
     status, body = _answer(get, f"{HUB}/api/models/{model}", token, {"expand[]": ["gated", "safetensors"]})
     if status != 200:
         return _refusal(status, token, Answer.MISSING)
     about = _Model.model_validate_json(body)
-    status, _ = _answer(get, f"{HUB}/{model}/resolve/main/config.json", token, read=False)
+    status, _ = _answer(get, f"{HUB}/{model}/resolve/{revision}/config.json", token, read=False)
     if status == 200 or 300 <= status < 400:  # a redirect to where the file lies is given to those who may have it
         return Access(Answer.OPEN, _weights(about.safetensors))
     return _refusal(status, token, Answer.GATED if about.gated else Answer.MISSING)

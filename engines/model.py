@@ -59,21 +59,36 @@ def is_made_here(folder: Path, models: Path) -> bool:
     return folder.name in MADE_BY and folder.parent == models
 
 
-def fetch(model: str, hub_cache: Path, token_file: Path | None, say: Say, revision: str = "") -> str:
+def fetch(
+    model: str,
+    hub_cache: Path,
+    token_file: Path | None,
+    say: Say,
+    revision: str = "",
+    from_hub: Callable[..., str] | None = None,
+) -> str:
     """Makes the model ready before any engine starts, and returns its folder. Raises ConfigError or StackError.
 
-    `revision` is the commit of the hub's repository, or empty for the newest.
+    `revision` is the commit of the hub's repository, or empty for the newest. Companions are fetched at their recipe's.
     """
     if not is_on_hub(model):
         return resolve(model, Path(model).expanduser().parent, Path(sys.executable), say)
-    recipe, token = find(model), _read_token(token_file)
-    for companion in recipe.companions if recipe else ():
+    recipe, token, get = find(model), _read_token(token_file), from_hub or _download_from_hub
+    for companion, commit in recipe.companions.items() if recipe else ():
         say(f"model: {companion}, which {model} needs, from the hub, or from its cache")
-        _download_from_hub(companion, hub_cache, token)
+        get(companion, hub_cache, token, commit)
+        _call_it_main(companion, hub_cache, commit)
     say(f"model: {model} from the hub, or from its cache")
-    kept = _download_from_hub(model, hub_cache, token, revision, SERVED_FILES + _code(model, revision))
+    kept = get(model, hub_cache, token, revision, SERVED_FILES + _code(model, revision))
     check(Path(kept))
     return kept
+
+
+def _call_it_main(model: str, cache: Path, commit: str) -> None:
+    """In the hub's cache: vLLM asks for a companion without a commit, and offline it gets this one."""
+    name = cache / f"models--{model.replace('/', '--')}" / "refs" / "main"
+    name.parent.mkdir(parents=True, exist_ok=True)
+    name.write_text(commit)
 
 
 def _code(model: str, revision: str) -> list[str]:

@@ -7,7 +7,7 @@ import re
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -15,7 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from engines.errors import ConfigError
 
 FOLDER = Path(__file__).with_name("models")
-REVISION = r"^([0-9a-f]{40})?$"  # a commit of a hub's repository, or none
+COMMIT = r"^[0-9a-f]{40}$"  # of a hub's repository
+REVISION = r"^([0-9a-f]{40})?$"  # or none
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
@@ -42,7 +43,7 @@ class Recipe(_Strict):
     name: str = Field(min_length=1)
     source: str = Field(min_length=1)  # owner/name on the hub, or how it is made here
     revision: str = Field("", pattern=REVISION)
-    companions: tuple[str, ...] = ()  # what vLLM or the model's code loads besides, owner/name
+    companions: dict[str, Annotated[str, Field(pattern=COMMIT)]] = {}  # owner/name, loaded besides, to its commit
     licence: str
     licence_url: str = Field(pattern=r"^https://")
     modalities: tuple[Literal["image", "video", "audio"], ...] = ()  # besides text

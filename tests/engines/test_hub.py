@@ -55,6 +55,13 @@ def test_the_hubs_answers_are_told_apart(about, config, token, said):
     assert hub.access(NAME, token, get=FakeHub(about, config)).answer is said
 
 
+@pytest.mark.parametrize(("revision", "asked_for"), [("", "main"), ("a" * 40, "a" * 40)])
+def test_the_commit_that_is_served_is_the_one_asked_for(revision, asked_for):
+    fake = FakeHub(answer(200, MISTRAL), answer(307))
+    hub.access(NAME, "", revision, get=fake)
+    assert fake.asked[1][0].endswith(f"/{NAME}/resolve/{asked_for}/config.json")
+
+
 def test_a_hub_that_cannot_be_reached_is_told_by_the_kind_of_error():
     def get(*_, **__):
         raise requests.ConnectTimeout(f"Bearer {TOKEN}")

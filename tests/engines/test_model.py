@@ -5,6 +5,7 @@ import pytest
 
 from engines.errors import ConfigError, StackError
 from engines.model import MANIFEST, check, digests, fetch, has_chat_template, is_whole, make, resolve
+from engines.recipe import find
 from engines.settings import EMBEDDED_MODEL
 
 PYTHON = Path("python")  # converts, where something is to be converted
@@ -94,6 +95,19 @@ def test_a_folder_of_the_operators_is_checked_before_engines_start(model, tmp_pa
 def test_a_token_that_cannot_be_read_is_told_without_a_trace(tmp_path):
     with pytest.raises(ConfigError, match="token"):
         fetch("owner/name", tmp_path, tmp_path / "none", say=print)
+
+
+def test_companions_are_fetched_at_their_commits_and_found_by_who_names_none(model, tmp_path):
+    recipe, asked = find("ultravox-v0_5-llama-3_2-1b"), {}
+
+    def from_hub(name, _cache, _token, revision, *_files):
+        asked[name] = revision
+        return str(model)
+
+    fetch(recipe.source, tmp_path, None, print, recipe.revision, from_hub)
+    assert asked == {**recipe.companions, recipe.source: recipe.revision}
+    for name, commit in recipe.companions.items():
+        assert (tmp_path / f"models--{name.replace('/', '--')}" / "refs" / "main").read_text() == commit
 
 
 def test_a_place_for_the_model_that_cannot_be_written_is_told_without_a_trace(tmp_path):

@@ -154,6 +154,7 @@ def test_the_list_names_every_recipe_and_the_chosen_one(tmp_path):
     lines = listed().splitlines()
     assert len(lines) == 1 + len(NAMED)
     assert EMBEDDED_MODEL in next(line for line in lines if "*" in line)
+    assert "image (2 a prompt)" in next(line for line in lines if "Phi" in line)
 
 
 def up(*words, home):
