@@ -19,6 +19,7 @@ from rich.table import Table
 
 from cache.command import commands
 from containers import doctor as examination
+from containers import sight
 from containers.compose import PROFILES, Composition, environment, forget, keep_token, output, own, remembered
 from containers.folders import on_host
 from containers.status import Container, containers
@@ -158,12 +159,16 @@ def doctor(
 @app.command(context_settings=PASSED_ON, add_help_option=False)
 def ask(context: typer.Context) -> None:
     """`./arena ask`, from a container beside the engines."""
+    sight.check(context.args, Path.cwd())
     _client("engines", "./arena", ["ask", *context.args])
 
 
 @app.command(context_settings=PASSED_ON, add_help_option=False)
 def chat(context: typer.Context) -> None:
-    """`./arena chat`, from a container beside the engines."""
+    """`./arena chat`, from a container beside the engines. What needs no engine of ours runs here."""
+    if "--base-url" in _options(context.args):
+        _here("engines", "./arena", ["chat", *context.args])
+    sight.check(context.args, Path.cwd(), settings_of_the_caller().media_domains)
     _client("engines", "./arena", ["chat", *context.args])
 
 
@@ -171,11 +176,19 @@ def chat(context: typer.Context) -> None:
 def bench(context: typer.Context) -> None:
     """`./arena bench`, from a container beside the engines. What needs no engine of ours runs here."""
     prog, words = "./arena bench", context.args
-    if {word.split("=")[0] for word in words} & {"report", "compare", "--base-url"}:
-        os.execve(sys.executable, [sys.executable, "-m", "bench", *words], {**os.environ, "ARENA_PROG": prog})  # noqa: S606
+    if _options(words) & {"report", "compare", "--base-url"}:
+        _here("bench", prog, words)
     if "peer" in words:
         raise ConfigError("bench peer starts `vllm bench serve` beside it: it needs the embedded stack (./arena up)")
     _client("bench", prog, words)
+
+
+def _options(words: list[str]) -> set[str]:
+    return {word.split("=")[0] for word in words}
+
+
+def _here(module: str, prog: str, words: list[str]) -> NoReturn:
+    os.execve(sys.executable, [sys.executable, "-m", module, *words], {**os.environ, "ARENA_PROG": prog})  # noqa: S606
 
 
 def _client(module: str, prog: str, arguments: list[str]) -> NoReturn:
