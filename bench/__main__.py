@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 
 from bench import aa, canary, decode, folder, gate, mm, peer, storage, sweep, ttft
-from bench.media import MODALITIES, Sizes, pixels
+from bench.media import MODALITIES, Sizes, pixels, written
 from bench.plan import Cast, cast, cast_of
 from bench.preflight import introduce
 from bench.report.terminal import report as shown
@@ -56,6 +56,8 @@ ImagesSize = Annotated[str, typer.Option(metavar="WxH", help="Pixels of each of 
 VideoSize = Annotated[str, typer.Option(metavar="WxH", help="Pixels of a frame.")]
 NumFrames = Annotated[int, typer.Option(min=2, max=10_000, help="Of a video, two to a second.")]
 AudioSeconds = Annotated[float, typer.Option(min=0.1, max=3600, help="Length of a sound.")]
+USUAL = Sizes()
+IMAGE, IMAGES, VIDEO = map(written, (USUAL.image, USUAL.images, USUAL.video))
 Gain = Annotated[float | None, typer.Option(min=0, help="Exit code 1 unless the interval's lower bound reaches this.")]
 
 
@@ -111,11 +113,11 @@ def ttft_(
 def mm_(
     num_prompts: Annotated[int, typer.Option(min=1, max=10_000, help="Fresh documents of each modality.")] = 6,
     modality: Modalities = None,
-    image_size: ImageSize = "896x896",
-    images_size: ImagesSize = "644x644",
-    video_size: VideoSize = "448x448",
-    num_frames: NumFrames = 8,
-    audio_seconds: AudioSeconds = 41.0,
+    image_size: ImageSize = IMAGE,
+    images_size: ImagesSize = IMAGES,
+    video_size: VideoSize = VIDEO,
+    num_frames: NumFrames = USUAL.frames,
+    audio_seconds: AudioSeconds = USUAL.seconds,
     output_len: OutputLen = 16,
     seed: Seed = 0,
     num_warmups: NumWarmups = 1,
@@ -132,8 +134,9 @@ def mm_(
 
     Each document is an image, two images, a video or a sound that nobody has seen, and goes through nine arms: cold,
     own-warm, and under another nonce (preprocessed, but no KV); first sight and cross-read on the LMCache pair; then
-    another question, and other media in the same place, of whose tokens none may be cached. Without --modality all that
-    the model takes. Exit code 1 when a modality makes no claim, or media were mixed up.
+    another question, and other media in the same place, of whose tokens none may be cached, with the plain engine's
+    answers to both. Without --modality all that the model takes. Exit code 1 when a modality makes no claim, or media
+    were mixed up.
     """
     options = _options("mm", [0] * num_prompts, locals())
     result = _measure(options, result_dir, resume, json_file)
@@ -218,11 +221,11 @@ def verify_(
     seed: Seed = 0,
     num_warmups: NumWarmups = 1,
     modality: Modalities = None,
-    image_size: ImageSize = "896x896",
-    images_size: ImagesSize = "644x644",
-    video_size: VideoSize = "448x448",
-    num_frames: NumFrames = 8,
-    audio_seconds: AudioSeconds = 41.0,
+    image_size: ImageSize = IMAGE,
+    images_size: ImagesSize = IMAGES,
+    video_size: VideoSize = VIDEO,
+    num_frames: NumFrames = USUAL.frames,
+    audio_seconds: AudioSeconds = USUAL.seconds,
     prepare: Prepare = None,
     result_dir: ResultDir = None,
     resume: Resume = False,

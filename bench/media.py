@@ -98,3 +98,8 @@ def pixels(text: str) -> Pair:
     if not all(16 <= side <= 4096 and side % 2 == 0 for side in sides):
         raise ConfigError(f"{text} is no size: write WIDTHxHEIGHT in pixels, even numbers from 16 to 4096")
     return sides[0], sides[1]
+
+
+def written(size: Pair) -> str:
+    """The other way round."""
+    return f"{size[0]}x{size[1]}"

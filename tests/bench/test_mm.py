@@ -14,7 +14,7 @@ from rich.console import Console
 from bench import canary, mm
 from bench.folder import read
 from bench.ladder import stops_at_media
-from bench.media import MODALITIES, OTHER_QUESTION, Sizes, pixels, wanted
+from bench.media import MODALITIES, OTHER_QUESTION, Sizes, pixels, wanted, written
 from bench.plan import cast_of
 from bench.preflight import preflight
 from bench.report import markdown, terminal
@@ -124,6 +124,10 @@ def test_variants_differ_in_what_they_say_and_twins_do_not():
 def test_what_is_no_size_is_told(text):
     with pytest.raises(ConfigError, match="WIDTHxHEIGHT"):
         pixels(text)
+
+
+def test_a_size_is_read_as_it_is_written():
+    assert pixels(written((896, 644))) == (896, 644)
 
 
 # A whole run
