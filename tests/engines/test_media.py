@@ -252,6 +252,7 @@ print(peak() - before)
         pytest.param(lambda: filmed("webm", "libvpx-vp9", side=4000, frames=1), id="vp9"),
         pytest.param(lambda: filmed("mp4", "libx264", side=4000, frames=1), id="h264"),
         pytest.param(lambda: header_only_png(9500, 9500), id="png"),
+        pytest.param(lambda: header_only_png(1200, 1200), id="a png of which Pillow only warns"),
     ],
 )
 def test_a_decompression_bomb_is_refused_before_it_is_unpacked_and_in_silence(bomb):
