@@ -1,0 +1,134 @@
+"""From choices to a result on the screen and in its folder."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from bench import aa, canary, decode, folder, mm, storage, ttft
+from bench.plan import Cast, cast, cast_of
+from bench.preflight import introduce
+from bench.report.terminal import report as shown
+from bench.run import Bench
+from bench.session import Past, conduct, preparation, publish, resume
+from bench.study import Options, Study
+from bench.target import engines_at, sizing
+from cache.storage import CHUNK_BYTES, probe
+from cache.volume import CHUNK_SIZE, bytes_per_token, namespace
+from engines.door import settings_of_the_caller
+from engines.errors import ArenaError, ConfigError
+from engines.settings import Settings
+from engines.topology import Topology
+
+out = Console(highlight=False, markup=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+
+
+def measure(options: Options, result_dir: Path | None, resuming: bool, json_file: str | None) -> dict[str, Any]:
+    """From the choices to the shown result; what a resumed run began with goes before what is chosen now."""
+    past: Past | None = None
+    if resuming:
+        kind, path = options.kind, named(result_dir)
+        options, past = resume(path)
+        if options.kind != kind:
+            raise ConfigError(f"{path} holds a run of bench {options.kind}: resume it with that")
+    else:
+        path = folder.claim(result_dir or folder.default_folder(options.kind))
+    with kept(path):
+        result = asyncio.run(_conduct(options, path, past))
+    show(result, path, json_file)
+    return result
+
+
+def named(result_dir: Path | None) -> Path:
+    if result_dir is None:
+        raise ConfigError("--resume goes on with the run in --result-dir: name the folder")
+    return result_dir
+
+
+@contextmanager
+def kept(path: Path) -> Iterator[None]:
+    """Says where results go, and how to go on when a run ends early."""
+    err.print(f"results go to {path}")
+    try:
+        yield
+    except (KeyboardInterrupt, ArenaError):
+        if (path / folder.RESULT).exists():
+            err.print(f"kept in {path}: go on with the same command, --result-dir {path} --resume")
+        raise
+
+
+async def _conduct(options: Options, path: Path, past: Past | None) -> dict[str, Any]:
+    measured = partial(conduct, options=options, path=path, say=err.print, command=command(), past=past)
+    if options.base_url:
+        pair = await engines_at(options.base_url, options.model)
+        bench = Bench(prepare=preparation(options.prepare), sized=sizing())
+        return await measured(ttft.foreign(options, cast(*pair)), engines=pair, bench=bench, check=introduce)
+    settings, topology = four_engines()
+    bench = Bench(prepare=preparation(options.prepare))
+    if past is None and (options.kind == "mm" or options.modality):
+        options = await _taken(options, topology, bench)
+        measured = partial(measured, options=options)
+    return await measured(_study(options, settings, cast_of(topology)), engines=topology.engines, bench=bench)
+
+
+async def _taken(options: Options, topology: Topology, bench: Bench) -> Options:
+    """The options with what the model refuses; a resumed run has them from its beginning."""
+    refused = await mm.refused(options, topology.engines[0], bench)
+    for modality, why in refused.items():
+        err.print(f"{modality} is refused: {why}")
+    return options.model_copy(update={"refused": refused})
+
+
+def _study(options: Options, settings: Settings, cast: Cast) -> Study:
+    studies: Mapping[str, Callable[[Options, Cast], Study]] = {
+        "ttft": ttft.study,
+        "aa": aa.study,
+        "decode": decode.study,
+        "mm": mm.study,
+        "verify": canary.study,
+    }
+    if options.kind != "storage":
+        return studies[options.kind](options, cast)
+    per_token = bytes_per_token(namespace(settings))
+    bandwidth = probe(
+        settings.kv_store_dir,
+        chunk_bytes=round(per_token * CHUNK_SIZE) if per_token else CHUNK_BYTES,
+        progress=lambda step: err.print(f"KV volume, {step}"),
+    )
+    return storage.study(options, cast, bandwidth, per_token)
+
+
+def show(result: Mapping[str, Any], path: Path, json_file: str | None) -> None:
+    publish(result, path)
+    save(result, json_file)
+    (err if json_file == "-" else out).print(shown(result))
+    err.print(f"kept in {path}: result.json, report.md, report.html")
+
+
+def save(result: Mapping[str, Any], json_file: str | None) -> None:
+    if json_file == "-":
+        sys.stdout.write(json.dumps(result, indent=1) + "\n")
+    elif json_file:
+        folder.write(Path(json_file), result)
+
+
+def command() -> str:
+    """As it was typed; --metadata and --label are the caller's own, and no option takes a secret."""
+    return shlex.join(["./arena", "bench", *sys.argv[1:]])
+
+
+def four_engines() -> tuple[Settings, Topology]:
+    settings = settings_of_the_caller()
+    if settings.engines != 4:
+        raise ConfigError("the benchmark compares plain with shared and needs all four engines: set ENGINES=4")
+    return settings, Topology.of(settings)
