@@ -32,9 +32,10 @@ from bench.choices import (
     Seed,
     VideoSize,
 )
-from bench.command import command, err, four_engines, kept, measure, named, out, save, show
+from bench.command import err, four_engines, measure, out, save, show
 from bench.study import Options
 from engines.door import run
+from engines.errors import ConfigError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
@@ -198,9 +199,12 @@ def storage_(
     Measures the volume's bandwidth (with fio where it is installed), then TTFT of recomputing and of loading at each
     length, and confirms the break-even at half and at twice its length. Exit code 1 when that does not hold.
     """
+    lengths = tuple(input_len or storage.LENGTHS)
+    if len(set(lengths)) < storage.FEWEST_LENGTHS:
+        raise ConfigError(f"--input-len: a break-even takes {storage.FEWEST_LENGTHS} lengths at least, name more")
     options = Options(
         kind="storage",
-        input_lens=tuple(input_len or storage.LENGTHS) * num_prompts,
+        input_lens=lengths * num_prompts,
         output_len=output_len,
         seed=seed,
         num_warmups=num_warmups,
@@ -305,6 +309,7 @@ def sweep_(
     ] = None,
     output_len: OutputLen = 16,
     seed: Seed = 0,
+    num_warmups: NumWarmups = 1,
     result_dir: ResultDir = None,
     resume: Resume = False,
     json_file: Json = None,
@@ -315,14 +320,15 @@ def sweep_(
     """How does the gain hold under load? Prompt lengths times loads, plain against shared.
 
     Under --request-rate requests count from when they were meant to be sent, whatever the engine does; under
-    --max-concurrency the next waits for one to end. The time that a request waited in the client is shown.
+    --max-concurrency the next waits for one to end. The time that a request waited in the client is shown. Exit code 1
+    when over a fifth of a cell's requests do not count.
     """
     options = Options(
         kind="sweep",
         input_lens=tuple(input_len or (1024, 4096)),
         output_len=output_len,
         seed=seed,
-        num_warmups=0,
+        num_warmups=num_warmups,
         save_detailed=save_detailed,
         label=label,
         metadata=choices.pairs(metadata),
@@ -332,18 +338,8 @@ def sweep_(
         burstiness=burstiness,
         goodput=sweep.promises(goodput or ()),
     )
-    left = None
-    if resume:
-        path = named(result_dir)
-        options, left = sweep.resume(path)
-    else:
-        path = folder.claim(result_dir or folder.default_folder("sweep"))
-    _, topology = four_engines()
-    measured = sweep.conduct(options, topology, path, err.print, command=command(), left=left)
-    with kept(path):
-        result = asyncio.run(measured)
-    show(result, path, json_file)
-    raise typer.Exit(0 if all(cell["completed"] for cell in result["cells"]) else 1)
+    result = measure(options, result_dir, resume, json_file)
+    raise typer.Exit(0 if sweep.holds(result) else 1)
 
 
 @app.command("peer")

@@ -17,7 +17,7 @@ INPUT_LEN = 16 * CHUNK_SIZE + 128  # whole chunks, and room for a question that 
 NumPrompts = Annotated[int, typer.Option(min=1, max=10_000, help="Fresh documents; each goes through every arm.")]
 InputLen = Annotated[int, typer.Option(min=64, max=1_000_000, help="Tokens of each whole prompt.")]
 OutputLen = Annotated[int, typer.Option(min=2, max=100_000, help="Tokens of each answer.")]
-Seed = Annotated[int, typer.Option(help="Of the order of arms and of the bootstrap; documents are always new.")]
+Seed = Annotated[int, typer.Option(min=0, help="Of the order of arms and of the bootstrap; documents are always new.")]
 NumWarmups = Annotated[int, typer.Option(min=0, max=10, help="Rounds before the first measured one.")]
 Level = Annotated[float, typer.Option("--confidence-level", min=0.5, max=0.999, help="Of every interval.")]
 ResultDir = Annotated[Path | None, typer.Option(help="Folder for result.json and the reports.  [default: results/…]")]

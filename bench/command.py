@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -14,16 +13,15 @@ from typing import Any
 
 from rich.console import Console
 
-from bench import aa, canary, decode, folder, mm, storage, ttft
+from bench import aa, canary, decode, folder, mm, storage, sweep, ttft
 from bench.plan import Cast, cast, cast_of
 from bench.preflight import introduce
+from bench.record import stack_of
 from bench.report.terminal import report as shown
 from bench.run import Bench
-from bench.session import Past, conduct, preparation, publish, resume
+from bench.session import Past, conduct, preparation, publish, reports, resume
 from bench.study import Options, Study
 from bench.target import engines_at, sizing
-from cache.storage import CHUNK_BYTES, probe
-from cache.volume import CHUNK_SIZE, bytes_per_token, namespace
 from engines.door import settings_of_the_caller
 from engines.errors import ArenaError, ConfigError
 from engines.settings import Settings
@@ -37,26 +35,22 @@ def measure(options: Options, result_dir: Path | None, resuming: bool, json_file
     """From the choices to the shown result; what a resumed run began with goes before what is chosen now."""
     past: Past | None = None
     if resuming:
-        kind, path = options.kind, named(result_dir)
+        if result_dir is None:
+            raise ConfigError("--resume goes on with the run in --result-dir: name the folder")
+        kind, path = options.kind, result_dir
         options, past = resume(path)
         if options.kind != kind:
             raise ConfigError(f"{path} holds a run of bench {options.kind}: resume it with that")
     else:
         path = folder.claim(result_dir or folder.default_folder(options.kind))
-    with kept(path):
+    with _kept(path):
         result = asyncio.run(_conduct(options, path, past))
     show(result, path, json_file)
     return result
 
 
-def named(result_dir: Path | None) -> Path:
-    if result_dir is None:
-        raise ConfigError("--resume goes on with the run in --result-dir: name the folder")
-    return result_dir
-
-
 @contextmanager
-def kept(path: Path) -> Iterator[None]:
+def _kept(path: Path) -> Iterator[None]:
     """Says where results go, and how to go on when a run ends early."""
     err.print(f"results go to {path}")
     try:
@@ -68,17 +62,17 @@ def kept(path: Path) -> Iterator[None]:
 
 
 async def _conduct(options: Options, path: Path, past: Past | None) -> dict[str, Any]:
-    measured = partial(conduct, options=options, path=path, say=err.print, command=command(), past=past)
+    measured = partial(conduct, path=path, say=err.print, command=command(), past=past)
     if options.base_url:
         pair = await engines_at(options.base_url, options.model)
         bench = Bench(prepare=preparation(options.prepare), sized=sizing())
-        return await measured(ttft.foreign(options, cast(*pair)), engines=pair, bench=bench, check=introduce)
+        return await measured(ttft.foreign(options, cast(*pair)), options, pair, bench=bench, check=introduce)
     settings, topology = four_engines()
     bench = Bench(prepare=preparation(options.prepare))
     if past is None and (options.kind == "mm" or options.modality):
         options = await _taken(options, topology, bench)
-        measured = partial(measured, options=options)
-    return await measured(_study(options, settings, cast_of(topology)), engines=topology.engines, bench=bench)
+    study = _studies(settings, past)[options.kind](options, cast_of(topology))
+    return await measured(study, options, topology.engines, bench=bench, stack=stack_of(settings))
 
 
 async def _taken(options: Options, topology: Topology, bench: Bench) -> Options:
@@ -89,35 +83,32 @@ async def _taken(options: Options, topology: Topology, bench: Bench) -> Options:
     return options.model_copy(update={"refused": refused})
 
 
-def _study(options: Options, settings: Settings, cast: Cast) -> Study:
-    studies: Mapping[str, Callable[[Options, Cast], Study]] = {
+def _studies(settings: Settings, past: Past | None) -> Mapping[str, Callable[[Options, Cast], Study]]:
+    volume = past.storage if past else None
+    return {
         "ttft": ttft.study,
         "aa": aa.study,
         "decode": decode.study,
         "mm": mm.study,
         "verify": canary.study,
+        "sweep": sweep.study,
+        "storage": partial(storage.study, look=partial(storage.look, settings), volume=volume),
     }
-    if options.kind != "storage":
-        return studies[options.kind](options, cast)
-    per_token = bytes_per_token(namespace(settings))
-    bandwidth = probe(
-        settings.kv_store_dir,
-        chunk_bytes=round(per_token * CHUNK_SIZE) if per_token else CHUNK_BYTES,
-        progress=lambda step: err.print(f"KV volume, {step}"),
-    )
-    return storage.study(options, cast, bandwidth, per_token)
 
 
 def show(result: Mapping[str, Any], path: Path, json_file: str | None) -> None:
-    publish(result, path)
-    save(result, json_file)
+    """The table first: a file that cannot be written takes nothing from it."""
+    files = reports(result)
     (err if json_file == "-" else out).print(shown(result))
+    save(result, json_file)
+    publish(files, path)
     err.print(f"kept in {path}: result.json, report.md, report.html")
 
 
 def save(result: Mapping[str, Any], json_file: str | None) -> None:
+    """To --json: a file, or stdout for `-`."""
     if json_file == "-":
-        sys.stdout.write(json.dumps(result, indent=1) + "\n")
+        sys.stdout.write(folder.as_text(result))
     elif json_file:
         folder.write(Path(json_file), result)
 
