@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from bench import choices, folder, gate, peer, storage, sweep
+from bench import choices, folder, gate, storage, sweep
 from bench.choices import (
     INPUT_LEN,
     AudioSeconds,
@@ -32,7 +31,7 @@ from bench.choices import (
     Seed,
     VideoSize,
 )
-from bench.command import err, four_engines, measure, out, save, show
+from bench.command import err, measure, out, save, show
 from bench.study import Options
 from engines.door import run
 from engines.errors import ConfigError
@@ -348,22 +347,30 @@ def peer_(
     rounds: Annotated[int, typer.Option(min=1, max=100, help="Rounds of four blocks: ours, theirs, theirs, ours.")] = 2,
     input_len: InputLen = 1000,
     output_len: OutputLen = 8,
+    seed: Seed = 0,
+    level: Level = 0.95,
+    result_dir: ResultDir = None,
+    resume: Resume = False,
     json_file: Json = None,
+    label: Label = None,
+    metadata: Metadata = None,
 ) -> None:
-    """Does this client measure what `vllm bench serve` measures, on the same engine and prompts? And its CPU time."""
-    settings, topology = four_engines()
-    found = asyncio.run(peer.run(topology.engines[0], settings, input_len, output_len, num_prompts, rounds, err.print))
-    console = err if json_file == "-" else out
-    for name in ("arena", "vllm_bench_serve"):
-        client = found[name]
-        spread = f"{client['min_ttft_ms']:,.0f} to {client['max_ttft_ms']:,.0f}"
-        cpu = f"{client['cpu_ms_per_request']:.1f} ms"
-        console.print(
-            f"{name}: median TTFT {client['median_ttft_ms']:,.1f} ms ({spread}, n = {client['completed']}), "
-            f"CPU per request {cpu}"
-        )
-    console.print(f"ratio of the medians: {found['median_ttft_ratio']:.3f}")
-    save(found, json_file)
+    """Does this client measure what `vllm bench serve` measures, on the same engine and prompts? And its CPU time.
+
+    Exit code 1 when the two clients can be told apart by TTFT.
+    """
+    options = Options(
+        kind="peer",
+        input_lens=(input_len,) * (2 * rounds * num_prompts),
+        num_prompts=num_prompts,
+        output_len=output_len,
+        seed=seed,
+        confidence_level=level,
+        label=label,
+        metadata=choices.pairs(metadata),
+    )
+    result = measure(options, result_dir, resume, json_file)
+    raise typer.Exit(0 if result["comparison"]["verdict"] == "not distinguishable" else 1)
 
 
 @app.command("report")
@@ -381,17 +388,24 @@ def compare_(
     old: Annotated[Path, typer.Argument(help="A result folder, or its result.json.")],
     new: Annotated[Path, typer.Argument(help="The one to hold against it.")],
     expected_ttft_gain: Gain = None,
+    json_file: Annotated[str | None, typer.Option("--json", help="Write it to this file too; - is stdout.")] = None,
 ) -> None:
-    """Is a new result as good as an old one? Exit code 1 when its whole interval lies below the old one's."""
+    """Is a new result as good as an old one? Exit code 1 when its whole interval lies below the old one's.
+
+    It holds speed-ups against each other, so it takes results of ttft, aa, decode and peer.
+    """
     before, after = folder.read(old), folder.read(new)
     findings = [gate.compare(before, after)]
     if expected_ttft_gain is not None:
         findings.append(gate.expected_gain(after, expected_ttft_gain))
+    found = gate.as_json(findings, gate.differences(before, after))
+    console = err if json_file == "-" else out
     for finding in findings:
-        out.print(finding.says)
-    for line in gate.differences(before, after):
-        out.print(f"  {line}")
-    raise typer.Exit(0 if all(finding.passed for finding in findings) else 1)
+        console.print(finding.says)
+    for line in found["differences"]:
+        console.print(f"  {line}")
+    save(found, json_file)
+    raise typer.Exit(0 if found["passed"] else 1)
 
 
 if __name__ == "__main__":

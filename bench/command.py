@@ -13,7 +13,7 @@ from typing import Any
 
 from rich.console import Console
 
-from bench import aa, canary, decode, folder, mm, storage, sweep, ttft
+from bench import aa, canary, decode, folder, mm, peer, storage, sweep, ttft
 from bench.plan import Cast, cast, cast_of
 from bench.preflight import introduce
 from bench.record import stack_of
@@ -92,6 +92,7 @@ def _studies(settings: Settings, past: Past | None) -> Mapping[str, Callable[[Op
         "mm": mm.study,
         "verify": canary.study,
         "sweep": sweep.study,
+        "peer": partial(peer.study, settings=settings),
         "storage": partial(storage.study, look=partial(storage.look, settings), volume=volume),
     }
 

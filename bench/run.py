@@ -57,7 +57,7 @@ class Bench:
     """How requests are sent and stores awaited; tests bring their own."""
 
     ask: Ask = measured
-    under_load: Ask = uncounted
+    under_load: Ask = uncounted  # and where the cost of asking is measured
     sized: Sized = in_form
     stored: Stored = stored_chunks
     prepare: Prepare = nothing  # runs before every read from the volume

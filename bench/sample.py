@@ -57,6 +57,7 @@ class Sample(BaseModel):
     server_ttft_ms: float | None = None
     server_generation_ms: float | None = None  # from its first token to its last
     queue_ms: float | None = None  # under load: waited in the client, and counted in TTFT and E2EL
+    cpu_ms: float | None = None  # of the client's process, an equal share of a block's
     ended_s: float | None = None  # under load: since the run began, whatever came of it
     stored_s: float | None = None  # from the end of the answer until all chunks were on the volume
     text: str | None = None

@@ -121,7 +121,7 @@ class _Run:
         return content
 
     async def begin(self, study: Study, stage: Stage) -> tuple[Study, Sequence[Unit]]:
-        """Keeps what the past has of a stage, warms up for the rest and returns that; the run's clock stands meanwhile."""
+        """Keeps what the past has of a stage, warms up for the rest and returns that; the clock stands meanwhile."""
         kept, todo = _remaining(stage.units, self.past)
         self.samples += kept
         stopped = self.bench.clock()
