@@ -12,6 +12,7 @@ from typing import Any
 
 import psutil
 
+from bench.comparison import as_json
 from bench.fields import arm_fields
 from bench.preflight import Preflight
 from bench.sample import Sample
@@ -41,8 +42,14 @@ class Origin:
 
 
 def sketch(options: Options, origin: Origin, samples: Sequence[Sample]) -> dict[str, Any]:
-    """The frame and every sample: what an unfinished run is resumed from, without what is calculated from them."""
-    return {**frame(options, origin, samples, complete=False), "samples": [row(sample) for sample in samples]}
+    """The frame and every sample: what a killed run is resumed from, without what is calculated from them."""
+    why = "this run was killed before its samples were summed up: go on with --resume"
+    return {
+        **frame(options, origin, samples, complete=False),
+        "comparison": {"verdict": "no claim", "why": why, "speedup": as_json(None, options.confidence_level)},
+        "warnings": [why],
+        "samples": [row(sample) for sample in samples],
+    }
 
 
 def result(

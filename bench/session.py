@@ -19,6 +19,7 @@ from bench.plan import Row, Trial, Unit
 from bench.preflight import Preflight, changed, preflight
 from bench.record import Origin, host, result, sketch
 from bench.report.files import render
+from bench.report.reading import arms, rows
 from bench.run import Bench, Prepare, PromptOf, answered, nothing, run
 from bench.sample import Sample
 from bench.study import Options, Say, Stage, Study
@@ -163,8 +164,9 @@ def reports(found: Mapping[str, Any]) -> Mapping[str, str]:
     Raises ConfigError for a result that this version does not know.
     """
     frame = {key: value for key, value in found.items() if not isinstance(value, dict | list)}
-    arms = {**found.get("arms", {}), **{cell["name"]: cell for cell in found.get("cells", ()) if "name" in cell}}
-    return {**render(found), **{f"arms/{name}.json": folder.as_text({**frame, **arm}) for name, arm in arms.items()}}
+    named = [*arms(found), *((str(cell["name"]), cell) for cell in rows(found, "cells") if "name" in cell)]
+    files = {f"arms/{Path(name).name}.json": folder.as_text({**frame, **fields}) for name, fields in named}
+    return {**render(found), **files}
 
 
 def publish(files: Mapping[str, str], path: Path) -> None:
@@ -210,8 +212,8 @@ def _remaining(units: Sequence[Unit], past: Past) -> tuple[list[Sample], list[Un
 
 
 def _is_done(unit: Unit, found: Mapping[Row, Sample]) -> bool:
-    rows = [found.get(row) for row in unit.rows]
-    return all(rows) and not all(sample and sample.unanswered for sample in rows)
+    samples = [found.get(row) for row in unit.rows]
+    return all(samples) and not all(sample and sample.unanswered for sample in samples)
 
 
 def _row(sample: Sample) -> Row:

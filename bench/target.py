@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from urllib.parse import urlsplit
 
 from bench.run import Ask, Sized
 from engines.client import reply_to
@@ -17,7 +16,7 @@ from engines.topology import Engine
 
 async def engines_at(base_urls: Sequence[str], model: str | None) -> tuple[Engine, Engine]:
     """The two servers, with the model that each serves unless one is named. Raises ConfigError, EngineUnreachable."""
-    if any("@" in urlsplit(url).netloc for url in base_urls):
+    if any("@" in url for url in base_urls):
         raise ConfigError(
             "--base-url has a name or a password in it, which a result would keep: leave it out, and set OPENAI_API_KEY"
         )

@@ -6,6 +6,7 @@ from bench_rows import OPTIONS, Engines, measure, sample
 
 from bench.arms import COLD
 from bench.folder import RESULT, claim, read, write
+from bench.gate import compare
 from bench.plan import Step, Trial
 from bench.record import _gpus, stack_of
 from bench.session import Progress, publish, reports, resume
@@ -108,6 +109,8 @@ def test_after_every_document_the_samples_are_on_the_disk_and_sums_are_done_once
     measure(topology, tmp_path, Watched())
     assert [len(each["samples"]) for each in seen] == [6, 12, 18, 24, 30]
     assert not any("arms" in each or each["complete"] for each in seen)
+    assert "killed before its samples were summed up" in reports(seen[0])["report.md"]
+    assert not compare(seen[0], seen[0]).passed
 
 
 def test_the_estimate_goes_by_tokens_and_counts_what_is_foreseen():
