@@ -65,10 +65,9 @@ def judge(facts: Mapping[str, Facts]) -> Preflight:
     """
     differing = _differences(facts)
     grave = [text for key, text in differing if key in MUST_AGREE]
-    sizes = {name: of["chunk_size"] for name, of in facts.items() if of.get("chunk_size")}
-    grave += [
-        f"chunk_size is {size} on {name}, and not {CHUNK_SIZE}" for name, size in sizes.items() if size != CHUNK_SIZE
-    ]
+    ours = str(CHUNK_SIZE)
+    sizes = {name: str(of["chunk_size"]) for name, of in facts.items() if of.get("chunk_size")}
+    grave += [f"chunk_size is {size} on {name}, and not {ours}" for name, size in sizes.items() if size != ours]
     if grave:
         raise ConfigError(f"the engines cannot be compared: {'; '.join(grave)}")
     off = [name for name, of in facts.items() if of.get("enable_prefix_caching") == "False"]

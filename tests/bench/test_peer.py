@@ -1,4 +1,5 @@
 import asyncio
+import json
 import subprocess
 import sys
 
@@ -9,9 +10,10 @@ from fakes import a_reply
 from bench import peer
 from bench.folder import read
 from bench.peer import BEGINS, ENDS, OneMessage, _watched, blocks, summary
+from bench.plan import cast_of
 from bench.session import conduct, publish, reports
-from bench.study import Options, Study
-from engines.prompt import Prompt
+from bench.study import Options
+from engines.errors import ConfigError
 
 OPTIONS = Options(kind="peer", input_lens=(1000,) * 12, num_prompts=3, output_len=8, num_warmups=0)
 
@@ -42,28 +44,53 @@ def test_blocks_alternate_and_each_document_has_both_clients(topology):
     assert rows == [(n, arm) for n in range(12) for arm in ("arena", "vllm_bench_serve")]
 
 
-def test_a_run_leaves_a_folder_with_a_report_like_every_other(topology, tmp_path):
+VLLM = f"""#!{sys.executable}
+import json, pathlib, sys
+given = dict(zip(sys.argv[3:], sys.argv[4:]))
+prompts = pathlib.Path(given["--dataset-path"]).read_text().splitlines()
+assert len(set(prompts)) == len(prompts) == int(given["--num-prompts"])
+print("{BEGINS}...", flush=True)
+print("== {ENDS} ==", flush=True)
+found = {{"completed": len(prompts), "ttfts": [1.01] * len(prompts)}}
+(pathlib.Path(given["--result-dir"]) / "result.json").write_text(json.dumps(found))
+"""
+
+
+@pytest.fixture
+def vllm(tmp_path, monkeypatch):
+    """A client that sends nothing, where the arena has vLLM's."""
+    client = tmp_path / "home" / "env" / "engines" / "bin" / "vllm"
+    client.parent.mkdir(parents=True)
+    client.write_text(VLLM)
+    client.chmod(0o755)
+    monkeypatch.setenv("ARENA_HOME", str(tmp_path / "home"))
+
+
+@pytest.mark.usefixtures("vllm")
+def test_a_run_leaves_a_folder_with_a_report_like_every_other(settings, topology, tmp_path):
     async def ask(engine, _prompt):
         return a_reply(engine, ttft=1.0)
 
-    def theirs(_engine, _prompt, count):
-        return [1.01] * count, 0.5
-
-    study = Study(
-        arms=(peer.OURS, peer.THEIRS),
-        trials=blocks(OPTIONS, topology.engines[0]),
-        warmups=(),
-        prompt=lambda nonce: Prompt("what?", nonce=nonce),
-        summary=summary,
-        measure=lambda *unit: peer.measure(theirs, *unit),
-    )
-    run = conduct(study, OPTIONS, topology.engines, tmp_path, print, command="", bench=a_bench(ask), check=same)
+    folder, lines = tmp_path / "result", []
+    study = peer.study(OPTIONS, cast_of(topology), settings)
+    bench = a_bench(ask)
+    run = conduct(study, OPTIONS, topology.engines, folder, lines.append, command="", bench=bench, check=same)
     result = asyncio.run(run)
     assert (result["comparison"]["verdict"], result["completed"]) == ("not distinguishable", 24)
-    publish(reports(result), tmp_path)
-    assert "cannot be told from" in (tmp_path / "report.md").read_text()
-    assert "CPU per request" in (tmp_path / "report.md").read_text()
-    assert read(tmp_path)["kind"] == "peer"
+    assert result["peer"]["median_ttft_ratio"] == pytest.approx(1 / 1.01)
+    assert "left" in lines[2]
+    publish(reports(result), folder)
+    report = (folder / "report.md").read_text()
+    assert "cannot be told from" in report
+    assert "CPU per request" in report
+    assert json.loads((folder / "arms" / "vllm_bench_serve.json").read_text())["median_ttft_ms"] == pytest.approx(1010)
+    assert read(folder)["kind"] == "peer"
+
+
+def test_without_the_other_client_the_next_step_is_named(settings, topology, tmp_path, monkeypatch):
+    monkeypatch.setenv("ARENA_HOME", str(tmp_path))
+    with pytest.raises(ConfigError, match="arena install"):
+        peer.study(OPTIONS, cast_of(topology), settings)
 
 
 def test_starting_the_other_client_is_not_counted():
