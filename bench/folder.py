@@ -1,15 +1,16 @@
-"""What a run leaves: a folder with result.json, written anew after every sample, and the reports made of it."""
+"""What a run leaves: a folder with result.json, written anew after every document, and the reports made of it."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from engines.errors import ConfigError
+from engines.errors import ConfigError, ResultError
 from engines.settings import ROOT
 
 RESULT = "result.json"
@@ -26,11 +27,11 @@ def claim(folder: Path) -> Path:
     if (folder / RESULT).exists():
         raise ConfigError(f"{folder} holds a result: go on with --resume, or name another --result-dir")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         write(folder / RESULT, {})
-        (folder / RESULT).unlink()
-    except OSError as exc:
-        raise ConfigError(f"--result-dir {folder} cannot be written: {exc.strerror}") from exc
+        with _told(folder):
+            (folder / RESULT).unlink()
+    except ResultError as exc:
+        raise ConfigError(f"--result-dir: {exc}") from exc
     return folder
 
 
@@ -38,9 +39,9 @@ def read(path: Path) -> dict[str, Any]:
     """The result in a folder, or in a file. Raises ConfigError that says what is wrong with it."""
     file = path / RESULT if path.is_dir() else path
     try:
-        result = json.loads(file.read_text())
+        result = json.loads(file.read_text(encoding="utf-8"))
     except OSError as exc:
-        raise ConfigError(f"{file} cannot be read: {exc.strerror}") from exc
+        raise ConfigError(f"{file} cannot be read ({exc.strerror}): name a folder that ./arena bench made") from exc
     except ValueError as exc:
         raise ConfigError(f"{file} is not JSON: {exc}") from exc
     if not isinstance(result, dict) or "kind" not in result:
@@ -49,16 +50,34 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def write(path: Path, content: Mapping[str, Any]) -> None:
-    """A reader sees the old file or the new one, never half of it."""
-    write_text(path, json.dumps(content, indent=1) + "\n")
+    """As `write_text`, in JSON."""
+    write_text(path, as_text(content))
+
+
+def as_text(content: Mapping[str, Any]) -> str:
+    """JSON as it lies in a file."""
+    return json.dumps(content, indent=1) + "\n"
 
 
 def write_text(path: Path, text: str) -> None:
-    """The same for any text."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """A reader sees the old file or the new one, never half of it. Raises ResultError when it cannot be written."""
     partial = path.with_name(f".{path.name}.partial")
-    with partial.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    with _told(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with partial.open("w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """The one place where what the operating system refuses becomes an error of ours."""
+    try:
+        yield
+    except OSError as exc:
+        raise ResultError(f"{path} cannot be written ({exc.strerror}): make room or name another place") from exc

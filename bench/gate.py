@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from engines.errors import ConfigError
+
+COMPARED = "ttft, aa, decode and peer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,15 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     return [f"{key}: {old.get(key)} -> {new.get(key)}" for key in keys if old.get(key) != new.get(key)]
 
 
+def as_json(findings: Sequence[Finding], differences: Sequence[str]) -> dict[str, Any]:
+    """`passed` when all did."""
+    return {
+        "passed": all(finding.passed for finding in findings),
+        "findings": [asdict(finding) for finding in findings],
+        "differences": list(differences),
+    }
+
+
 def _check_comparable(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
     for result in (old, new):
         _speedup(result)
@@ -69,5 +80,7 @@ def _claims(result: Mapping[str, Any]) -> bool:
 def _speedup(result: Mapping[str, Any]) -> Mapping[str, Any]:
     comparison = result.get("comparison")
     if not comparison:
-        raise ConfigError(f"a result of bench {result.get('kind')} has no speed-up to hold against anything")
+        raise ConfigError(
+            f"a result of bench {result.get('kind')} has no single speed-up: compare takes those of {COMPARED}"
+        )
     return dict(comparison["speedup"])

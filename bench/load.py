@@ -37,7 +37,7 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """One request under load. Times in seconds since the load began; `reply` is None where `reason` says why.
+    """One request under load. Times in seconds since the load began; `reply` is None where `failure` says why.
 
     In an open loop `intended` is when it was meant to be sent; in a closed loop that is when its turn came.
     """
@@ -45,9 +45,10 @@ class Sent:
     index: int
     intended: float
     sent: float
+    ended: float
     queue: float  # how long it waited here, in the client
     reply: Reply | None
-    reason: str = ""
+    failure: EngineError | None
 
 
 def arrivals(load: Load, count: int, seed: int) -> tuple[float, ...]:
@@ -77,13 +78,14 @@ async def send(
 
     async def one(index: int, due: float) -> Sent:
         await asyncio.sleep(max(0.0, due - (clock() - began)))
+        reply = failure = None
         async with turn:
             sent = clock() - began
-            intended = sent if load.closed else due
             try:
-                return Sent(index, intended, sent, sent - due, await ask(engine, prompts[index]))
+                reply = await ask(engine, prompts[index])
             except EngineError as exc:
-                return Sent(index, intended, sent, sent - due, None, str(exc))
+                failure = exc
+        return Sent(index, sent if load.closed else due, sent, clock() - began, sent - due, reply, failure)
 
     tasks = [asyncio.create_task(one(i, at)) for i, at in enumerate(arrivals(load, len(prompts), seed))]
     try:

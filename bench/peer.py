@@ -13,25 +13,34 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import psutil
 
-from bench.run import uncounted
-from bench.study import QUESTION
-from engines.document import HANDBOOK, of_length, read_document
+from bench.arms import Arm, Role, anything
+from bench.comparison import compare
+from bench.plan import Cast, Row, Step, Trial
+from bench.run import Bench, PromptOf
+from bench.sample import Sample
+from bench.study import QUESTION, Options, Say, Study
+from engines.document import HANDBOOK, read_document
 from engines.errors import ConfigError, StackError
 from engines.prompt import Message, Prompt, new_nonce
 from engines.settings import Settings, home_of
 from engines.topology import Engine
 
 BEGINS, ENDS = "Starting main benchmark run", "Serving Benchmark Result"  # lines of `vllm bench serve`
-ORDER = ("arena", "vllm", "vllm", "arena")
+OURS, THEIRS = Arm("arena", Role.PLAIN, anything), Arm("vllm_bench_serve", Role.PLAIN, anything)
+ORDER = ((OURS, 0), (THEIRS, 0), (THEIRS, 1), (OURS, 1))  # of a round: whose block, and which of the client's two
+
+Times = tuple[Sequence[float], float]  # TTFT of each request in seconds, and CPU seconds of all
+Send = Callable[[Engine, Prompt, int], Times]
 
 
 class OneMessage(Prompt):
@@ -45,73 +54,121 @@ class OneMessage(Prompt):
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Requests of one client in a row: TTFT of each in seconds, and CPU seconds of all."""
+    """Requests of one client in a row."""
 
-    client: str
-    ttfts: tuple[float, ...]
-    cpu_s: float
+    arm: Arm
+    engine: Engine
+    input_len: int
+    documents: range
 
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """One for each request."""
+        return tuple((document, self.arm.name, self.input_len) for document in self.documents)
 
-async def run(
-    engine: Engine,
-    settings: Settings,
-    input_len: int,
-    output_len: int,
-    block: int,
-    rounds: int,
-    say: Callable[[str], object],
-) -> dict[str, Any]:
-    """Raises ConfigError where `vllm` is not installed, StackError when it fails."""
-    vllm = _vllm()
-    whole = OneMessage(QUESTION, read_document(HANDBOOK), new_nonce(), output_len, ignore_eos=True)
-    prompt = await of_length(engine, whole, input_len)
-    say("one request of each client first, which is not counted")
-    await _ours(engine, prompt, 1)
-    await asyncio.to_thread(_theirs, vllm, engine, settings, prompt, 1)
-    blocks = list[Block]()
-    for number, client in enumerate(ORDER * rounds, 1):
-        say(f"{number}/{len(ORDER) * rounds} {client}: {block} requests")
-        if client == "arena":
-            blocks.append(await _ours(engine, prompt, block))
-        else:
-            blocks.append(await asyncio.to_thread(_theirs, vllm, engine, settings, prompt, block))
-    return summary(blocks)
+    @property
+    def title(self) -> str:
+        """What to say before it."""
+        return f"{self.arm.name}: {len(self.documents)} requests"
 
 
-def summary(blocks: Sequence[Block]) -> dict[str, Any]:
-    """Medians over all requests of each client, and their ratio."""
-    ours, theirs = (_client([b for b in blocks if b.client == name]) for name in ("arena", "vllm"))
+def study(options: Options, cast: Cast, settings: Settings) -> Study:
+    """Rounds of four blocks of `options.num_prompts`. Raises ConfigError where `vllm` is not installed."""
+    engine = cast[Role.PLAIN][0]
+    theirs = partial(_theirs, _vllm(), settings)
+    handbook = read_document(HANDBOOK)
+
+    def prompt(nonce: str) -> Prompt:
+        return OneMessage(QUESTION, handbook, nonce, options.output_len, ignore_eos=True)
+
+    async def survey(say: Say) -> Study:
+        say("one request of the other client, which is not counted")
+        await asyncio.to_thread(theirs, engine, prompt(new_nonce()).about("Hello."), 1)
+        return replace(planned, survey=None)
+
+    planned = Study(
+        arms=(OURS, THEIRS),
+        trials=blocks(options, engine),
+        warmups=(Trial(-1, options.input_lens[0], (Step(OURS, engine),)),) * options.num_warmups,
+        prompt=prompt,
+        summary=summary,
+        measure=partial(measure, theirs),
+        survey=survey,
+    )
+    return planned
+
+
+def blocks(options: Options, engine: Engine) -> tuple[Block, ...]:
+    """As many rounds as there are `input_lens`; requests of both clients with one number are a pair."""
+    each, found = options.num_prompts, list[Block]()
+    for start in range(0, len(options.input_lens), 2 * each):
+        for arm, half in ORDER:
+            first = start + half * each
+            found.append(Block(arm, engine, options.input_lens[0], range(first, first + each)))
+    return tuple(found)
+
+
+async def measure(theirs: Send, block: Block, ask_with: PromptOf, bench: Bench, began: float) -> AsyncIterator[Sample]:
+    """Yields the samples when the block is through: nothing else is done meanwhile. Raises EngineError, StackError."""
+    prompt = await bench.sized(block.engine, ask_with(bench.nonce()), block.input_len)
+    started_s, many = bench.clock() - began, len(block.documents)
+    if block.arm is OURS:
+        ttfts, cpu_s = await _ours(block.engine, prompt, many, bench)
+    else:
+        ttfts, cpu_s = await asyncio.to_thread(theirs, block.engine, prompt, many)
+    for document, ttft in zip(block.documents, ttfts, strict=True):
+        yield Sample(
+            document=document,
+            arm=block.arm.name,
+            engine=block.engine.name,
+            input_len=block.input_len,
+            position=0,
+            nonce="",
+            started_s=started_s,
+            ttft_ms=1e3 * ttft,
+            cpu_ms=1e3 * cpu_s / many,
+        )
+
+
+def summary(samples: Sequence[Sample], options: Options) -> Mapping[str, Any]:
+    """Ours against theirs, pair by pair; the faster halves too, which a busy machine disturbs less."""
+    level, seed = options.confidence_level, options.seed
     return {
-        "kind": "peer",
-        "arena": ours,
-        "vllm_bench_serve": theirs,
-        "median_ttft_ratio": ours["median_ttft_ms"] / theirs["median_ttft_ms"],
+        "comparison": compare(samples, OURS.name, THEIRS.name, confidence_level=level, seed=seed),
+        "peer": {
+            "median_ttft_ratio": _ratio(samples, 1.0),
+            "fastest_half_ttft_ratio": _ratio(samples, 0.5),
+            "cpu_ms_per_request": {arm.name: _cpu_ms(samples, arm) for arm in (OURS, THEIRS)},
+        },
     }
 
 
-def _client(blocks: Sequence[Block]) -> dict[str, Any]:
-    ttfts = [ttft for block in blocks for ttft in block.ttfts]
-    return {
-        "completed": len(ttfts),
-        "median_ttft_ms": 1e3 * median(ttfts),
-        "min_ttft_ms": 1e3 * min(ttfts),
-        "max_ttft_ms": 1e3 * max(ttfts),
-        "cpu_ms_per_request": 1e3 * sum(block.cpu_s for block in blocks) / len(ttfts),
-        "ttfts": ttfts,
-    }
+def _ratio(samples: Sequence[Sample], share: float) -> float | None:
+    """Median TTFT of the fastest share of our requests over that of theirs."""
+    medians = []
+    for arm in (OURS, THEIRS):
+        ttfts = sorted(s.ttft_ms for s in samples if s.arm == arm.name and s.ttft_ms is not None)
+        medians.append(median(ttfts[: max(1, round(share * len(ttfts)))]) if ttfts else None)
+    ours, theirs = medians
+    return ours / theirs if ours and theirs else None
 
 
-async def _ours(engine: Engine, prompt: Prompt, count: int) -> Block:
+def _cpu_ms(samples: Sequence[Sample], arm: Arm) -> float | None:
+    spent = [s.cpu_ms for s in samples if s.arm == arm.name and s.cpu_ms is not None]
+    return fmean(spent) if spent else None
+
+
+async def _ours(engine: Engine, prompt: Prompt, count: int, bench: Bench) -> Times:
     began = time.process_time()
-    ttfts = [(await uncounted(engine, _anew(prompt))).ttft for _ in range(count)]
-    return Block("arena", tuple(ttfts), time.process_time() - began)
+    ttfts = [(await bench.under_load(engine, _anew(prompt))).ttft for _ in range(count)]
+    return ttfts, time.process_time() - began
 
 
-def _theirs(vllm: Path, engine: Engine, settings: Settings, prompt: Prompt, count: int) -> Block:
+def _theirs(vllm: Path, settings: Settings, engine: Engine, prompt: Prompt, count: int) -> Times:
     with TemporaryDirectory() as name:
         folder = Path(name)
         rows = [{"prompt": _anew(prompt).messages[0]["content"]} for _ in range(count)]
-        (folder / "prompts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        (folder / "prompts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
         command = [str(vllm), "bench", "serve", *_arguments(engine, settings, prompt, count, folder)]
         child = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, **_ENVIRON}
@@ -119,10 +176,10 @@ def _theirs(vllm: Path, engine: Engine, settings: Settings, prompt: Prompt, coun
         said, cpu_s = _watched(child)
         if child.returncode or cpu_s is None:
             raise StackError(f"vllm bench serve failed: {said[-300:]}")
-        result = json.loads((folder / "result.json").read_text())
+        result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
         if result["completed"] != count:
             raise StackError(f"vllm bench serve completed {result['completed']} of {count} requests")
-        return Block("vllm", tuple(result["ttfts"]), cpu_s)
+        return result["ttfts"], cpu_s
 
 
 def _watched(child: subprocess.Popen[str]) -> tuple[str, float | None]:

@@ -5,11 +5,26 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from bench.arms import Arm, Role
 from engines.topology import Engine, Topology
 
 Cast = Mapping[Role, tuple[Engine, Engine]]  # the engine of each role: in the first half of a run, and swapped
+
+Row = tuple[int, str, int]  # of one sample: its document, arm and input_len
+
+
+class Unit(Protocol):
+    """What is measured whole, or else anew: a document in all its arms, or a cell of a sweep."""
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """One for each sample that it gives."""
+
+    @property
+    def title(self) -> str:
+        """What to say before it; empty where its samples say enough."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +45,12 @@ class Trial:
     document: int
     input_len: int
     steps: tuple[Step, ...]
+    title: str = ""
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """One for each arm."""
+        return tuple((self.document, step.arm.name, self.input_len) for step in self.steps)
 
 
 def plan(arms: Sequence[Arm], cast: Cast, input_lens: Sequence[int], seed: int, first: int = 0) -> tuple[Trial, ...]:

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
+from cache.volume import CHUNK_SIZE
 from engines.counters import scrape
 from engines.errors import ConfigError, EngineUnreachable
 from engines.tls import TLS
@@ -38,10 +39,11 @@ Facts = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Preflight:
-    """What each engine says of itself, and where engines that are compared differ without harm."""
+    """What each engine says of itself, where they differ without harm, and what could not be compared."""
 
     engines: Mapping[str, Facts]
-    mismatches: tuple[str, ...]
+    mismatches: tuple[str, ...] = ()
+    unchecked: tuple[str, ...] = ()
 
 
 async def preflight(engines: Sequence[Engine]) -> Preflight:
@@ -52,22 +54,43 @@ async def preflight(engines: Sequence[Engine]) -> Preflight:
 async def introduce(engines: Sequence[Engine]) -> Preflight:
     """The same for servers that may well differ, since the caller wants to know by how much: nothing is refused."""
     facts = {engine.name: await facts_of(engine) for engine in engines}
-    return Preflight(facts, tuple(text for _, text in _differences(facts)))
+    untold = "revision, dtype and hash seed are not told over HTTP, so they were not compared"
+    return Preflight(facts, tuple(text for _, text in _differences(facts)), (*_unchecked(facts), untold))
 
 
 def judge(facts: Mapping[str, Facts]) -> Preflight:
-    """Raises ConfigError for engines that differ in more than the size of their KV cache, or have no prefix cache."""
+    """Raises ConfigError for engines that differ in more than the size of their KV cache, or have no prefix cache.
+
+    So it does for chunks of another size than ours: they are what a sample's proof counts in.
+    """
     differing = _differences(facts)
-    if grave := [text for key, text in differing if key in MUST_AGREE]:
+    grave = [text for key, text in differing if key in MUST_AGREE]
+    ours = str(CHUNK_SIZE)
+    sizes = {name: str(of["chunk_size"]) for name, of in facts.items() if of.get("chunk_size")}
+    grave += [f"chunk_size is {size} on {name}, and not {ours}" for name, size in sizes.items() if size != ours]
+    if grave:
         raise ConfigError(f"the engines cannot be compared: {'; '.join(grave)}")
     off = [name for name, of in facts.items() if of.get("enable_prefix_caching") == "False"]
     if off:
         raise ConfigError(f"prefix caching is off on {', '.join(off)}: start it with --enable-prefix-caching")
-    return Preflight(facts, tuple(text for _, text in differing))
+    return Preflight(facts, tuple(text for _, text in differing), _unchecked(facts))
+
+
+def changed(then: Mapping[str, Facts], now: Mapping[str, Facts]) -> list[str]:
+    """What of that which must agree is not as it was: sizes of KV caches may change with a restart."""
+    told = {
+        (name, key): [facts.get(name, {}).get(key) for facts in (then, now)]
+        for name in {**then, **now}
+        for key in MUST_AGREE
+    }
+    return [f"{key} of {name} was {was}, and is {is_}" for (name, key), (was, is_) in told.items() if was != is_]
 
 
 async def facts_of(engine: Engine) -> Facts:
-    """What an engine, and its cache server, answer about themselves; only the model is asked of every server."""
+    """What an engine, and its cache server, answer about themselves: None for what they do not tell.
+
+    Only the model must be told by every server.
+    """
     async with httpx.AsyncClient(timeout=10, verify=TLS) as client:
         try:
             model = (await client.get(f"{engine.url}/v1/models")).raise_for_status().json()["data"][0]
@@ -78,7 +101,7 @@ async def facts_of(engine: Engine) -> Facts:
         if engine.cache:
             facts["lmcache_version"] = await _json(client, f"{engine.cache.url}/lmc_version")
             facts["chunk_size"] = await _json(client, f"{engine.cache.url}/status", "chunk_size")
-    return {key: value for key, value in (facts | await _cache_config(engine)).items() if value is not None}
+    return facts | await _cache_config(engine)
 
 
 async def _json(client: httpx.AsyncClient, url: str, *path: str) -> Any:
@@ -91,14 +114,14 @@ async def _json(client: httpx.AsyncClient, url: str, *path: str) -> Any:
     return value
 
 
-async def _cache_config(engine: Engine) -> dict[str, str]:
-    """The labels of vLLM's gauge; nothing from a server that has none."""
+async def _cache_config(engine: Engine) -> dict[str, str | None]:
+    """The labels of vLLM's gauge."""
     try:
         families = list(text_string_to_metric_families(await scrape(engine.url)))
     except (httpx.HTTPError, ValueError):
-        return {}
+        families = []
     labels = next((s.labels for family in families for s in family.samples if s.name == CACHE_CONFIG), {})
-    return {key: labels[key] for key in FROM_CACHE_CONFIG if key in labels}
+    return {key: labels.get(key) for key in FROM_CACHE_CONFIG}
 
 
 def _differences(facts: Mapping[str, Facts]) -> Sequence[tuple[str, str]]:
@@ -106,7 +129,15 @@ def _differences(facts: Mapping[str, Facts]) -> Sequence[tuple[str, str]]:
     keys = dict.fromkeys(key for of in facts.values() for key in of)
     found = []
     for key in keys:
-        stated = {name: of[key] for name, of in facts.items() if key in of}
+        stated = {name: of[key] for name, of in facts.items() if of.get(key) is not None}
         if len(set(map(str, stated.values()))) > 1:
             found.append((key, f"{key} is " + ", ".join(f"{value} on {name}" for name, value in stated.items())))
     return found
+
+
+def _unchecked(facts: Mapping[str, Facts]) -> tuple[str, ...]:
+    """A sentence for each fact that must agree and that an engine does not tell."""
+    silent = {key: [name for name, of in facts.items() if key in of and of[key] is None] for key in MUST_AGREE}
+    return tuple(
+        f"{key} is not told by {', '.join(names)}, so it was not compared" for key, names in silent.items() if names
+    )

@@ -4,31 +4,52 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Sequence
+import subprocess
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from bench.caveats import caveats
+from bench.comparison import as_json
 from bench.fields import arm_fields
 from bench.preflight import Preflight
 from bench.sample import Sample
 from bench.study import Options, Study
+from cache.volume import CHUNK_SIZE
+from engines.command import dtype, serve_engine
+from engines.settings import Settings
+from engines.topology import Topology
 
 SCHEMA = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """When, where and by what a result was made. `duration` counts seconds of measuring, over all resumptions."""
+    """When, where and by what a result was made. `duration` counts seconds of measuring, over all resumptions.
+
+    `stack` is what the engines were started with; empty where that is not known.
+    """
 
     run_id: str
     date: str
     command: str
     duration: float
     preflight: Preflight
+    host: Mapping[str, Any]
+    stack: Mapping[str, Any]
+
+
+def sketch(options: Options, origin: Origin, samples: Sequence[Sample]) -> dict[str, Any]:
+    """The frame and every sample: what a killed run is resumed from, without what is calculated from them."""
+    why = "this run was killed before its samples were summed up: go on with --resume"
+    return {
+        **frame(options, origin, samples, complete=False),
+        "comparison": {"verdict": "no claim", "why": why, "speedup": as_json(None, options.confidence_level)},
+        "warnings": [why],
+        "samples": [row(sample) for sample in samples],
+    }
 
 
 def result(
@@ -39,7 +60,7 @@ def result(
         **frame(options, origin, samples, complete=complete),
         "arms": _arms(study, options, samples),
         **study.summary(samples, options),
-        "warnings": [*origin.preflight.mismatches, *caveats(samples)],
+        "warnings": [*origin.preflight.mismatches, *origin.preflight.unchecked, *study.caveats(samples)],
         "samples": [row(sample) for sample in samples],
     }
 
@@ -47,7 +68,7 @@ def result(
 def frame(options: Options, origin: Origin, samples: Sequence[Sample], *, complete: bool) -> dict[str, Any]:
     """What was asked, by whom, where and of what."""
     counted = sum(sample.valid for sample in samples)
-    model = str(next((f["model"] for f in origin.preflight.engines.values() if "model" in f), ""))
+    model = str(next((f["model"] for f in origin.preflight.engines.values() if f.get("model")), ""))
     return {
         "schema": SCHEMA,
         "kind": options.kind,
@@ -73,7 +94,8 @@ def frame(options: Options, origin: Origin, samples: Sequence[Sample], *, comple
         "completed": counted,
         "failed": len(samples) - counted,
         "versions": _versions(origin.preflight),
-        "host": host(),
+        "host": dict(origin.host),
+        "stack": dict(origin.stack),
         "preflight": asdict(origin.preflight),
         "options": options.model_dump(mode="json"),
     }
@@ -92,6 +114,25 @@ def host() -> dict[str, Any]:
         "cpus": len(os.sched_getaffinity(0)),
         "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
         "kernel": platform.release(),
+        "gpus": _gpus(),
+    }
+
+
+def stack_of(settings: Settings) -> dict[str, Any]:
+    """What the arena's engines are started with, as far as it bears on a number; a list, so that no secret is in it.
+
+    Revision, dtype and hash seed are not told over HTTP.
+    """
+    return {
+        "model": settings.model,
+        "revision": settings.revision or None,
+        "dtype": dtype(settings),
+        "hash_seed": serve_engine(Topology.of(settings).engines[0], settings).env["PYTHONHASHSEED"],
+        "device": settings.device,
+        "kv_cache_memory_gb": settings.kv_cache_memory_gb,
+        "kv_serde": settings.kv_serde,
+        "l1_size_gb": settings.l1_size_gb,
+        "chunk_size": CHUNK_SIZE,
     }
 
 
@@ -110,16 +151,28 @@ def _arms(study: Study, options: Options, samples: Sequence[Sample]) -> dict[str
 def _versions(preflight: Preflight) -> dict[str, str]:
     facts = list(preflight.engines.values())
     stated = {
-        "vllm": next((f["version"] for f in facts if "version" in f), None),
-        "lmcache": next((f["lmcache_version"] for f in facts if "lmcache_version" in f), None),
+        "vllm": next((f["version"] for f in facts if f.get("version")), None),
+        "lmcache": next((f["lmcache_version"] for f in facts if f.get("lmcache_version")), None),
         "python": platform.python_version(),
     }
     return {name: version for name, version in stated.items() if version}
 
 
+NVIDIA_SMI = ("nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader")
+
+
+def _gpus(command: Sequence[str] = NVIDIA_SMI) -> list[str]:
+    """One line each; none where the command is not there or says nothing."""
+    try:
+        said = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return [line.strip() for line in said.splitlines() if line.strip()]
+
+
 def _cpu() -> str:
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor()
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")

@@ -11,7 +11,7 @@ from bench.sample import Sample
 from cache.counters import Stored, chunks_to_store, stored_chunks, wait_stored
 from engines.client import reply_to
 from engines.document import accepted, around_media, of_length
-from engines.errors import ArenaError, EngineError, EngineUnreachable, StackError
+from engines.errors import DocumentError, EngineError, StackError
 from engines.prompt import Prompt, new_nonce
 from engines.reply import Reply
 from engines.topology import Engine
@@ -20,6 +20,7 @@ Ask = Callable[[Engine, Prompt], Awaitable[Reply]]
 Sized = Callable[[Engine, Prompt, int], Awaitable[Prompt]]
 PromptOf = Callable[[str], Prompt]  # of a nonce
 Prepare = Callable[[], Awaitable[None]]
+FAILURES = (EngineError, DocumentError, StackError)  # of one request: a row, and not the end of a run
 
 
 async def nothing() -> None:
@@ -56,6 +57,7 @@ class Bench:
     """How requests are sent and stores awaited; tests bring their own."""
 
     ask: Ask = measured
+    under_load: Ask = uncounted  # and where the cost of asking is measured
     sized: Sized = in_form
     stored: Stored = stored_chunks
     prepare: Prepare = nothing  # runs before every read from the volume
@@ -64,37 +66,39 @@ class Bench:
 
 
 async def run(trials: Iterable[Trial], ask_with: PromptOf, bench: Bench, began: float) -> AsyncIterator[Sample]:
-    """Yields each sample as it is measured; what fails is a sample with its reason, and the run goes on.
-
-    Each trial has a nonce of its own, and its prompt the trial's length; an arm may vary it. Raises StackError when no
-    request of a whole document was answered: going on would only fail faster.
-    """
+    """Yields the samples of each trial. Raises StackError as `answered` does."""
     for trial in trials:
-        answered = False
-        async for sample, error in _trial(trial, ask_with, bench, began):
+        async for sample in answered(one_document(trial, ask_with, bench, began)):
             yield sample
-            answered |= not isinstance(error, EngineUnreachable)
-        if not answered:
-            raise StackError("no engine answers any more: ./arena status; then go on with --resume")
 
 
-async def _trial(
-    trial: Trial, ask_with: PromptOf, bench: Bench, began: float
-) -> AsyncIterator[tuple[Sample, ArenaError | None]]:
+async def answered(samples: AsyncIterator[Sample]) -> AsyncIterator[Sample]:
+    """The samples of one unit. StackError after the last if no engine answered: going on would only fail faster."""
+    unanswered = True
+    async for sample in samples:
+        yield sample
+        unanswered &= sample.unanswered
+    if unanswered:
+        raise StackError("no engine answers any more: ./arena status; then go on with --resume")
+
+
+async def one_document(trial: Trial, ask_with: PromptOf, bench: Bench, began: float) -> AsyncIterator[Sample]:
+    """Yields each sample as it is measured; what fails is a sample with its reason, and the next arm follows.
+
+    The trial has a nonce of its own, and its prompt the trial's length; an arm may vary it.
+    """
     nonce = bench.nonce()
     try:
         prompt = await bench.sized(trial.steps[0].engine, ask_with(nonce), trial.input_len)
-    except EngineError as exc:
+    except FAILURES as exc:
         for step in trial.steps:
-            yield Sample.of(trial, step, nonce, bench.clock() - began, str(exc)), exc
+            yield Sample.of(trial, step, nonce, bench.clock() - began, str(exc), error=type(exc).__name__)
         return
     for step in trial.steps:
         yield await _measure(trial, step, prompt, bench, began)
 
 
-async def _measure(
-    trial: Trial, step: Step, prompt: Prompt, bench: Bench, began: float
-) -> tuple[Sample, ArenaError | None]:
+async def _measure(trial: Trial, step: Step, prompt: Prompt, bench: Bench, began: float) -> Sample:
     prompt = step.arm.variant(prompt)
     cache = step.engine.cache if step.arm.stores else None
     reply: Reply | None = None
@@ -107,9 +111,9 @@ async def _measure(
         before = await bench.stored(cache) if cache else 0
         reply = await bench.ask(step.engine, prompt)
         if cache:
-            answered = bench.clock()
+            done = bench.clock()
             await wait_stored(cache, before, chunks_to_store(reply), stored=bench.stored)
-            stored_s = bench.clock() - answered
-    except (EngineError, StackError) as exc:
-        return Sample.of(trial, step, prompt.nonce, started_s, str(exc), reply), exc
-    return Sample.of(trial, step, prompt.nonce, started_s, step.arm.fault(reply), reply, stored_s=stored_s), None
+            stored_s = bench.clock() - done
+    except FAILURES as exc:
+        return Sample.of(trial, step, prompt.nonce, started_s, str(exc), reply, error=type(exc).__name__)
+    return Sample.of(trial, step, prompt.nonce, started_s, step.arm.fault(reply), reply, stored_s=stored_s)

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, computed_field
 
 from bench.plan import Step, Trial
+from engines.errors import EngineUnreachable
 from engines.reply import Reply
 
 TOGETHER_S = 0.005  # between chunks; computing a token takes longer
@@ -38,6 +39,7 @@ class Sample(BaseModel):
     nonce: str
     started_s: float  # since the run began
     reason: str = ""
+    error: str = ""  # the class of the error that ended the request (engines/errors.py)
     ttft_ms: float | None = None
     mean_itl_ms: float | None = None
     tpot_ms: float | None = None
@@ -56,6 +58,8 @@ class Sample(BaseModel):
     server_ttft_ms: float | None = None
     server_generation_ms: float | None = None  # from its first token to its last
     queue_ms: float | None = None  # under load: waited in the client, and counted in TTFT and E2EL
+    cpu_ms: float | None = None  # of the client's process, an equal share of a block's
+    ended_s: float | None = None  # under load: since the run began, whatever came of it
     stored_s: float | None = None  # from the end of the answer until all chunks were on the volume
     text: str | None = None
     logprobs: tuple[TokenRow, ...] = ()
@@ -65,6 +69,11 @@ class Sample(BaseModel):
     def valid(self) -> bool:
         """Whether it counts."""
         return not self.reason
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether no engine said anything: it says nothing of one either."""
+        return self.error == EngineUnreachable.__name__
 
     @property
     def text_tokens(self) -> int | None:

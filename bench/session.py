@@ -8,36 +8,42 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from bench import folder
-from bench.plan import Trial
-from bench.preflight import Preflight, preflight
-from bench.record import Origin, result
+from bench.plan import Row, Trial, Unit
+from bench.preflight import Preflight, changed, preflight
+from bench.record import Origin, host, result, sketch
 from bench.report.files import render
-from bench.run import Bench, Prepare, nothing, run
+from bench.report.reading import arms, rows
+from bench.run import Bench, Prepare, PromptOf, answered, nothing, run
 from bench.sample import Sample
-from bench.study import Options, Study
+from bench.study import Options, Say, Stage, Study
 from engines.errors import ConfigError, StackError
 from engines.prompt import Prompt
 from engines.topology import Engine
-
-Say = Callable[[str], object]  # a line of progress
 
 
 @dataclass(frozen=True, slots=True)
 class Past:
     """What an interrupted run left; `engines` is what they said of themselves then."""
 
-    samples: tuple[Sample, ...] = ()
-    run_id: str = ""
-    date: str = ""
-    command: str = ""
+    run_id: str
+    date: str
+    command: str
     duration: float = 0.0
-    engines: Mapping[str, Any] | None = None
+    samples: tuple[Sample, ...] = ()
+    engines: Mapping[str, Mapping[str, Any]] | None = None
+    storage: Mapping[str, Any] | None = None  # the volume as it was measured
+
+    @classmethod
+    def none(cls, command: str) -> Past:
+        """A run that begins now."""
+        return cls(secrets.token_hex(8), datetime.now(UTC).isoformat(timespec="seconds"), command)
 
 
 def resume(path: Path) -> tuple[Options, Past]:
@@ -47,11 +53,12 @@ def resume(path: Path) -> tuple[Options, Past]:
         raise ConfigError(f"{path} is complete: ./arena bench report {path} shows it")
     try:
         options = Options.model_validate(left["options"])
-        samples = [Sample.model_validate(each) for each in left["samples"]]
-    except (LookupError, ValidationError) as exc:
-        raise ConfigError(f"{path} cannot be resumed: it was written by another version") from exc
-    engines = left["preflight"]["engines"]
-    return options, Past(tuple(samples), left["run_id"], left["date"], left["command"], left["duration"], engines)
+        needed = {name: left[name] for name in ("run_id", "date", "command", "duration", "samples")}
+        engines = left["preflight"]["engines"]
+        past = TypeAdapter(Past).validate_python({**needed, "engines": engines, "storage": left.get("storage")})
+    except (LookupError, TypeError, ValidationError) as exc:
+        raise ConfigError(f"{path} cannot be resumed: another version wrote it, or another program") from exc
+    return options, past
 
 
 async def conduct(
@@ -62,64 +69,125 @@ async def conduct(
     say: Say,
     *,
     command: str,
+    stack: Mapping[str, Any] | None = None,
     past: Past | None = None,
     bench: Bench | None = None,
     check: Callable[[Sequence[Engine]], Awaitable[Preflight]] = preflight,
 ) -> dict[str, Any]:
-    """Measures what is not measured yet, writes the result after every sample, and returns it whole.
+    """Measures what is not measured yet, keeps it after every document, and returns the result whole.
 
-    Raises EngineError, StackError or ConfigError when the engines cannot be compared or stop answering.
+    `stack` is what the engines were started with, where that is known. Raises EngineError, StackError or ConfigError
+    when the engines cannot be compared or stop answering, ResultError when the result cannot be written.
     """
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    past = past or Past(run_id=secrets.token_hex(8), date=now, command=command)
+    past = past or Past.none(command)
     bench = bench or Bench(prepare=preparation(options.prepare))
+    measuring = _Run(
+        path / folder.RESULT, options, past, await _checked(engines, check, past, say), stack or {}, bench, say
+    )
+    try:
+        study, todo = await measuring.begin(study, Stage(study.trials, study.warmups))
+        await measuring.measure(study, todo, study.foreseen)
+        study, todo = await measuring.begin(study, study.more(measuring.samples))
+        await measuring.measure(study, todo)
+    except BaseException:
+        if measuring.samples:
+            measuring.write(result(study, options, measuring.origin(), measuring.samples, complete=False))
+        raise
+    return measuring.write(result(study, options, measuring.origin(), measuring.samples, complete=True))
+
+
+class _Run:
+    """The samples so far, and the file that they are kept in."""
+
+    def __init__(
+        self,
+        file: Path,
+        options: Options,
+        past: Past,
+        found: Preflight,
+        stack: Mapping[str, Any],
+        bench: Bench,
+        say: Say,
+    ) -> None:
+        self.file, self.options, self.past, self.bench, self.say = file, options, past, bench, say
+        self.began, self.samples = bench.clock() - past.duration, list[Sample]()
+        self._origin = partial(Origin, past.run_id, past.date, past.command, preflight=found, host=host(), stack=stack)
+
+    def origin(self) -> Origin:
+        """As it is now."""
+        return self._origin(duration=self.bench.clock() - self.began)
+
+    def write(self, content: dict[str, Any]) -> dict[str, Any]:
+        folder.write(self.file, content)
+        return content
+
+    async def begin(self, study: Study, stage: Stage) -> tuple[Study, Sequence[Unit]]:
+        """Keeps what the past has of a stage, warms up for the rest and returns that; the clock stands meanwhile."""
+        kept, todo = _remaining(stage.units, self.past)
+        self.samples += kept
+        stopped = self.bench.clock()
+        if todo:
+            await _warm_up(stage.warmups, study.prompt, self.bench, self.say)
+        if study.survey:
+            study = await study.survey(self.say)
+        self.began += self.bench.clock() - stopped
+        return study, todo
+
+    async def measure(self, study: Study, todo: Sequence[Unit], foreseen: Sequence[Unit] = ()) -> None:
+        """The samples are written after every unit; what is calculated from them costs more, and comes at the end."""
+        line = Progress(todo, foreseen, self.bench.clock)
+        for unit in todo:
+            if unit.title:
+                self.say(unit.title)
+            async for sample in answered(study.measure(unit, study.prompt, self.bench, self.began)):
+                self.samples.append(sample)
+                self.say(line.after(sample))
+            self.write(sketch(self.options, self.origin(), self.samples))
+
+
+async def _checked(
+    engines: Sequence[Engine], check: Callable[[Sequence[Engine]], Awaitable[Preflight]], past: Past, say: Say
+) -> Preflight:
     found = await check(engines)
-    if past.engines is not None and past.engines != found.engines:
-        raise ConfigError("the engines are not what they were when this run began: start a new one")
-    for mismatch in found.mismatches:
-        say(f"note: {mismatch}")
-    await _warm_up(study, bench, say)
-    began = bench.clock()
-    samples: list[Sample] = []
-
-    def written(*, complete: bool) -> dict[str, Any]:
-        origin = Origin(past.run_id, past.date, past.command, past.duration + bench.clock() - began, found)
-        now = result(study, options, origin, samples, complete=complete)
-        folder.write(path / folder.RESULT, now)
-        return now
-
-    for stage in (lambda _: study.trials, study.more):
-        kept, todo = _remaining(stage(samples), past)
-        samples += kept
-        line = Progress(todo, bench.clock)
-        async for sample in run(todo, study.prompt, bench, began - past.duration):
-            samples.append(sample)
-            written(complete=False)
-            say(line.after(sample))
-    return written(complete=True)
+    if past.engines is not None and (changes := changed(past.engines, found.engines)):
+        raise ConfigError(
+            f"the engines are not what they were when this run began ({'; '.join(changes)}): start a new one"
+        )
+    for note in (*found.mismatches, *found.unchecked):
+        say(f"note: {note}")
+    return found
 
 
-def publish(found: Mapping[str, Any], path: Path) -> None:
-    """The reports beside the result, and each arm as a file that reads like one of `vllm bench serve`."""
-    for name, text in render(found).items():
-        folder.write_text(path / name, text)
+def reports(found: Mapping[str, Any]) -> Mapping[str, str]:
+    """File name to content: the reports, and each arm or cell as a file that reads like one of `vllm bench serve`.
+
+    Raises ConfigError for a result that this version does not know.
+    """
     frame = {key: value for key, value in found.items() if not isinstance(value, dict | list)}
-    for name, fields in found.get("arms", {}).items():
-        folder.write(path / "arms" / f"{name}.json", {**frame, **fields})
+    named = [*arms(found), *((str(cell["name"]), cell) for cell in rows(found, "cells") if "name" in cell)]
+    files = {f"arms/{Path(name).name}.json": folder.as_text({**frame, **fields}) for name, fields in named}
+    return {**render(found), **files}
+
+
+def publish(files: Mapping[str, str], path: Path) -> None:
+    """Writes them beside the result. Raises ResultError."""
+    for name, text in files.items():
+        folder.write_text(path / name, text)
 
 
 class Progress:
-    """Lines that say where a run is and how long it will take; the estimate is the mean of the samples so far."""
+    """Lines that say where a run is and how long it will take: each token as long as those so far, on the average."""
 
-    def __init__(self, todo: Sequence[Trial], clock: Callable[[], float]) -> None:
-        self.documents, self.began, self.clock = max((t.document + 1 for t in todo), default=0), clock(), clock
-        self.left = sum(len(trial.steps) for trial in todo)
-        self.done = 0
+    def __init__(self, todo: Sequence[Unit], foreseen: Sequence[Unit], clock: Callable[[], float]) -> None:
+        rows = [row for unit in (*todo, *foreseen) for row in unit.rows]
+        self.documents = max((document + 1 for document, _, _ in rows), default=0)
+        self.began, self.clock, self.done = clock(), clock, 0
+        self.left = sum(_weight(input_len) for _, _, input_len in rows)
 
     def after(self, sample: Sample) -> str:
         """One line a sample."""
-        self.done += 1
-        self.left -= 1
+        self.done += _weight(sample.input_len)
+        self.left -= _weight(sample.input_len)
         cost = "failed" if sample.ttft_ms is None else f"{sample.ttft_ms:,.0f} ms"
         counts = "" if sample.valid else f", not counted: {sample.reason}"
         remaining = (self.clock() - self.began) / self.done * self.left
@@ -127,24 +195,41 @@ class Progress:
         return f"{sample.document + 1}/{self.documents} {sample.arm} on {sample.engine}: {cost}{counts}{left}"
 
 
-def _remaining(trials: Sequence[Trial], past: Past) -> tuple[list[Sample], tuple[Trial, ...]]:
-    """The samples to keep and the trials to do: a document that was half sent is no longer cold, and starts anew."""
-    answered = [sample.document for sample in past.samples if sample.ttft_ms is not None]
-    done = {trial.document for trial in trials if answered.count(trial.document) == len(trial.steps)}
-    kept = [sample for sample in past.samples if sample.document in done]
-    return kept, tuple(trial for trial in trials if trial.document not in done)
+def _weight(input_len: int) -> int:
+    """Of a request in the estimate; media do not say how many tokens they have."""
+    return max(1, input_len)
 
 
-async def _warm_up(study: Study, bench: Bench, say: Say) -> None:
+def _remaining(units: Sequence[Unit], past: Past) -> tuple[list[Sample], list[Unit]]:
+    """The samples to keep, failed ones too, and the units to do.
+
+    A unit that was half sent starts anew, for its documents are no longer cold; so does one that no engine answered.
+    """
+    found = {_row(sample): sample for sample in past.samples}
+    done = {row for unit in units if _is_done(unit, found) for row in unit.rows}
+    kept = [sample for row, sample in found.items() if row in done]
+    return kept, [unit for unit in units if not done.issuperset(unit.rows)]
+
+
+def _is_done(unit: Unit, found: Mapping[Row, Sample]) -> bool:
+    samples = [found.get(row) for row in unit.rows]
+    return all(samples) and not all(sample and sample.unanswered for sample in samples)
+
+
+def _row(sample: Sample) -> Row:
+    return sample.document, sample.arm, sample.input_len
+
+
+async def _warm_up(warmups: Sequence[Trial], ask_with: PromptOf, bench: Bench, say: Say) -> None:
     """Every engine computes or loads every length once, on documents that are not measured."""
-    if study.warmups:
-        steps = sum(len(trial.steps) for trial in study.warmups)
+    if warmups:
+        steps = sum(len(trial.steps) for trial in warmups)
         say(f"warming up: {steps} requests that are not measured")
 
     def short(nonce: str) -> Prompt:
-        return replace(study.prompt(nonce), max_tokens=4)
+        return replace(ask_with(nonce), max_tokens=4)
 
-    async for sample in run(study.warmups, short, bench, bench.clock()):
+    async for sample in run(warmups, short, bench, bench.clock()):
         if sample.ttft_ms is None:
             raise StackError(f"the warm-up failed: {sample.reason}")
         flaw = "" if sample.valid else f", but {sample.reason}"

@@ -6,8 +6,10 @@ break-even. It is confirmed by measuring at half and at twice that length.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -16,49 +18,106 @@ import numpy as np
 from bench.arms import COLD, CROSS_READ, FIRST_SIGHT
 from bench.comparison import as_json, compare, paired
 from bench.fields import arm_fields
-from bench.plan import Cast, Trial, plan, warmups
+from bench.plan import Cast, plan, warmups
 from bench.sample import Sample
 from bench.statistics import interval
-from bench.study import Options, Study
+from bench.study import Options, Say, Stage, Study
 from bench.ttft import prompts
-from cache.storage import Bandwidth
-from cache.volume import CHUNK_SIZE
+from cache.storage import CHUNK_BYTES, Bandwidth, probe
+from cache.volume import CHUNK_SIZE, bytes_per_token, namespace
+from engines.settings import Settings
 
 ARMS = (COLD, FIRST_SIGHT, CROSS_READ)
 LENGTHS = tuple(chunks * CHUNK_SIZE + 64 for chunks in (1, 2, 4, 8, 16))  # whole chunks, and a question
 CONFIRMATIONS = 5  # times the documents of the other lengths: half and twice the break-even are near a tie
 SHORTEST = 64  # tokens that the question and the chat template leave room for
+FEWEST_LENGTHS = 3  # a parabola has three coefficients
+
+Volume = Mapping[str, Any]  # as `volume_of` gives it; empty as long as it was not measured
 
 
-def study(options: Options, cast: Cast, bandwidth: Bandwidth, bytes_per_token: float | None) -> Study:
-    """Each length of `options.input_lens`, then the two lengths that confirm what was found."""
+def study(options: Options, cast: Cast, look: Callable[[Say], Volume], volume: Volume | None = None) -> Study:
+    """Each length of `options.input_lens`, then the two lengths that confirm what was found.
 
-    def summary(samples: Sequence[Sample], options: Options) -> Mapping[str, Any]:
-        return {
-            "storage": _storage(bandwidth),
-            "lengths": [_length(samples, length, options) for length in sorted({s.input_len for s in samples})],
-            "break_even": break_even(samples, options, bandwidth, bytes_per_token),
-        }
+    `look` measures the volume, unless an interrupted run left what it measured: after the warm-up, for then there are
+    stored chunks whose size can be told.
+    """
 
-    def confirmation(samples: Sequence[Sample]) -> tuple[Trial, ...]:
-        lengths = confirming(break_even(samples, options, bandwidth, bytes_per_token)["input_len"], options)
-        first = len(options.input_lens)
-        each = CONFIRMATIONS * first // len(set(options.input_lens))
-        return plan(ARMS, cast, lengths * each, options.seed + 1, first)
+    async def survey(say: Say) -> Study:
+        return of(await asyncio.to_thread(look, say))
 
-    return Study(
+    def of(volume: Volume) -> Study:
+        return replace(planned, summary=partial(_summary, volume), survey=None)
+
+    many = _confirmations(options)
+    planned = Study(
         arms=(),  # an arm over all lengths would be no measurement of anything
         trials=plan(ARMS, cast, options.input_lens, options.seed),
-        warmups=warmups(ARMS, cast, (max(options.input_lens),), options.num_warmups),
+        warmups=warmups(ARMS, cast, options.input_lens, options.num_warmups),
         prompt=prompts(options),
-        summary=summary,
-        more=confirmation,
+        summary=partial(_summary, {}),
+        more=partial(_confirmation, options, cast),
+        foreseen=plan(ARMS, cast, _about(options) * many, options.seed, len(options.input_lens)),
+        survey=survey,
     )
+    return of(volume) if volume else planned
 
 
-def break_even(
-    samples: Sequence[Sample], options: Options, bandwidth: Bandwidth, bytes_per_token: float | None
-) -> dict[str, Any]:
+def look(settings: Settings, say: Say) -> Volume:
+    """Measures the KV volume in files as large as its chunks are, where it has any. Raises ConfigError."""
+    per_token = bytes_per_token(namespace(settings))
+    bandwidth = probe(
+        settings.kv_store_dir,
+        chunk_bytes=round(per_token * CHUNK_SIZE) if per_token else CHUNK_BYTES,
+        progress=lambda step: say(f"KV volume, {step}"),
+    )
+    return volume_of(bandwidth, per_token)
+
+
+def volume_of(bandwidth: Bandwidth, bytes_per_token: float | None) -> dict[str, Any]:
+    """The pattern that LMCache uses, files of one chunk, in front; both patterns whole behind."""
+    chunks = asdict(bandwidth.chunks)
+    return {
+        "tool": bandwidth.tool,
+        "path": bandwidth.folder,
+        "filesystem": bandwidth.filesystem,
+        "note": bandwidth.note,
+        "chunk_bytes": bandwidth.chunk_bytes,
+        "bytes_per_token": bytes_per_token,
+        "workers": bandwidth.workers,
+        "read_cached": chunks["read_cached"],
+        "read_device": chunks["read_device"],
+        "write_device": chunks["write"],
+        "sequential": asdict(bandwidth.sequential),
+    }
+
+
+def _summary(volume: Volume, samples: Sequence[Sample], options: Options) -> Mapping[str, Any]:
+    return {
+        "storage": volume,
+        "lengths": [_length(samples, length, options) for length in sorted({s.input_len for s in samples})],
+        "break_even": break_even(samples, options, volume),
+    }
+
+
+def _confirmation(options: Options, cast: Cast, samples: Sequence[Sample]) -> Stage:
+    lengths = confirming(break_even(samples, options, {})["input_len"], options)
+    trials = plan(ARMS, cast, lengths * _confirmations(options), options.seed + 1, len(options.input_lens))
+    return Stage(trials, warmups(ARMS, cast, lengths, options.num_warmups))
+
+
+def _confirmations(options: Options) -> int:
+    """Documents of each confirming length."""
+    return CONFIRMATIONS * len(options.input_lens) // len(set(options.input_lens))
+
+
+def _about(options: Options) -> tuple[int, int]:
+    """Two lengths to reckon with until those that confirm are known."""
+    lengths = sorted(set(options.input_lens))
+    return lengths[len(lengths) // 2], lengths[-1]
+
+
+def break_even(samples: Sequence[Sample], options: Options, volume: Volume) -> dict[str, Any]:
     """Fits over the planned documents, the length where they cross, and what the confirming documents say.
 
     Below one chunk and a token nothing can be shared, so no break-even is shorter than that.
@@ -67,16 +126,17 @@ def break_even(
     recompute, load = _fit(planned, COLD.name, 2), _fit(planned, CROSS_READ.name, 1)
     lengths = range(max(CHUNK_SIZE + 1, min(options.input_lens)), max(options.input_lens) + 1)
     length = crossing(recompute, load, lengths) if recompute and load else None
-    rate = bytes_per_token / (load[1] * 1e-3) / 1e9 if bytes_per_token and load and load[1] > 0 else None
+    per_token = volume.get("bytes_per_token")
+    rate = per_token / (load[1] * 1e-3) / 1e9 if per_token and load and load[1] > 0 else None
     return {
         "input_len": length,
-        "why": _why(length, options),
+        "why": _why(length, options) if recompute and load else _unfitted(planned),
         "recompute_fit": recompute,
         "load_fit": load,
-        "bytes_per_token": bytes_per_token,
+        "bytes_per_token": per_token,
         "effective_gb_per_s": rate,
-        "share_of_device_pct": _share(rate, bandwidth.chunks.read_device.gb_per_s),
-        "share_of_page_cache_pct": _share(rate, bandwidth.chunks.read_cached.gb_per_s),
+        "share_of_device_pct": _share(rate, volume, "read_device"),
+        "share_of_page_cache_pct": _share(rate, volume, "read_cached"),
         "confirmed": [_confirmed(samples, n, length, options) for n in confirming(length, options)] if length else [],
     }
 
@@ -106,14 +166,21 @@ def confirming(length: int | None, options: Options) -> tuple[int, ...]:
 
 def _fit(samples: Sequence[Sample], arm: str, degree: int) -> list[float] | None:
     """Least squares over the medians of the lengths; None with fewer lengths than coefficients."""
-    of_arm = [s for s in samples if s.arm == arm and s.valid and s.ttft_ms is not None and s.prompt_tokens]
-    lengths = sorted({s.input_len for s in of_arm})
+    of_arm, lengths = _valid(samples, arm), _lengths(samples, arm)
     if len(lengths) <= degree:
         return None
     tokens = [median(s.prompt_tokens or 0 for s in of_arm if s.input_len == n) for n in lengths]
     ms = [median(s.ttft_ms or 0 for s in of_arm if s.input_len == n) for n in lengths]
     weights = 1 / np.asarray(ms)  # relative errors: a long prompt's seconds must not drown a short one's milliseconds
     return [float(c) for c in np.polynomial.polynomial.polyfit(tokens, ms, degree, w=weights)]
+
+
+def _lengths(samples: Sequence[Sample], arm: str) -> list[int]:
+    return sorted({s.input_len for s in _valid(samples, arm)})
+
+
+def _valid(samples: Sequence[Sample], arm: str) -> list[Sample]:
+    return [s for s in samples if s.arm == arm and s.valid and s.ttft_ms is not None and s.prompt_tokens]
 
 
 def _confirmed(samples: Sequence[Sample], length: int, found: int, options: Options) -> dict[str, Any]:
@@ -148,23 +215,6 @@ def _length(samples: Sequence[Sample], length: int, options: Options) -> dict[st
     }
 
 
-def _storage(bandwidth: Bandwidth) -> dict[str, Any]:
-    """The pattern that LMCache uses, files of one chunk, in front; both patterns whole behind."""
-    chunks = asdict(bandwidth.chunks)
-    return {
-        "tool": bandwidth.tool,
-        "path": bandwidth.folder,
-        "filesystem": bandwidth.filesystem,
-        "note": bandwidth.note,
-        "chunk_bytes": bandwidth.chunk_bytes,
-        "workers": bandwidth.workers,
-        "read_cached": chunks["read_cached"],
-        "read_device": chunks["read_device"],
-        "write_device": chunks["write"],
-        "sequential": asdict(bandwidth.sequential),
-    }
-
-
 def _why(length: int | None, options: Options) -> str:
     if length is None:
         return f"up to {max(options.input_lens):,} tokens loading was not found to be sooner than computing"
@@ -176,5 +226,15 @@ def _why(length: int | None, options: Options) -> str:
     return "the fitted times of recomputing and loading cross here"
 
 
-def _share(rate: float | None, of: float | None) -> float | None:
+def _unfitted(samples: Sequence[Sample]) -> str:
+    """Why there is no fit."""
+    lengths = [len(_lengths(samples, arm.name)) for arm in (COLD, CROSS_READ)]
+    return (
+        f"{FEWEST_LENGTHS} lengths with valid samples are needed to tell, and computing has them at {lengths[0]}, "
+        f"loading at {lengths[1]}: see why samples do not count, or measure more lengths"
+    )
+
+
+def _share(rate: float | None, volume: Volume, access: str) -> float | None:
+    of = volume.get(access, {}).get("gb_per_s")
     return 100 * rate / of if rate and of else None

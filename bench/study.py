@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from bench.arms import Arm
+from bench.caveats import caveats
 from bench.media import Sizes
-from bench.plan import Trial
+from bench.plan import Trial, Unit
+from bench.run import Bench, PromptOf, one_document
 from bench.sample import Sample
-from engines.prompt import Prompt
 
 QUESTION = "What is this document about? Answer in one sentence."
 
@@ -47,21 +48,35 @@ class Options(BaseModel):
     sizes: Sizes = Sizes()
 
 
-def no_more(_: Sequence[Sample]) -> tuple[Trial, ...]:
-    """The planned trials are all."""
-    return ()
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Units to measure, and the warm-up before the first of them."""
+
+    units: tuple[Unit, ...] = ()
+    warmups: tuple[Trial, ...] = ()
 
 
+def no_more(_: Sequence[Sample]) -> Stage:
+    """What was planned is all."""
+    return Stage()
+
+
+Say = Callable[[str], object]  # a line of progress
+Measure = Callable[[Any, PromptOf, Bench, float], AsyncIterator[Sample]]  # of one unit, in a run that began then
 Summary = Callable[[Sequence[Sample], Options], Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """Trials, the prompt that they are sent with, the warm-up before them, and the summary of their samples."""
+    """Units, the prompt that they are sent with, the warm-up before them, and the summary of their samples."""
 
     arms: tuple[Arm, ...]  # in the order in which tables list them
-    trials: tuple[Trial, ...]
+    trials: tuple[Unit, ...]
     warmups: tuple[Trial, ...]
-    prompt: Callable[[str], Prompt]  # of a nonce
+    prompt: PromptOf
     summary: Summary
-    more: Callable[[Sequence[Sample]], tuple[Trial, ...]] = no_more  # trials that depend on what the first ones found
+    more: Callable[[Sequence[Sample]], Stage] = no_more  # what depends on what the first samples found
+    foreseen: tuple[Unit, ...] = ()  # about what `more` will be, for the estimate of the time left
+    measure: Measure = one_document
+    caveats: Callable[[Sequence[Sample]], Sequence[str]] = caveats
+    survey: Callable[[Say], Awaitable[Study]] | None = None  # looks at what is not asked of engines, after the warm-up

@@ -9,74 +9,88 @@ from __future__ import annotations
 
 import math
 import random
-import secrets
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
+from functools import partial
 from typing import Any
 
-from bench import folder
-from bench.arms import COLD, CROSS_READ, Arm, Role
+from bench.arms import COLD, CROSS_READ, FIRST_SIGHT, Arm, Role, nothing_cached
+from bench.caveats import caveats
+from bench.comparison import MOST_INVALID
 from bench.fields import arm_fields
 from bench.load import Load, Sent, send
-from bench.plan import Cast, cast_of
-from bench.preflight import Preflight, preflight
-from bench.record import Origin, frame, row
-from bench.run import Bench, uncounted
+from bench.plan import Cast, Row, warmups
+from bench.run import FAILURES, Bench, PromptOf
 from bench.sample import Sample
-from bench.study import Options
+from bench.study import Options, Study
 from bench.ttft import prompts
 from cache.counters import chunks_to_store, wait_stored
 from cache.volume import CHUNK_SIZE
 from engines.errors import ConfigError
 from engines.prompt import Prompt
-from engines.topology import Engine, Topology
+from engines.topology import Engine
 
 GOODPUT_METRICS = ("ttft", "tpot", "e2el")
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One prompt length under one load in one arm."""
+    """One prompt length under one load in one arm; its documents are numbered from `first`."""
 
+    first: int
     input_len: int
     load: Load
     arm: Arm
+    engine: Engine
     num_prompts: int
     seed: int
+    writer: Engine | None = None  # that stores the documents first
+
+    @property
+    def documents(self) -> range:
+        """Their numbers."""
+        return range(self.first, self.first + self.num_prompts)
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """One for each document."""
+        return tuple((document, self.arm.name, self.input_len) for document in self.documents)
+
+    @property
+    def title(self) -> str:
+        """What to say before it."""
+        first = f"; {self.writer.name} stores them first" if self.writer else ""
+        return f"{self.where}: {self.num_prompts} documents {self.arm.name} on {self.engine.name}{first}"
+
+    @property
+    def where(self) -> str:
+        """Length and load in words."""
+        if self.load.closed:
+            return f"{self.input_len:,} tokens, {self.load.max_concurrency} at once"
+        return f"{self.input_len:,} tokens, {self.load.request_rate:g} requests a second"
+
+    @property
+    def name(self) -> str:
+        """As a file is called."""
+        load = f"c{self.load.max_concurrency}" if self.load.closed else f"r{self.load.request_rate:g}"
+        return f"{self.arm.name}-{self.input_len}-{load}"
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """A cell with its samples; in an open loop TTFT and E2EL count from when a request was meant to be sent."""
-
-    cell: Cell
-    samples: tuple[Sample, ...]
-    duration: float
-
-    def to_json(self, goodput: Mapping[str, float], *, detailed: bool) -> dict[str, Any]:
-        """As one result of `vllm bench serve`; `goodput` gives the most milliseconds for each metric."""
-        load, valid = self.cell.load, [s for s in self.samples if s.valid]
-        recomputed = sum((s.cached_tokens or 0) < _whole_chunks(s.prompt_tokens or 1) for s in valid)
-        good = sum(meets(sample, goodput) for sample in valid)
-        queues = [s.queue_ms for s in valid if s.queue_ms is not None]
-        return {
-            "input_len": self.cell.input_len,
-            "arm": self.cell.arm.name,
-            "request_rate": "inf" if math.isinf(load.request_rate) else load.request_rate,
-            "burstiness": load.burstiness,
-            "max_concurrency": load.max_concurrency,
-            "num_prompts": len(self.samples),
-            **arm_fields(self.samples, detailed=detailed, duration=self.duration),
-            "request_goodput": good / self.duration if goodput and self.duration else None,
-            "mean_client_queue_time_ms": sum(queues) / len(queues) if queues else None,
-            "recomputed": recomputed if self.cell.arm is CROSS_READ else None,
-        }
+def study(options: Options, cast: Cast) -> Study:
+    """Every cell, in the closed loops and then in the open ones."""
+    planned = cells(options, cast)
+    return Study(
+        arms=(),  # an arm over all loads would be no measurement of anything: each cell has its own fields
+        trials=planned,
+        warmups=warmups((COLD, FIRST_SIGHT, CROSS_READ), cast, options.input_lens, options.num_warmups),
+        prompt=prompts(options),
+        summary=partial(_summary, planned),
+        measure=measure,
+        caveats=partial(_caveats, planned),
+    )
 
 
-def cells(options: Options) -> tuple[Cell, ...]:
+def cells(options: Options, cast: Cast) -> tuple[Cell, ...]:
     """Both arms of a length and load follow each other, in random order."""
     shuffle = random.Random(options.seed)
     loads = [Load(max_concurrency=most) for most in options.max_concurrency]
@@ -84,8 +98,11 @@ def cells(options: Options) -> tuple[Cell, ...]:
     found = list[Cell]()
     for input_len in options.input_lens:
         for load in loads:
-            arms = shuffle.sample((COLD, CROSS_READ), 2)
-            found += [Cell(input_len, load, arm, options.num_prompts, options.seed) for arm in arms]
+            for arm in shuffle.sample((COLD, CROSS_READ), 2):
+                writer = cast[Role.WRITER][0] if arm is CROSS_READ else None
+                first, many = len(found) * options.num_prompts, options.num_prompts
+                engine = cast[arm.role][0]
+                found.append(Cell(first, input_len, load, arm, engine, many, options.seed, writer))
     return tuple(found)
 
 
@@ -103,73 +120,22 @@ def promises(goodput: Sequence[str]) -> dict[str, float]:
     return found
 
 
-def resume(path: Path) -> tuple[Options, Mapping[str, Any]]:
-    """The options of an interrupted run, and what it left. Raises ConfigError when there is nothing to go on with."""
-    left = folder.read(path)
-    if left["kind"] != "sweep" or left.get("complete"):
-        raise ConfigError(f"{path} holds no interrupted run of bench sweep")
-    return Options.model_validate(left["options"]), left
+async def measure(cell: Cell, ask_with: PromptOf, bench: Bench, began: float) -> AsyncIterator[Sample]:
+    """Yields each sample as it ends. A document that cannot be made ready is a sample with its reason, and is not sent.
 
-
-async def conduct(
-    options: Options,
-    topology: Topology,
-    path: Path,
-    say: Callable[[str], object],
-    *,
-    command: str,
-    left: Mapping[str, Any] | None = None,
-    bench: Bench | None = None,
-    check: Callable[[Sequence[Engine]], Awaitable[Preflight]] = preflight,
-) -> dict[str, Any]:
-    """Measures every cell that `left` does not have, writes the result after each, and returns it whole."""
-    found = await check(topology.engines)
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    past = left or {"run_id": secrets.token_hex(8), "date": now, "command": command, "duration": 0.0}
-    done = list(past.get("cells", ()))
-    samples = [Sample.model_validate(each) for each in past.get("samples", ())]
-    todo, began = cells(options), time.perf_counter()
-
-    def written(*, complete: bool) -> dict[str, Any]:
-        duration = past["duration"] + time.perf_counter() - began
-        origin = Origin(past["run_id"], past["date"], past["command"], duration, found)
-        result = {
-            **frame(options, origin, samples, complete=complete),
-            "goodput": dict(options.goodput),
-            "num_prompts": sum(cell.num_prompts for cell in todo),
-            "max_concurrency": None,
-            "cells": done,
-            "warnings": list(found.mismatches),
-            "samples": [row(sample) for sample in samples],
-        }
-        folder.write(path / folder.RESULT, result)
-        return result
-
-    bench = bench or Bench(ask=uncounted)
-    async for outcome in run(todo[len(done) :], cast_of(topology), prompts(options), bench, say):
-        done.append(outcome.to_json(options.goodput, detailed=options.save_detailed))
-        samples += outcome.samples
-        written(complete=False)
-    return written(complete=True)
-
-
-async def run(
-    todo: Sequence[Cell], cast: Cast, ask_with: Callable[[str], Prompt], bench: Bench, say: Callable[[str], object]
-) -> AsyncIterator[Outcome]:
-    """Yields each cell when it is done."""
-    for number, cell in enumerate(todo, 1):
-        engine = cast[cell.arm.role][0]
-        where = f"{number}/{len(todo)} {cell.input_len:,} tokens, {_load(cell.load)}, {cell.arm.name} on {engine.name}"
-        prompts = [await bench.sized(engine, ask_with(bench.nonce()), cell.input_len) for _ in range(cell.num_prompts)]
-        if cell.arm is CROSS_READ:
-            say(f"{where}: storing {len(prompts)} documents first")
-            await _store(prompts, cast, bench)
-        began = time.perf_counter()
-        samples = list[Sample]()
-        async for sent in send(engine, prompts, cell.load, bench.ask, seed=cell.seed):
-            samples.append(_sample(cell, engine.name, prompts[sent.index], sent))
-            say(f"{where}: {len(samples)} of {len(prompts)}")
-        yield Outcome(cell, tuple(samples), time.perf_counter() - began)
+    In an open loop TTFT and E2EL count from when a request was meant to be sent.
+    """
+    ready = list[tuple[int, Prompt]]()
+    for document in cell.documents:
+        prompt = ask_with(bench.nonce())
+        try:
+            ready.append((document, await _ready(cell, prompt, bench)))
+        except FAILURES as exc:
+            yield _sample(cell, document, prompt, started_s=bench.clock() - began, **_failed(exc))
+    start = bench.clock()
+    prompts = [prompt for _, prompt in ready]
+    async for sent in send(cell.engine, prompts, cell.load, bench.under_load, seed=cell.seed, clock=bench.clock):
+        yield _sample(cell, *ready[sent.index], **_measured(cell.arm, sent, start - began))
 
 
 def meets(sample: Sample, goodput: Mapping[str, float]) -> bool:
@@ -178,48 +144,100 @@ def meets(sample: Sample, goodput: Mapping[str, float]) -> bool:
     return all((value := found[name]) is not None and value <= most for name, most in goodput.items())
 
 
-async def _store(prompts: Sequence[Prompt], cast: Cast, bench: Bench) -> None:
-    """One after the other: the store is awaited by the count of this document's chunks."""
-    writer = cast[Role.WRITER][0]
-    assert writer.cache
-    for prompt in prompts:
-        before = await bench.stored(writer.cache)
-        reply = await bench.ask(writer, prompt)
-        await wait_stored(writer.cache, before, chunks_to_store(reply), stored=bench.stored)
+def holds(result: Mapping[str, Any]) -> bool:
+    """Whether enough of every cell counts, as of an arm in a comparison: what is left of a cell is not the cell."""
+    return all(cell["failed"] <= MOST_INVALID * cell["num_prompts"] for cell in result["cells"])
 
 
-def _sample(cell: Cell, engine: str, prompt: Prompt, sent: Sent) -> Sample:
-    row: dict[str, Any] = sent.reply.to_json() if sent.reply else {}
-    for metric in ("ttft_ms", "e2el_ms"):
-        if metric in row:
-            row[metric] += (sent.sent - sent.intended) * 1e3
+def _summary(planned: Sequence[Cell], samples: Sequence[Sample], options: Options) -> Mapping[str, Any]:
+    return {
+        "goodput": dict(options.goodput),
+        "num_prompts": sum(cell.num_prompts for cell in planned),
+        "max_concurrency": None,
+        "cells": [_fields(cell, found, options) for cell, found in _by_cell(planned, samples)],
+    }
+
+
+def _fields(cell: Cell, samples: Sequence[Sample], options: Options) -> dict[str, Any]:
+    """As one result of `vllm bench serve`."""
+    load, valid = cell.load, [s for s in samples if s.valid]
+    sent = [s for s in samples if s.ended_s is not None]
+    duration = max((s.ended_s or 0 for s in sent), default=0.0) - min((s.started_s for s in sent), default=0.0)
+    good = sum(meets(sample, options.goodput) for sample in valid)
+    queues = [s.queue_ms for s in valid if s.queue_ms is not None]
+    return {
+        "name": cell.name,
+        "input_len": cell.input_len,
+        "arm": cell.arm.name,
+        "request_rate": "inf" if math.isinf(load.request_rate) else load.request_rate,
+        "burstiness": load.burstiness,
+        "max_concurrency": load.max_concurrency,
+        "num_prompts": len(samples),
+        **arm_fields(samples, detailed=options.save_detailed, duration=duration),
+        "request_goodput": good / duration if options.goodput and duration else None,
+        "mean_client_queue_time_ms": sum(queues) / len(queues) if queues else None,
+        "recomputed": _recomputed(valid) if cell.arm is CROSS_READ else None,
+    }
+
+
+def _caveats(planned: Sequence[Cell], samples: Sequence[Sample]) -> list[str]:
+    """Those of one request in flight for cells that have one; a load has its spread from itself."""
+    found = list[str]()
+    for cell, here in _by_cell(planned, samples):
+        alone = cell.load.closed and cell.load.max_concurrency == 1
+        found += [f"{cell.where}, {sentence}" for sentence in (caveats(here) if alone else ())]
+        if cell.arm is CROSS_READ and (again := _recomputed(here)):
+            found.append(
+                f"{cell.where}, {cell.arm.name}: {again} of {len(here)} documents had to be computed after all"
+            )
+    return found
+
+
+def _by_cell(planned: Sequence[Cell], samples: Sequence[Sample]) -> list[tuple[Cell, list[Sample]]]:
+    """Cells that have samples, with them."""
+    found = [(cell, [s for s in samples if s.document in cell.documents]) for cell in planned]
+    return [(cell, here) for cell, here in found if here]
+
+
+def _recomputed(samples: Sequence[Sample]) -> int:
+    counted = [s for s in samples if s.valid and s.prompt_tokens]
+    return sum((s.cached_tokens or 0) < ((s.prompt_tokens or 1) - 1) // CHUNK_SIZE * CHUNK_SIZE for s in counted)
+
+
+async def _ready(cell: Cell, prompt: Prompt, bench: Bench) -> Prompt:
+    """At its length and, for a cross-read, stored: one after the other, by the count of this document's chunks."""
+    prompt = await bench.sized(cell.engine, prompt, cell.input_len)
+    if cell.writer and cell.writer.cache:
+        before = await bench.stored(cell.writer.cache)
+        reply = await bench.under_load(cell.writer, prompt)
+        await wait_stored(cell.writer.cache, before, chunks_to_store(reply), stored=bench.stored)
+    return prompt
+
+
+def _measured(arm: Arm, sent: Sent, start: float) -> dict[str, Any]:
+    """The fields of a sample; a cross-read that had to compute again counts: under load that is what sharing gives."""
+    times = {"started_s": start + sent.intended, "ended_s": start + sent.ended, "queue_ms": sent.queue * 1e3}
+    if sent.reply is None:
+        return times | _failed(sent.failure)
+    reply, late = sent.reply, sent.sent - sent.intended
+    times |= {"ttft_ms": (reply.ttft + late) * 1e3, "e2el_ms": (reply.e2el + late) * 1e3}
+    reason = nothing_cached(reply) if arm is COLD and reply.usage.cached_tokens else ""
+    return {**reply.to_json(), **times, "reason": reason}
+
+
+def _failed(exc: Exception | None) -> dict[str, Any]:
+    return {"reason": str(exc), "error": type(exc).__name__}
+
+
+def _sample(cell: Cell, document: int, prompt: Prompt, **measured: Any) -> Sample:
     return Sample.model_validate(
         {
-            **row,
-            "document": sent.index,
+            "document": document,
             "arm": cell.arm.name,
-            "engine": engine,
+            "engine": cell.engine.name,
             "input_len": cell.input_len,
             "position": 0,
             "nonce": prompt.nonce,
-            "started_s": sent.intended,
-            "queue_ms": sent.queue * 1e3,
-            "reason": sent.reason or _fault(cell.arm, row),
+            **measured,
         }
     )
-
-
-def _fault(arm: Arm, row: Mapping[str, Any]) -> str:
-    """A cross-read that had to compute again counts: under load that is what sharing gives."""
-    cached = row["cached_tokens"]
-    return f"{cached} tokens were cached, and nothing should be" if arm is COLD and cached else ""
-
-
-def _whole_chunks(prompt_tokens: int) -> int:
-    return (prompt_tokens - 1) // CHUNK_SIZE * CHUNK_SIZE
-
-
-def _load(load: Load) -> str:
-    if math.isinf(load.request_rate):
-        return f"{load.max_concurrency} at once"
-    return f"{load.request_rate:g} requests a second"

@@ -16,6 +16,10 @@ from engines.topology import Engine
 
 async def engines_at(base_urls: Sequence[str], model: str | None) -> tuple[Engine, Engine]:
     """The two servers, with the model that each serves unless one is named. Raises ConfigError, EngineUnreachable."""
+    if any("@" in url for url in base_urls):
+        raise ConfigError(
+            "--base-url has a name or a password in it, which a result would keep: leave it out, and set OPENAI_API_KEY"
+        )
     if len(base_urls) != 2:
         raise ConfigError("--base-url wants two servers: the one that reads a document first, and the one compared")
     first, second = [await engine_at(url, side, model) for url, side in zip(base_urls, "ab", strict=True)]

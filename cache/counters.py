@@ -39,7 +39,11 @@ async def wait_stored(
     """Returns when the server's count has grown by `chunks` since `before`; StackError after `within` seconds."""
     deadline = time.monotonic() + within
     while (grown := await stored(cache) - before) < chunks:
-        if grown < 0 or time.monotonic() > deadline:  # fewer than before: the server was started anew
+        if grown < 0:
+            raise StackError(
+                f"{cache.name} was started anew before it had stored {chunks} chunks: ./arena logs {cache.name}"
+            )
+        if time.monotonic() > deadline:
             raise StackError(
                 f"{cache.name} stored {grown} of {chunks} chunks in {within:.0f} s: ./arena logs {cache.name}"
             )

@@ -102,8 +102,15 @@ def adapter(settings: Settings, side: str) -> Mapping[str, object]:
 
 def bytes_per_token(namespace: Path) -> float | None:
     """From the largest file of the volume: one whole chunk, with the little that encryption adds."""
-    sizes = [path.stat().st_size for path in namespace.rglob("*.data")]
-    return max(sizes) / CHUNK_SIZE if sizes else None
+    sizes = [_size(path) for path in namespace.rglob("*.data")]
+    return max(sizes) / CHUNK_SIZE if any(sizes) else None
+
+
+def _size(path: Path) -> int:
+    """0 for a file that is no longer there: LMCache deletes what has no room."""
+    with suppress(FileNotFoundError):
+        return path.stat().st_size
+    return 0
 
 
 def _authenticated(key: Path) -> Mapping[str, object]:

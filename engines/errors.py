@@ -5,6 +5,7 @@ ArenaError
 ├── DocumentError            a context document cannot be used
 │   └── ContextTooLong       it has more tokens than the model takes
 ├── MediaError               a picture, film or sound cannot be had, is not whole, or is too large
+├── ResultError              a result cannot be read or written
 ├── StackError               the services cannot be started, found or stopped
 └── EngineError              one engine failed one request; names the engine
     ├── EngineUnreachable    no HTTP answer: down, starting or restarting
@@ -50,6 +51,10 @@ class ContextTooLong(DocumentError):
 
 class MediaError(ArenaError):
     """A picture, film or sound that cannot be had, read or sent."""
+
+
+class ResultError(ArenaError):
+    """A result that cannot be read or written."""
 
 
 class StackError(ArenaError):

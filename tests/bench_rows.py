@@ -54,7 +54,7 @@ def a_bench(ask: Ask, **more: Any) -> Bench:
     async def stored(_cache: Any) -> int:
         return next(counts)
 
-    return Bench(ask=ask, **{"sized": as_it_is, "stored": stored, **more})
+    return Bench(ask=ask, **{"under_load": ask, "sized": as_it_is, "stored": stored, **more})
 
 
 COLD, SHARED, OWN = Sources(7000, 0, 0), Sources(88, 0, 6912, l2=6912), Sources(88, 6912, 0)
@@ -98,6 +98,7 @@ def measure(
     options: Options = OPTIONS,
     past: Past | None = None,
     lines: list[str] | None = None,
+    stack: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """A whole `bench ttft` in no time."""
     study = ttft.study(options, cast_of(topology))
@@ -110,6 +111,7 @@ def measure(
             (lines if lines is not None else []).append,
             command="./arena bench ttft",
             past=past,
+            stack=stack,
             bench=a_bench(engines.ask),
             check=same,
         )

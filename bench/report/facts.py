@@ -30,6 +30,7 @@ NAMES: Mapping[str, str] = {
     "backend": "protocol",
     "versions": "versions",
     "host": "host",
+    "stack": "stack",
 }
 BREAK_EVEN: Mapping[str, str] = {
     "ci_low": "break-even, from",

@@ -200,6 +200,19 @@ def cells(result: Fields) -> Grid:
     )
 
 
+def clients(result: Fields) -> Grid:
+    """What measuring costs each client, and how their times stand to each other."""
+    found = fields(result, "peer")
+    spent = fields(found, "cpu_ms_per_request")
+    ratios = (("all", "median_ttft_ratio"), ("the fastest half", "fastest_half_ttft_ratio"))
+    return Grid(
+        "The clients",
+        [*text("figure"), *figures("value")],
+        [(f"CPU per request, {name}", MS(number(spent, name))) for name in spent]
+        + [(f"median TTFT, arena / vllm_bench_serve, {said}", ratio(number(found, name))) for said, name in ratios],
+    )
+
+
 def yes_no(value: object) -> str:
     """A dash when it was not looked at."""
     return NOTHING if value is None else "yes" if value else "no"
@@ -211,6 +224,7 @@ TABLES: Mapping[str, Sequence[Callable[[Fields], Grid]]] = {
     "mm": (by_modality, hits),
     "verify": (compared_documents, canaries),
     "sweep": (cells,),
+    "peer": (ladder, clients),
 }
 
 

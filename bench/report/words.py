@@ -16,6 +16,7 @@ KINDS: Mapping[str, str] = {
     "decode": "What storing costs while decoding",
     "verify": "Is the fast answer the right one?",
     "sweep": "TTFT under load",
+    "peer": "This client against `vllm bench serve`",
 }
 MEANING: Mapping[str, str] = {
     "cold": "vLLM, nobody has seen the document",
@@ -26,6 +27,8 @@ MEANING: Mapping[str, str] = {
     "lmcache_own_warm": "vLLM + LMCache, its own prefix cache",
     "plain_a": "vLLM",
     "plain_b": "vLLM, the same again",
+    "arena": "this client",
+    "vllm_bench_serve": "vLLM's own",
 }
 FOREIGN: Mapping[str, str] = {
     "cold": "the first server, nobody has seen the document",

@@ -5,7 +5,7 @@ from bench_rows import Engines, measure
 from typer.testing import CliRunner
 
 from bench.__main__ import app
-from engines.errors import ConfigError
+from engines.errors import ConfigError, ResultError
 
 
 def bench(*words, **env):
@@ -67,7 +67,28 @@ def test_wrong_options_are_told_with_the_right_ones(tmp_path):
     assert "two servers" in refused("ttft", "--base-url", "http://127.0.0.1:1", *folder)
     assert "image, images, video, audio" in refused("mm", "--modality", "smell", *folder)
     assert "WIDTHxHEIGHT" in refused("mm", "--image-size", "big", *folder)
+    assert "3 lengths" in refused("storage", "--input-len", "600", *folder)
     assert "ENGINES=4" in refused("aa", *folder, ENGINES="2", ARENA_HOME=str(tmp_path))
+
+
+def test_a_password_in_an_address_is_refused_and_not_repeated(tmp_path):
+    url = "http://ann:hush@127.0.0.1:1"
+    said = refused("ttft", "--base-url", url, "--base-url", "http://127.0.0.1:2", "--result-dir", tmp_path / "new")
+    assert "OPENAI_API_KEY" in said
+    assert "hush" not in said
+    assert not list((tmp_path / "new").iterdir())
+
+
+def test_a_seed_below_zero_is_refused_before_anything_is_measured():
+    assert bench("ttft", "--seed", "-1").exit_code == 2
+
+
+def test_a_table_is_shown_even_where_nothing_can_be_written(whole):
+    (whole / "report.md").mkdir(parents=True)
+    report = bench("report", whole, "--json", whole / "result.json" / "below.json")
+    assert "10.0 times sooner" in report.stdout
+    assert isinstance(report.exception, ResultError)
+    assert "times sooner" in bench("report", whole).stdout
 
 
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1", "127.0.0.1:8000", "http://"])

@@ -85,7 +85,7 @@ def test_a_request_that_fails_is_told_and_the_others_go_on(topology):
             raise EngineUnreachable(engine.name, "no answer")
         return a_reply(engine)
 
-    outcome = {each.index: each.reason for each in sent(topology, Load(max_concurrency=2), ask)}
+    outcome = {each.index: str(each.failure or "") for each in sent(topology, Load(max_concurrency=2), ask)}
     assert outcome == {0: "", 1: "", 2: "", 3: "plain-a: no answer", 4: "", 5: ""}
 
 

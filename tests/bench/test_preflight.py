@@ -1,6 +1,6 @@
 import pytest
 
-from bench.preflight import judge
+from bench.preflight import changed, judge
 from engines.errors import ConfigError
 
 SOUND = {
@@ -37,6 +37,22 @@ def test_engines_that_differ_in_what_matters_are_refused_by_name(other):
     with pytest.raises(ConfigError, match="lmcache-b") as refused:
         judge(engines(**other))
     assert next(iter(other)) in str(refused.value)
+
+
+def test_chunks_of_another_size_than_ours_are_refused_even_where_all_have_it():
+    facts = {name: {**of, "chunk_size": 512} if "chunk_size" in of else of for name, of in engines().items()}
+    with pytest.raises(ConfigError, match="512 on lmcache-a, and not 256"):
+        judge(facts)
+
+
+def test_what_an_engine_does_not_tell_is_labelled_and_not_taken_for_equal():
+    assert judge(engines(version=None)).unchecked == ("version is not told by lmcache-b, so it was not compared",)
+    assert judge(engines()).unchecked == ()
+
+
+def test_a_restart_may_change_the_size_of_a_kv_cache_and_nothing_that_must_agree():
+    assert changed(engines(), engines(kv_cache_size_tokens="11648")) == []
+    assert changed(engines(), engines(version="0.31.0")) == ["version of lmcache-b was 0.32.0, and is 0.31.0"]
 
 
 def test_another_size_of_kv_cache_is_noted():

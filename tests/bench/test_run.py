@@ -9,7 +9,7 @@ from fakes import a_reply, collect
 from bench.arms import COLD, CROSS_READ, FIRST_SIGHT, LADDER
 from bench.plan import cast_of, plan
 from bench.run import run
-from engines.errors import EngineUnreachable, StackError
+from engines.errors import ContextTooLong, EngineUnreachable, StackError
 from engines.prompt import Prompt
 from engines.reply import Sources
 
@@ -79,6 +79,15 @@ def test_a_document_that_cannot_be_sized_fails_in_every_arm_and_the_next_goes_on
 
     with pytest.raises(StackError):
         measured(topology, a_bench(cold, sized=sized))
+
+
+def test_a_prompt_that_cannot_be_so_short_is_a_row_and_the_run_goes_on(topology):
+    async def sized(_engine, _prompt, _tokens):
+        raise ContextTooLong(200, 128)
+
+    samples = measured(topology, a_bench(cold, sized=sized), arms=(COLD, FIRST_SIGHT), documents=2)
+    assert {(s.error, s.valid) for s in samples} == {("ContextTooLong", False)}
+    assert len(samples) == 4
 
 
 def test_the_preparation_runs_before_every_read_and_outside_the_clock(topology):

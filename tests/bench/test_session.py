@@ -2,11 +2,24 @@ import json
 from dataclasses import replace
 
 import pytest
-from bench_rows import OPTIONS, Engines, measure
+from bench_rows import OPTIONS, Engines, measure, sample
 
+from bench.arms import COLD
 from bench.folder import RESULT, claim, read, write
-from bench.session import publish, resume
-from engines.errors import ConfigError, EngineUnreachable, StackError
+from bench.gate import compare
+from bench.plan import Step, Trial
+from bench.record import _gpus, stack_of
+from bench.session import Progress, publish, reports, resume
+from engines.errors import (
+    ConfigError,
+    EmptyReply,
+    EngineRefused,
+    EngineUnreachable,
+    ResultError,
+    StackError,
+    StreamBroken,
+)
+from engines.settings import Settings
 
 
 def test_a_run_ends_with_a_verdict_and_the_result_lies_in_the_folder(topology, tmp_path):
@@ -49,7 +62,106 @@ def test_a_document_that_nobody_answered_is_sent_again_by_a_resumed_run(topology
     with pytest.raises(StackError, match="--resume"):
         measure(topology, tmp_path, engines)
     options, past = resume(tmp_path)
-    assert measure(topology, tmp_path, Engines(), options, past)["failed"] == 0
+    again = Engines()
+    result = measure(topology, tmp_path, again, options, past)
+    assert (result["failed"], len(again.nonces)) == (3, 24), "the document before it failed by half, and stays so"
+
+
+@pytest.mark.parametrize("failure", [StreamBroken, EngineRefused, EmptyReply])
+def test_a_request_that_failed_is_still_a_failure_after_a_resumption(topology, tmp_path, failure):
+    class Failing(Engines):
+        async def ask(self, engine, prompt):
+            if self.left == 4:
+                self.left -= 1
+                raise failure(engine.name, "half an answer")
+            return await super().ask(engine, prompt)
+
+    with pytest.raises(KeyboardInterrupt):
+        measure(topology, tmp_path, Failing(fails_after=9))
+    options, past = resume(tmp_path)
+    result = measure(topology, tmp_path, Engines(), options, past)
+    failed = [s for s in result["samples"] if not s["valid"]]
+    assert [(s["document"], s["error"]) for s in failed] == [(0, failure.__name__)]
+    assert len(result["samples"]) == 36
+
+
+def test_a_run_that_is_interrupted_in_its_warm_up_loses_nothing(topology, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        measure(topology, tmp_path, Engines(fails_after=9))
+    left = read(tmp_path)
+    options, past = resume(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        measure(topology, tmp_path, Engines(fails_after=0), options.model_copy(update={"num_warmups": 1}), past)
+    assert [s["document"] for s in read(tmp_path)["samples"]] == [0] * 6
+    assert left["samples"][:6] == read(tmp_path)["samples"]
+
+
+def test_after_every_document_the_samples_are_on_the_disk_and_sums_are_done_once(topology, tmp_path):
+    """Summing up takes longer than writing, and would be done again for every sample."""
+    seen = []
+
+    class Watched(Engines):
+        async def ask(self, engine, prompt):
+            if len(self.nonces) % 6 == 0 and self.nonces:
+                seen.append(read(tmp_path))
+            return await super().ask(engine, prompt)
+
+    measure(topology, tmp_path, Watched())
+    assert [len(each["samples"]) for each in seen] == [6, 12, 18, 24, 30]
+    assert not any("arms" in each or each["complete"] for each in seen)
+    assert "killed before its samples were summed up" in reports(seen[0])["report.md"]
+    assert not compare(seen[0], seen[0]).passed
+
+
+def test_the_estimate_goes_by_tokens_and_counts_what_is_foreseen():
+    ticks = iter([0.0, 8.0, 10.0])
+    cold = (Step(COLD, None),)
+    line = Progress([Trial(0, 100, cold), Trial(1, 100, cold)], [Trial(2, 800, cold)], lambda: next(ticks))
+    assert line.after(sample(0, "cold", input_len=100)).startswith("1/3 ")
+    assert line.after(sample(1, "cold", input_len=100)).endswith("; 40 s left")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"options": {"kind": "ttft", "input_lens": "many"}}, {"preflight": {}}, {"samples": [{}]}, {"run_id": None}],
+)
+def test_what_another_program_or_version_wrote_is_refused_in_a_sentence(topology, tmp_path, change):
+    with pytest.raises(KeyboardInterrupt):
+        measure(topology, tmp_path, Engines(fails_after=9))
+    write(tmp_path / RESULT, {**read(tmp_path), **change})
+    with pytest.raises(ConfigError, match="cannot be resumed"):
+        resume(tmp_path)
+
+
+def test_a_disk_that_fills_up_is_an_error_of_ours_with_a_next_step(topology, tmp_path):
+    class Full(Engines):
+        async def ask(self, engine, prompt):
+            if len(self.nonces) == 8:
+                folder = tmp_path / "result"
+                (folder / RESULT).unlink()
+                folder.rmdir()
+                folder.write_text("no folder any more")
+            return await super().ask(engine, prompt)
+
+    with pytest.raises(ResultError, match=r"cannot be written .*make room"):
+        measure(topology, tmp_path / "result", Full())
+
+
+def test_what_the_engines_were_started_with_and_what_computed_it_is_kept(settings, topology, tmp_path):
+    result = measure(topology, tmp_path, Engines(), stack=stack_of(settings))
+    assert (result["stack"]["kv_serde"], result["stack"]["hash_seed"], result["stack"]["l1_size_gb"]) == (
+        "aesgcm",
+        "0",
+        1,
+    )
+    assert "gpus" in result["host"]
+    assert _gpus(("printf", "A card, 80 GiB, 550\\n")) == ["A card, 80 GiB, 550"]
+    assert _gpus(("no-such-command",)) == _gpus(("false",)) == []
+
+
+def test_no_secret_of_the_stack_is_kept():
+    secret = {"HF_TOKEN": "hf_secret", "UI_PASSWORD": "hush", "UI_USERNAME": "ann"}
+    assert not {"hf_secret", "hush", "ann"} & set(map(str, stack_of(Settings.from_env(secret)).values()))
 
 
 def test_a_complete_run_is_not_resumed(topology, tmp_path):
@@ -85,7 +197,7 @@ def test_a_result_file_is_replaced_whole(tmp_path):
 
 
 def test_each_arm_is_a_file_that_reads_like_one_of_vllms(topology, tmp_path):
-    publish(measure(topology, tmp_path, Engines()), tmp_path)
+    publish(reports(measure(topology, tmp_path, Engines())), tmp_path)
     arm = json.loads((tmp_path / "arms" / "cross_read.json").read_text())
     assert (arm["model_id"], arm["num_prompts"], arm["completed"], arm["request_rate"]) == ("small", 6, 6, "inf")
     assert arm["median_ttft_ms"] == pytest.approx(900)

@@ -1,10 +1,12 @@
+import asyncio
 import json
 
 import pytest
-from bench_rows import sample
+from bench_rows import Engines, a_bench, same, sample
 
 from bench import storage
 from bench.plan import cast_of
+from bench.session import Past, _remaining, conduct, resume
 from bench.study import Options
 from cache.probe_files import Speed
 from cache.storage import Bandwidth, Speeds
@@ -13,8 +15,13 @@ SPEED = Speed(2.0, 10**9, 0.5, "O_DIRECT", 0.0, None)
 BANDWIDTH = Bandwidth(
     "/kv", "ext4", "built-in", None, 8, 5_898_240, Speeds(SPEED, SPEED, SPEED), Speeds(SPEED, SPEED, SPEED)
 )
+VOLUME = storage.volume_of(BANDWIDTH, 20_000.0)
 LENGTHS = (320, 576, 1088, 2112, 4160)
 OPTIONS = Options(kind="storage", input_lens=LENGTHS)
+
+
+def never(_say):
+    raise AssertionError("the volume was measured before")
 
 
 def recompute(n):
@@ -28,7 +35,7 @@ def rows(load, lengths=LENGTHS, first=0):
 
 
 def found(load, options=OPTIONS, extra=()):
-    return storage.break_even([*rows(load), *extra], options, BANDWIDTH, 20_000.0)
+    return storage.break_even([*rows(load), *extra], options, VOLUME)
 
 
 def test_the_break_even_is_where_the_fitted_times_cross():
@@ -54,7 +61,7 @@ def test_nothing_shorter_than_a_chunk_and_a_token_can_be_shared():
 def test_shorter_prompts_than_were_measured_are_not_guessed_at():
     long = Options(kind="storage", input_lens=(2000, 3000, 4000))
     samples = rows(lambda n: 1 + 0.001 * n, long.input_lens)
-    even = storage.break_even(list(samples), long, BANDWIDTH, 20_000.0)
+    even = storage.break_even(list(samples), long, VOLUME)
     assert even["input_len"] == 2000
     assert "measure shorter ones" in even["why"]
     assert storage.confirming(3000, long) == (1500, 4000)
@@ -68,9 +75,9 @@ def test_a_volume_that_is_slower_at_every_length_has_no_break_even():
 def test_half_and_twice_the_length_are_measured_and_say_whether_it_holds(topology):
     options = OPTIONS
     length = found(lambda n: 500 + 0.01 * n)["input_len"]
-    study = storage.study(options, cast_of(topology), BANDWIDTH, 20_000.0)
+    study = storage.study(options, cast_of(topology), never, VOLUME)
     planned = list(rows(lambda n: 500 + 0.01 * n))
-    more = study.more(planned)
+    more = study.more(planned).units
     assert {trial.input_len for trial in more} == {length // 2, 2 * length}
     assert [trial.document for trial in more] == list(range(5, 5 + len(more)))
     measured = rows(lambda n: 500 + 0.01 * n, [trial.input_len for trial in more], first=5)
@@ -86,7 +93,7 @@ def test_what_the_confirmation_contradicts_does_not_hold_and_what_it_cannot_tell
 
 
 def test_the_summary_is_json_with_lengths_in_order(topology):
-    study = storage.study(OPTIONS, cast_of(topology), BANDWIDTH, None)
+    study = storage.study(OPTIONS, cast_of(topology), never, storage.volume_of(BANDWIDTH, None))
     summary = json.loads(json.dumps(study.summary(list(rows(lambda n: 500 + 0.01 * n)), OPTIONS)))
     assert [each["input_len"] for each in summary["lengths"]] == list(LENGTHS)
     assert summary["storage"]["read_device"]["gb_per_s"] == 2.0
@@ -95,7 +102,76 @@ def test_the_summary_is_json_with_lengths_in_order(topology):
 
 def test_the_break_even_is_confirmed_with_five_times_the_documents(topology):
     options = Options(kind="storage", input_lens=LENGTHS * 3)
-    study = storage.study(options, cast_of(topology), BANDWIDTH, 20_000.0)
-    again = study.more(list(rows(lambda n: 500 + 0.01 * n, LENGTHS * 3)))
+    study = storage.study(options, cast_of(topology), never, VOLUME)
+    again = study.more(list(rows(lambda n: 500 + 0.01 * n, LENGTHS * 3))).units
+    assert len(study.foreseen) == len(again)
     assert [[t.input_len for t in again].count(n) for n in {t.input_len for t in again}] == [15, 15]
     assert min(trial.document for trial in again) == 15
+
+
+def test_every_length_is_warmed_up_also_those_that_confirm(topology):
+    study = storage.study(OPTIONS, cast_of(topology), never, VOLUME)
+    assert {trial.input_len for trial in study.warmups} == set(LENGTHS)
+    more = study.more(list(rows(lambda n: 500 + 0.01 * n)))
+    assert {trial.input_len for trial in more.warmups} == {trial.input_len for trial in more.units}
+
+
+@pytest.mark.parametrize("lengths", [(320,), (320, 576)])
+def test_with_too_few_lengths_nothing_is_said_of_what_was_not_seen(lengths):
+    options = Options(kind="storage", input_lens=lengths)
+    why = storage.break_even(list(rows(lambda n: 500 + 0.01 * n, lengths)), options, VOLUME)["why"]
+    assert f"computing has them at {len(lengths)}" in why
+    assert "not found to be sooner" not in why
+
+
+def run(topology, folder, look, engines, past=None):
+    options = Options(kind="storage", input_lens=(7000,), num_warmups=1)
+    study = storage.study(options, cast_of(topology), look, past and past.storage)
+    lines = []
+    return asyncio.run(
+        conduct(
+            study,
+            options,
+            topology.engines,
+            folder,
+            lines.append,
+            command="",
+            past=past,
+            bench=a_bench(engines.ask),
+            check=same,
+        )
+    )
+
+
+def test_the_volume_is_measured_once_after_preflight_and_warm_up_even_when_a_run_is_resumed(topology, tmp_path):
+    engines, looked = Engines(fails_after=8), []
+
+    def look(_say):
+        looked.append(len(engines.nonces))
+        return VOLUME
+
+    with pytest.raises(KeyboardInterrupt):
+        run(topology, tmp_path, look, engines)
+    assert looked == [6], "after the warm-up: six requests"
+    past = resume(tmp_path)[1]
+    result = run(topology, tmp_path, never, Engines(), past)
+    assert (result["complete"], result["storage"]["tool"]) == (True, "built-in")
+
+
+def test_a_resumed_run_keeps_confirming_documents_of_the_length_that_is_confirmed_and_no_other(topology):
+    study = storage.study(OPTIONS, cast_of(topology), never, VOLUME)
+    confirming = study.more(list(rows(lambda n: 500 + 0.01 * n))).units
+    other = [
+        sample(trial.document, step.arm.name, input_len=trial.input_len + 1)
+        for trial in confirming
+        for step in trial.steps
+    ]
+    right = [
+        sample(trial.document, step.arm.name, input_len=trial.input_len)
+        for trial in confirming[:1]
+        for step in trial.steps
+    ]
+    past = Past("id", "date", "command", samples=(*other, *right))
+    kept, todo = _remaining(confirming, past)
+    assert kept == right
+    assert len(todo) == len(confirming) - 1

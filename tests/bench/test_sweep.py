@@ -1,29 +1,30 @@
 import asyncio
+import itertools
 import json
+from dataclasses import replace
 
 import pytest
-from bench_rows import a_bench
+from bench_rows import a_bench, same
 from fakes import a_reply
 
 from bench import sweep
 from bench.folder import read
-from bench.preflight import Preflight
+from bench.plan import cast_of
+from bench.session import conduct, publish, reports, resume
 from bench.study import Options
-from engines.errors import ConfigError
+from engines.errors import ConfigError, EngineUnreachable, StackError, StreamBroken
 
-OPTIONS = Options(kind="sweep", input_lens=(7000,), output_len=4, num_prompts=3)
-
-
+OPTIONS = Options(kind="sweep", input_lens=(7000,), output_len=4, num_prompts=3, num_warmups=0)
 BOTH = {"max_concurrency": (2,), "request_rate": (1000.0,)}
 
 
-def measure(topology, folder, ask, left=None, **options):
-    async def same(_engines):
-        return Preflight({}, ())
-
+def measure(topology, folder, ask, past=None, lines=None, bench=None, **options):
     chosen = OPTIONS.model_copy(update=options or BOTH)
+    study = sweep.study(chosen, cast_of(topology))
+    say = (lines if lines is not None else []).append
+    bench = bench or a_bench(ask)
     return asyncio.run(
-        sweep.conduct(chosen, topology, folder, [].append, command="", bench=a_bench(ask), check=same, left=left)
+        conduct(study, chosen, topology.engines, folder, say, command="", past=past, bench=bench, check=same)
     )
 
 
@@ -85,11 +86,107 @@ def test_an_interrupted_sweep_goes_on_with_the_next_cell(topology, tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         measure(topology, tmp_path, interrupted)
-    options, left = sweep.resume(tmp_path)
-    assert (options.max_concurrency, len(left["cells"])) == ((2,), 1)
-    result = measure(topology, tmp_path, sharing, left, **BOTH)
+    left = read(tmp_path)
+    assert len(left["samples"]) >= 3, "what is measured of a cell is kept, too"
+    options, past = resume(tmp_path)
+    assert options.max_concurrency == (2,)
+    again = []
+
+    async def counted(engine, prompt):
+        again.append(prompt.nonce)
+        return await sharing(engine, prompt)
+
+    result = measure(topology, tmp_path, counted, past, **BOTH)
     assert (result["complete"], len(result["cells"]), len(result["samples"])) == (True, 4, 12)
     assert result["run_id"] == left["run_id"]
+    assert {s["nonce"] for s in left["samples"][:3]}.isdisjoint(again)
+
+
+def test_a_sweep_is_not_resumed_on_other_engines(topology, tmp_path):
+    measure(topology, tmp_path, sharing)
+    past = replace(resume(_half(tmp_path))[1], engines={"plain-a": {"model": "large"}})
+    with pytest.raises(ConfigError, match="not what they were"):
+        measure(topology, tmp_path, sharing, past)
+
+
+def _half(folder):
+    left = {**read(folder), "complete": False}
+    (folder / "result.json").write_text(json.dumps(left))
+    return folder
+
+
+@pytest.mark.parametrize("name", ["lmcache-a", "lmcache-b", "plain-a"])
+def test_a_store_or_a_request_that_fails_is_a_row_and_the_sweep_goes_on(topology, tmp_path, name):
+    count = itertools.count()
+
+    async def flaky(engine, prompt):
+        if engine.name == name and next(count) == 1:
+            raise StreamBroken(engine.name, "half an answer")
+        return await sharing(engine, prompt)
+
+    result = measure(topology, tmp_path, flaky, max_concurrency=(2,))
+    failed = [s for s in result["samples"] if not s["valid"]]
+    assert [(s["error"], s["reason"]) for s in failed] == [("StreamBroken", f"{name}: half an answer")]
+    assert sorted(cell["failed"] for cell in result["cells"]) == [0, 1]
+    assert not sweep.holds(result), "one of three is more than a fifth"
+
+
+def test_when_no_engine_answers_any_more_the_sweep_ends_with_the_next_step(topology, tmp_path):
+    async def dead(engine, _prompt):
+        raise EngineUnreachable(engine.name, "no answer")
+
+    with pytest.raises(StackError, match="--resume"):
+        measure(topology, tmp_path, dead)
+
+
+def test_every_length_is_warmed_up_on_every_engine_and_loaded_once(topology, tmp_path):
+    asked = []
+
+    async def counted(engine, _prompt):
+        asked.append(engine.name)
+        return a_reply(engine)
+
+    async def sized(_engine, prompt, tokens):
+        asked.append(tokens)
+        return prompt
+
+    measure(topology, tmp_path, None, bench=a_bench(counted, sized=sized, under_load=sharing), **BOTH, num_warmups=1)
+    engines = [name for name in asked if isinstance(name, str)]
+    assert {name: engines.count(name) for name in engines} == {
+        "plain-a": 1,
+        "plain-b": 1,
+        "lmcache-a": 2,
+        "lmcache-b": 2,
+    }
+    assert asked[0] == 7000
+
+
+def test_each_cell_is_a_file_that_reads_like_one_of_vllms(topology, tmp_path):
+    publish(reports(measure(topology, tmp_path, sharing)), tmp_path)
+    assert {path.name for path in (tmp_path / "arms").iterdir()} == {
+        f"{arm}-7000-{load}.json" for arm in ("cold", "cross_read") for load in ("c2", "r1000")
+    }
+    cell = json.loads((tmp_path / "arms" / "cold-7000-c2.json").read_text())
+    assert (cell["max_concurrency"], cell["num_prompts"], cell["completed"]) == (2, 3, 3)
+    assert cell["median_ttft_ms"] == 4000
+
+
+def test_times_count_from_the_beginning_of_the_run_and_the_time_left_is_told(topology, tmp_path):
+    lines = []
+    result = measure(topology, tmp_path, sharing, lines=lines)
+    started = [min(s["started_s"] for s in result["samples"][n : n + 3]) for n in range(0, 12, 3)]
+    assert started == sorted(started)
+    assert started[0] < started[-1]
+    assert all(cell["duration"] > 0 for cell in result["cells"])
+    assert sum("left" in line for line in lines) == 11
+
+
+def test_cells_that_were_computed_after_all_are_warned_of(topology, tmp_path):
+    async def blind(engine, _prompt):
+        return a_reply(engine)
+
+    warnings = measure(topology, tmp_path, blind, max_concurrency=(2,))["warnings"]
+    assert warnings == ["7,000 tokens, 2 at once, cross_read: 3 of 3 documents had to be computed after all"]
 
 
 @pytest.mark.parametrize("text", ["ttft", "ttft:soon", "itl:5", ":500"])

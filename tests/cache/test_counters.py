@@ -31,6 +31,11 @@ def test_the_wait_ends_with_the_last_chunk(topology):
     assert waiting(topology, 100, 118, 127, 999) == [999]
 
 
+def test_a_cache_server_that_was_started_anew_is_named_without_a_negative_count(topology):
+    with pytest.raises(StackError, match="cache-a was started anew before it had stored 27 chunks"):
+        waiting(topology, 118, 5)
+
+
 def test_a_store_that_never_ends_is_reported_with_how_far_it_came(topology):
     with pytest.raises(StackError, match="cache-a stored 18 of 27 chunks"):
         waiting(topology, 118, within=-1)

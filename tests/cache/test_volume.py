@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cache.command import serve_cache
-from cache.volume import VERSIONS, adapter, fingerprint, namespace, prepare, probe
+from cache.volume import VERSIONS, adapter, bytes_per_token, fingerprint, namespace, prepare, probe
 from engines.errors import ConfigError
 from engines.recipe import find
 from engines.settings import ROOT
@@ -114,3 +114,10 @@ def test_another_revision_of_a_hubs_model_gets_another_namespace(settings, tmp_p
     first = namespace(hubs)
     revision.write_text("two")
     assert namespace(hubs) != first
+
+
+def test_a_chunk_that_is_deleted_while_sizes_are_read_is_passed_over(tmp_path):
+    (tmp_path / "gone.data").symlink_to(tmp_path / "nowhere")
+    assert bytes_per_token(tmp_path) is None
+    (tmp_path / "chunk.data").write_bytes(b"0" * 2560)
+    assert bytes_per_token(tmp_path) == 10
