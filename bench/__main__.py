@@ -235,10 +235,10 @@ def verify_(
 ) -> None:
     """Does the fast path give the right answer? Exit code 1 when noise does not explain a difference.
 
-    The first token's five best log-probabilities of a cross-read against a plain engine's; the noise floor is that
-    engine against itself, cold and own-warm. Texts are compared to where they part, and a needle in each document that
-    the plain engine finds must be found. With --modality also as many documents of media, each beside others that are
-    almost the same: they must never share KV, and equal ones in another form must.
+    The best log-probabilities of a cross-read's tokens against a plain engine's, up to where texts part; the noise
+    floor is from that engine against itself, cold and own-warm. Texts may part only near a tie, and a needle in each
+    document that the plain engine finds must be found. With --modality also as many documents of media, each beside
+    others that are almost the same: they must never share KV, and equal ones in another form must.
     """
     options = _options("verify", [input_len] * num_prompts, locals())
     result = _measure(options, result_dir, resume, json_file)

@@ -50,7 +50,7 @@ def reasons(result: Fields) -> Sequence[str]:
     comparison = fields(result, "comparison")
     why = str(comparison.get("why") or fields(result, "break_even").get("why") or "")
     said = headline(result)
-    found = (why, _noise(comparison), *media.reasons(result))
+    found = (why, _noise(comparison), _needles(fields(result, "verify")), *media.reasons(result))
     return [sentence(text) for text in found if text and text not in said]
 
 
@@ -75,14 +75,19 @@ def _break_even(result: Fields) -> str:
 
 
 def _agreement(result: Fields) -> str:
-    agrees = fields(result, "verify").get("agrees")
-    if agrees is None:
-        return "No claim: no document was compared."
-    if astray := media.not_kept_apart(result):
-        return f"Media were not answered, or not cached, as what they are: {', '.join(astray)}."
-    if agrees:
+    verify = fields(result, "verify")
+    if verify.get("agrees"):
         return "The fast answer is the right one: noise explains every difference."
-    return "The answers differ by more than the noise floor explains."
+    judged = {"text": verify} | {name: fields(verify, "media", name) for name in fields(verify, "media")}
+    if wrong := [
+        f"{name}, {found.get('why')}" for name, found in judged.items() if found.get("verdict") == "different"
+    ]:
+        return f"The answers differ by more than noise explains: {'; '.join(wrong)}."
+    if astray := media.not_kept_apart(result):
+        return f"Media were not shown to be kept apart, or to be found again: {'; '.join(astray)}."
+    unproven = [f"{name}, {found['why']}" for name, found in judged.items() if found.get("why")]
+    unproven += [f"{name} is refused" for name in fields(result, "refused")]
+    return f"No claim: {'; '.join(unproven) or 'no document was compared'}."
 
 
 def _under_load(result: Fields) -> str:
@@ -133,6 +138,12 @@ def _nats(verify: Fields) -> str:
     if floor is None or worst is None:
         return ""
     return f"Worst cross-read {worst:.3f} nats, noise floor {floor:.3f} nats, {documents(number(verify, 'n'))}."
+
+
+def _needles(verify: Fields) -> str:
+    if not number(verify, "n") or number(verify, "needles_asked") != 0:
+        return ""
+    return "the needle proves nothing here: the plain engine itself never found it both cold and own-warm"
 
 
 def _noise(comparison: Fields) -> str:

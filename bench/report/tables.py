@@ -147,11 +147,11 @@ def devices(result: Fields) -> Grid:
 
 
 def compared_documents(result: Fields) -> Grid:
-    """The first token's log-probabilities and the texts, for each document."""
+    """Log-probabilities and the texts, for each document."""
     return Grid(
         "By document",
         [
-            *figures("document", "noise, nats", "cross-read, nats"),
+            *figures("document", "noise, nats", "cross-read, nats", "over tokens"),
             *text("same text", "texts part", "needle found, plain / cross-read"),
         ],
         [
@@ -159,6 +159,7 @@ def compared_documents(result: Fields) -> Grid:
                 count(number(row, "document")),
                 _nats(number(row, "noise")),
                 _nats(number(row, "cross")),
+                count(number(row, "tokens")),
                 yes_no(row.get("same_text")),
                 _divergence(fields(row, "divergence")),
                 _needle(fields(row, "needle")),

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from bench.report import markdown, terminal
-from bench.report.conclusion import headline
+from bench.report.conclusion import headline, reasons
 from bench.report.cost import cost
 from bench.report.files import render
 from bench.report.numbers import digits, duration, ratio, sentence, unit_for
@@ -143,7 +143,8 @@ def a_verify_result(**changes):
     documents = [{"document": 0, "noise": 0.238, "cross": 0.0, "same_text": True, "divergence": None}]
     documents += [{"document": 1, "noise": math.inf, "cross": None, "same_text": False, "divergence": parted}]
     documents[0]["needle"] = {"plain": True, "cross": True}
-    verify = {"agrees": True, "floor": 0.238, "worst": 0.0, "n": 2, "documents": documents}
+    verify = {"agrees": True, "verdict": "same", "why": "", "noise": 0.119, "floor": 0.238, "worst": 0.0, "n": 2}
+    verify |= {"needles_asked": 1, "documents": documents}
     return a_frame("verify", verify=verify | changes)
 
 
@@ -363,8 +364,37 @@ def test_decoding_is_compared_by_the_time_of_an_output_token():
 
 
 def test_an_answer_that_differs_is_not_called_right():
-    assert "differ by more" in headline(a_verify_result(agrees=False))
+    wrong = a_verify_result(agrees=False, verdict="different", why="document 1: the needle is not found")
+    assert headline(wrong) == (
+        "The answers differ by more than noise explains: text, document 1: the needle is not found."
+    )
     assert "right one" in headline(a_verify_result())
+
+
+def test_a_document_that_was_left_out_is_not_called_a_wrong_answer():
+    """A volume that is authenticated costs a recompute where it was damaged; the answer is right."""
+    why = "1 of 3 documents are left out, the first for this: document 2, cross_read: only 0 of 7000 tokens were read"
+    assert headline(a_verify_result(agrees=False, verdict="no claim", why=why)) == f"No claim: text, {why}."
+
+
+def test_media_say_which_it_was():
+    def said(refused=(), **image):
+        media = {"image": {"verdict": "same", "why": "", "canaries": [], **image}}
+        found = a_verify_result(agrees=False, media=media)
+        return headline(found | {"refused": dict.fromkeys(refused, "not taken")})
+
+    astray = [{"variant": "one_pixel", "holds": False, "why": "no answer"}] * 2
+    assert "differ by more than noise explains: image, d 0" in said(verdict="different", why="d 0")
+    assert said(canaries=astray).endswith("found again: image one_pixel (no answer).")
+    assert said(verdict="no claim", why="1 of 1 documents are left out") == (
+        "No claim: image, 1 of 1 documents are left out."
+    )
+    assert said(refused=["video"]) == "No claim: video is refused."
+
+
+def test_a_needle_that_plain_never_finds_is_said_to_prove_nothing():
+    assert "needle proves nothing" in " ".join(reasons(a_verify_result(needles_asked=0)))
+    assert "needle" not in " ".join(reasons(a_verify_result()))
 
 
 def test_the_first_reader_pays_and_is_paid_back():
