@@ -51,19 +51,14 @@ def flat(metric: str, ms: Sequence[float]) -> dict[str, float | None]:
 
 
 def _tokens(valid: Sequence[Sample], duration: float) -> dict[str, Any]:
-    prompt, output, cached = (
-        sum(value or 0 for value in column)
-        for column in (
-            [s.prompt_tokens for s in valid],
-            [s.completion_tokens for s in valid],
-            [s.cached_tokens for s in valid],
-        )
-    )
+    prompt, output = sum(s.prompt_tokens or 0 for s in valid), sum(s.completion_tokens or 0 for s in valid)
+    told = [s.cached_tokens for s in valid if s.cached_tokens is not None]
+    cached = sum(told) if told or not valid else None
     return {
         "total_input_tokens": prompt,
         "total_output_tokens": output,
         "total_cached_tokens": cached,
-        "cache_hit_rate_pct": 100 * cached / prompt if prompt else None,
+        "cache_hit_rate_pct": 100 * cached / prompt if prompt and cached is not None else None,
         "request_throughput": len(valid) / duration if duration else None,
         "output_throughput": output / duration if duration else None,
         "total_token_throughput": (prompt + output) / duration if duration else None,

@@ -32,3 +32,10 @@ def test_outliers_count_and_are_named():
     arm = arm_fields(samples, detailed=False)
     assert (arm["outliers"], arm["completed"]) == ([6], 7)
     assert any("outliers" in line for line in caveats(samples))
+
+
+def test_a_server_that_does_not_tell_what_was_cached_is_named_and_not_taken_for_none():
+    samples = [sample(n, "cold", cached_tokens=None) for n in range(3)]
+    arm = arm_fields(samples, detailed=False)
+    assert (arm["total_cached_tokens"], arm["cache_hit_rate_pct"]) == (None, None)
+    assert any("does not tell how many tokens were cached" in line for line in caveats(samples))
