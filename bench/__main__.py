@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from bench import aa, canary, decode, folder, gate, mm, peer, storage, sweep, ttft
+from bench import aa, canary, decode, folder, foreign, gate, mm, peer, storage, sweep, ttft
 from bench.media import MODALITIES, Sizes, pixels, written
 from bench.plan import Cast, cast, cast_of
 from bench.preflight import introduce
@@ -97,7 +97,7 @@ def ttft_(
     first sight, cross-read and own-warm on the LMCache pair. A sample counts only if its cached tokens, and where they
     came from, are what its arm demands. Half-way the engines of each pair swap roles.
 
-    With --base-url twice: cold on the first server, then on the second, then on the second again.
+    With --base-url twice: cold on the first server, then on the second, which is held against its own cold start.
     """
     options = _options("ttft", [input_len] * num_prompts, locals())
     result = _measure(options, result_dir, resume, json_file)
@@ -421,7 +421,7 @@ async def _conduct(options: Options, path: Path, past: Past | None) -> dict[str,
     if options.base_url:
         pair = await engines_at(options.base_url, options.model)
         bench = Bench(prepare=preparation(options.prepare), sized=sizing())
-        return await measured(ttft.foreign(options, cast(*pair)), engines=pair, bench=bench, check=introduce)
+        return await measured(foreign.study(options, cast(*pair)), engines=pair, bench=bench, check=introduce)
     settings, topology = _four_engines()
     bench = Bench(prepare=preparation(options.prepare))
     if past is None and (options.kind == "mm" or options.modality):

@@ -106,10 +106,3 @@ LADDER = (COLD, OWN_WARM, OTHER_INSTANCE, FIRST_SIGHT, CROSS_READ, LMCACHE_OWN_W
 # Two plain engines, each in its own arm whatever comes first.
 PLAIN_A = Arm("plain_a", Role.PLAIN, nothing_cached)
 PLAIN_B = Arm("plain_b", Role.OTHER, nothing_cached)
-
-# Any two servers: what the second makes of a document that the first has read. Nothing is demanded of the second.
-FOREIGN = (
-    Arm("cold", Role.PLAIN, not_warm),
-    Arm("other_instance", Role.OTHER, anything, after="cold", reads=True),
-    Arm("own_warm", Role.OTHER, anything, after="other_instance"),
-)

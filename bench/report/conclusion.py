@@ -14,8 +14,10 @@ DOING: Mapping[str, str] = {  # an arm as the subject of a sentence
     "other_instance": "a document that the other engine has seen",
     "cross_read": "reading what the other LMCache engine stored",
 }
-
-
+FOREIGN: Mapping[str, str] = {  # the same of servers that the caller named, the second one against itself
+    "other_instance": "on {second}, a document that {first} has read",
+    "other_cold": "one that nobody has read",
+}
 FASTER: Mapping[str, str] = {
     "faster": "{of} starts {times} times sooner than {over}",
     "slower": "{of} takes {longer} times as long to start as {over}",
@@ -61,7 +63,7 @@ def _compared(result: Fields) -> str:
         return f"No claim: {comparison.get('why') or 'no document has a valid sample both ways'}."
     wording = WORDING.get(str(comparison.get("metric")), FASTER)[verdict]
     said = wording.format(
-        of=_doing(comparison, "of"), over=_doing(comparison, "over"), times=ratio(times), longer=ratio(1 / times)
+        of=_doing(result, "of"), over=_doing(result, "over"), times=ratio(times), longer=ratio(1 / times)
     )
     return sentence(said)
 
@@ -158,6 +160,9 @@ def _noise(comparison: Fields) -> str:
     )
 
 
-def _doing(comparison: Fields, end: str) -> str:
-    name = str(comparison.get(end))
-    return DOING.get(name, name)
+def _doing(result: Fields, end: str) -> str:
+    name = str(fields(result, "comparison").get(end))
+    if not fields(result, "options").get("base_url"):
+        return DOING.get(name, name)
+    first, second = [*fields(result, "preflight", "engines"), "the first server", "the second server"][:2]
+    return FOREIGN.get(name, name).format(first=first, second=second)

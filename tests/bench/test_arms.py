@@ -1,7 +1,8 @@
 import pytest
 from fakes import a_reply
 
-from bench.arms import FOREIGN, LADDER
+from bench import foreign
+from bench.arms import LADDER
 from engines.reply import Sources
 
 COLD = Sources(7000, 0, 0)
@@ -82,7 +83,7 @@ def test_a_source_that_cannot_be_told_does_not_count(arm):
 
 
 def test_a_foreign_server_without_counters_is_cold_by_its_own_count():
-    cold = FOREIGN[0]
+    cold = foreign.COLD
     assert cold.fault(a_reply(sources=None)) == ""
     assert cold.fault(unreported(None)) == ""
     assert "128 tokens were cached" in cold.fault(a_reply(cached=128, sources=None))
