@@ -69,7 +69,7 @@ class Outcome:
             "burstiness": load.burstiness,
             "max_concurrency": load.max_concurrency,
             "num_prompts": len(self.samples),
-            **arm_fields(self.samples, detailed=detailed, duration=self.duration),
+            **arm_fields(self.samples, detailed=detailed, seed=self.cell.seed, duration=self.duration),
             "request_goodput": good / self.duration if goodput and self.duration else None,
             "mean_client_queue_time_ms": sum(queues) / len(queues) if queues else None,
             "recomputed": recomputed if self.cell.arm is CROSS_READ else None,
