@@ -207,7 +207,10 @@ def decode_(
     label: Label = None,
     metadata: Metadata = None,
 ) -> None:
-    """What does storing cost the tokens that come meanwhile? Time per token, first sight against cold."""
+    """What does storing cost the tokens that come meanwhile? Time per token, first sight against cold.
+
+    The other plain engine answers too: what two of them differ by is noise.
+    """
     options = _options("decode", [input_len] * num_prompts, locals())
     result = _measure(options, result_dir, resume, json_file)
     raise typer.Exit(0 if result["comparison"]["verdict"] != "no claim" else 1)
