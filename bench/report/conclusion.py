@@ -30,6 +30,7 @@ WORDING: Mapping[str, Mapping[str, str]] = {
         "not distinguishable": "{of} cannot be told from {over} by the time of an output token: their ratio is {times}",
     }
 }
+MEASURED: Mapping[str, str] = {"decode_ms": "The time of an output token"}
 
 
 def headline(result: Fields) -> str:
@@ -96,8 +97,10 @@ def _under_load(result: Fields) -> str:
     ratios = _ratios_by_load(result)
     if not ratios:
         return "No claim: no load was measured both ways."
-    loads = "one load" if len(ratios) == 1 else f"{len(ratios)} loads"
-    return f"The median TTFT of cold is {ratio_span(min(ratios), max(ratios))} times that of cross_read, over {loads}."
+    least, most = ratio(min(ratios)), ratio(max(ratios))
+    times = least if least == most else f"{least} to {most}"
+    loads = "under one load" if len(ratios) == 1 else f"over {len(ratios)} loads"
+    return f"The median TTFT of cold is {times} times that of cross_read, {loads}."
 
 
 HEADLINES: Mapping[str, Callable[[Fields], str]] = {
@@ -132,7 +135,7 @@ def _saved(comparison: Fields) -> str:
     if comparison.get("verdict") not in ("faster", "slower"):
         return ""
     saved = change(fields(comparison, "saved_ms"), "less", "more")
-    return f"{str(comparison.get('metric', 'ttft_ms')).removesuffix('_ms').upper()} is {saved}." if saved else ""
+    return f"{MEASURED.get(str(comparison.get('metric')), 'TTFT')} is {saved}." if saved else ""
 
 
 def _nats(verify: Fields) -> str:
