@@ -172,8 +172,8 @@ def compared_documents(result: Fields) -> Grid:
         [
             (
                 count(number(row, "document")),
-                _nats(number(row, "noise")),
-                _nats(number(row, "cross")),
+                _nats(row, "noise"),
+                _nats(row, "cross"),
                 count(number(row, "tokens")),
                 yes_no(row.get("same_text")),
                 _divergence(fields(row, "divergence")),
@@ -197,9 +197,7 @@ def cells(result: Fields) -> Grid:
             Column("p99 TTFT", wide=True),
             *figures("ITL"),
             Column("client queue", wide=True),
-            *figures("goodput, 1/s"),
-            Column("recomputed", wide=True),
-            *figures("n", "failed"),
+            *figures("goodput, 1/s", "computed again", "n", "failed"),
         ],
         [
             (
@@ -216,7 +214,7 @@ def cells(result: Fields) -> Grid:
             )
             for cell in found
         ],
-        note="“Recomputed”: cross-reads whose document had to be computed after all. They count.",
+        note="“Computed again”: cross-reads whose document had to be computed after all. They count.",
     )
 
 
@@ -305,15 +303,15 @@ def _device(probe: Fields) -> tuple[str, str]:
     return NOTHING if speed is None else digits(speed), str(probe.get("reason") or probe.get("method") or "")
 
 
-def _nats(value: float | None) -> str:
-    return NOTHING if value is None else "∞" if value == float("inf") else f"{value:.3f}"
+def _nats(row: Fields, name: str) -> str:
+    value = number(row, name)
+    return f"{value:.3f}" if value is not None else "∞" if row.get(name) == "infinite" else NOTHING
 
 
 def _divergence(found: Fields) -> str:
     if not found:
         return NOTHING
-    gap = number(found, "gap")
-    size = "" if gap is None else f" ({_nats(gap)} nats apart)"
+    size = "" if number(found, "gap") is None else f" ({_nats(found, 'gap')} nats apart)"
     return f"token {count(number(found, 'token'))}, {'a near-tie' if found.get('near_tie') else 'not a near-tie'}{size}"
 
 

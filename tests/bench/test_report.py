@@ -148,7 +148,7 @@ def a_storage_result():
 def a_verify_result(**changes):
     parted = {"token": 7, "near_tie": True, "gap": 0.02}
     documents = [{"document": 0, "noise": 0.238, "cross": 0.0, "same_text": True, "divergence": None}]
-    documents += [{"document": 1, "noise": math.inf, "cross": None, "same_text": False, "divergence": parted}]
+    documents += [{"document": 1, "noise": "infinite", "cross": None, "same_text": False, "divergence": parted}]
     documents[0]["needle"] = {"plain": True, "cross": True}
     verify = {"agrees": True, "verdict": "same", "why": "", "noise": 0.119, "floor": 0.238, "worst": 0.0, "n": 2}
     verify |= {"needles_asked": 1, "documents": documents}
@@ -400,6 +400,10 @@ def test_media_say_which_it_was():
     assert said(refused=["video"]) == "No claim: video is refused."
 
 
+def test_noise_without_an_end_is_shown_as_that():
+    assert "| 1 | ∞ | - |" in files_of("verify")["report.md"]
+
+
 def test_a_needle_that_plain_never_finds_is_said_to_prove_nothing():
     assert "needle proves nothing" in " ".join(reasons(a_verify_result(needles_asked=0)))
     assert "needle" not in " ".join(reasons(a_verify_result()))
@@ -438,7 +442,7 @@ def test_what_decode_compares_stands_in_its_table_and_in_words_in_its_evidence()
 
 
 def test_documents_that_had_to_be_computed_after_all_stand_in_the_table_of_loads():
-    assert "recomputed" in files_of("sweep")["report.md"]
+    assert "computed again" in files_of("sweep")["report.md"]
     line = next(line for line in files_of("sweep")["report.md"].splitlines() if "cross_read | " in line)
     assert "| 3 | 8 | 0 |" in line
 
