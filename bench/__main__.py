@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 
 from bench import aa, canary, decode, folder, foreign, gate, mm, peer, storage, sweep, ttft
+from bench.arguments import Commands
 from bench.media import MODALITIES, Sizes, pixels, written
 from bench.plan import Cast, cast, cast_of
 from bench.preflight import introduce
@@ -33,7 +34,7 @@ from engines.topology import Topology
 
 INPUT_LEN = 16 * CHUNK_SIZE + 128  # whole chunks, and room for a question that no cache has
 
-app = typer.Typer(no_args_is_help=True, add_completion=False)
+app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False)
 out = Console(highlight=False, markup=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
@@ -48,7 +49,7 @@ Resume = Annotated[bool, typer.Option("--resume", help="Go on with the interrupt
 Json = Annotated[str | None, typer.Option("--json", help="Write result.json to this file too; - is stdout.")]
 Detailed = Annotated[bool, typer.Option("--save-detailed", help="Raw arrays in every arm, as vLLM saves them.")]
 Label = Annotated[str | None, typer.Option(help="A name for this run, kept in the result.")]
-Metadata = Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Kept in the result; may be repeated.")]
+Metadata = Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE...", help="Kept in the result; one or more.")]
 Prepare = Annotated[str | None, typer.Option(help="A command to run before every read: to drop page caches, say.")]
 Modalities = Annotated[list[str] | None, typer.Option(help=f"{', '.join(MODALITIES)}; repeat it for more.")]
 ImageSize = Annotated[str, typer.Option(metavar="WxH", help="Pixels of a single image.")]
@@ -260,7 +261,7 @@ def sweep_(
     ] = None,
     burstiness: Annotated[float, typer.Option(min=0.01, help="Shape of the gaps; 1 is Poisson, less is burstier.")] = 1,
     goodput: Annotated[
-        list[str] | None, typer.Option(metavar="METRIC:MS", help="ttft:500, tpot:50 or e2el:2000; may be repeated.")
+        list[str] | None, typer.Option(metavar="METRIC:MS...", help="ttft:500, tpot:50 or e2el:2000; one or more.")
     ] = None,
     output_len: OutputLen = 16,
     seed: Seed = 0,
