@@ -175,7 +175,8 @@ def _wrong(found: Mapping[str, Any], floor: float) -> str:
     """What noise does not explain in one document, in words."""
     flaws = []
     if math.isfinite(floor) and found["cross"] > floor:
-        flaws.append(f"log-probabilities are {found['cross']:.3g} nats from the plain engine's")
+        far = f"{found['cross']:.3g} nats from the plain engine's" if math.isfinite(found["cross"]) else "no numbers"
+        flaws.append(f"log-probabilities are {far}")
     parted = found["divergence"]
     if parted and not parted["near_tie"] and parted["gap"] > floor:
         flaws.append(f"its text parts at token {parted['token']}, which was no near-tie")
@@ -192,7 +193,7 @@ def _lost(found: Mapping[str, Any]) -> bool:
 def _unproven(documents: Sequence[Any], left_out: Mapping[int, str], floor: float | None) -> str:
     """Why nothing can be claimed; empty when it can."""
     if left_out:
-        several = f"{len(left_out)} of {len(documents) + len(left_out)} documents are left out"
+        several = f"{len(left_out)} of {len(documents) + len(left_out)} documents left out"
         number, why = next(iter(left_out.items()))
         return f"{several}, the first for this: document {number}, {why}"
     if floor is None:

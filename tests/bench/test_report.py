@@ -381,7 +381,7 @@ def test_an_answer_that_differs_is_not_called_right():
 
 def test_a_document_that_was_left_out_is_not_called_a_wrong_answer():
     """A volume that is authenticated costs a recompute where it was damaged; the answer is right."""
-    why = "1 of 3 documents are left out, the first for this: document 2, cross_read: only 0 of 7000 tokens were read"
+    why = "1 of 3 documents left out, the first for this: document 2, cross_read: only 0 of 7000 tokens were read"
     assert headline(a_verify_result(agrees=False, verdict="no claim", why=why)) == f"No claim: text, {why}."
 
 
@@ -394,9 +394,7 @@ def test_media_say_which_it_was():
     astray = [{"variant": "one_pixel", "holds": False, "why": "no answer"}] * 2
     assert "differ by more than noise explains: image, d 0" in said(verdict="different", why="d 0")
     assert said(canaries=astray).endswith("found again: image one_pixel (no answer).")
-    assert said(verdict="no claim", why="1 of 1 documents are left out") == (
-        "No claim: image, 1 of 1 documents are left out."
-    )
+    assert said(verdict="no claim", why="1 of 1 documents left out") == ("No claim: image, 1 of 1 documents left out.")
     assert said(refused=["video"]) == "No claim: video is refused."
 
 

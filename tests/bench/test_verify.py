@@ -121,8 +121,13 @@ def test_a_needle_that_plain_finds_must_be_found(plain, found, agrees):
 def test_a_document_left_out_is_no_agreement_and_neither_is_none_at_all():
     one = verdict([of(0.1, 0.0)], {4: "cross_read: only 0 of 7000 tokens were read from the volume"})
     assert (one["agrees"], one["verdict"]) == (False, "no claim")
-    assert one["why"].startswith("1 of 2 documents are left out, the first for this: document 4, cross_read: only 0")
+    assert one["why"].startswith("1 of 2 documents left out, the first for this: document 4, cross_read: only 0")
     assert (verdict([])["verdict"], verdict([])["why"]) == ("no claim", "no document was compared")
+
+
+def test_ruined_kv_whose_candidates_are_no_numbers_is_a_wrong_answer():
+    found = verdict([document(saying(BEST), saying(shifted(0.1)), saying({}, arm="cross_read"))])
+    assert (found["verdict"], found["why"]) == ("different", "document 0: log-probabilities are no numbers")
 
 
 def test_three_wrong_documents_are_told_and_the_rest_counted():
