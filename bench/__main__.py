@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from bench import choices, folder, gate, storage, sweep
+from bench.arguments import Commands
 from bench.choices import (
     IMAGE,
     IMAGES,
@@ -40,7 +41,7 @@ from bench.study import Options
 from engines.door import run
 from engines.errors import ConfigError
 
-app = typer.Typer(no_args_is_help=True, add_completion=False)
+app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False)
 
 
 @app.callback()
@@ -79,7 +80,7 @@ def ttft_(
     first sight, cross-read and own-warm on the LMCache pair. A sample counts only if its cached tokens, and where they
     came from, are what its arm demands. Half-way the engines of each pair swap roles.
 
-    With --base-url twice: cold on the first server, then on the second, then on the second again.
+    With --base-url twice: cold on the first server, then on the second, which is held against its own cold start.
     """
     options = Options(
         kind="ttft",
@@ -238,7 +239,10 @@ def decode_(
     label: Label = None,
     metadata: Metadata = None,
 ) -> None:
-    """What does storing cost the tokens that come meanwhile? Time per token, first sight against cold."""
+    """What does storing cost the tokens that come meanwhile? Time per token, first sight against cold.
+
+    The other plain engine answers too: what two of them differ by is noise.
+    """
     options = Options(
         kind="decode",
         input_lens=(input_len,) * num_prompts,
@@ -276,10 +280,10 @@ def verify_(
 ) -> None:
     """Does the fast path give the right answer? Exit code 1 when noise does not explain a difference.
 
-    The first token's five best log-probabilities of a cross-read against a plain engine's; the noise floor is that
-    engine against itself, cold and own-warm. Texts are compared to where they part, and a needle in each document that
-    the plain engine finds must be found. With --modality also as many documents of media, each beside others that are
-    almost the same: they must never share KV, and equal ones in another form must.
+    The best log-probabilities of a cross-read's tokens against a plain engine's, up to where texts part; the noise
+    floor is from that engine against itself, cold and own-warm. Texts may part only near a tie, and a needle in each
+    document that the plain engine finds must be found. With --modality also as many documents of media, each beside
+    others that are almost the same: they must never share KV, and equal ones in another form must.
     """
     options = Options(
         kind="verify",
@@ -309,7 +313,7 @@ def sweep_(
     ] = None,
     burstiness: Annotated[float, typer.Option(min=0.01, help="Shape of the gaps; 1 is Poisson, less is burstier.")] = 1,
     goodput: Annotated[
-        list[str] | None, typer.Option(metavar="METRIC:MS", help="ttft:500, tpot:50 or e2el:2000; may be repeated.")
+        list[str] | None, typer.Option(metavar="METRIC:MS...", help="ttft:500, tpot:50 or e2el:2000; one or more.")
     ] = None,
     output_len: OutputLen = 16,
     seed: Seed = 0,

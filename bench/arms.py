@@ -55,15 +55,15 @@ class Arm:
 
 
 def nothing_cached(reply: Reply) -> str:
-    """Why this reply is not a cold one; empty when it is."""
-    if reply.usage.cached_tokens:
-        return f"{reply.usage.cached_tokens} tokens were cached, and nothing should be"
-    return "" if reply.sources else UNTOLD
+    """Why this reply is not a cold one; empty when it is: by its usage and by the engine's counters alike."""
+    return not_warm(reply) if reply.sources else UNTOLD
 
 
 def not_warm(reply: Reply) -> str:
-    """The same for a server without counters that we know: its own count has to do."""
-    return nothing_cached(reply) if reply.sources or reply.usage.cached_tokens else ""
+    """The same where counters may be unknown: what the server does tell has to do, and nothing is believed too."""
+    sources, told = reply.sources, reply.usage.cached_tokens or 0
+    cached = max(told, sources.prefix_cache + sources.shared) if sources else told
+    return f"{cached} tokens were cached, and nothing should be" if cached else ""
 
 
 def through_the_cache_server(reply: Reply) -> str:
@@ -106,10 +106,3 @@ LADDER = (COLD, OWN_WARM, OTHER_INSTANCE, FIRST_SIGHT, CROSS_READ, LMCACHE_OWN_W
 # Two plain engines, each in its own arm whatever comes first.
 PLAIN_A = Arm("plain_a", Role.PLAIN, nothing_cached)
 PLAIN_B = Arm("plain_b", Role.OTHER, nothing_cached)
-
-# Any two servers: what the second makes of a document that the first has read. Nothing is demanded of the second.
-FOREIGN = (
-    Arm("cold", Role.PLAIN, not_warm),
-    Arm("other_instance", Role.OTHER, anything, after="cold", reads=True),
-    Arm("own_warm", Role.OTHER, anything, after="other_instance"),
-)

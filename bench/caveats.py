@@ -33,6 +33,8 @@ def _of_arm(arm: str, valid: Sequence[Sample]) -> Iterator[str]:
         yield f"{arm}: outliers, counted all the same: document {', '.join(str(valid[i].document) for i in far)}"
     if len(ttfts) > 3 and outliers(ttfts)[:1] == (0,) and ttfts[0] == max(ttfts):
         yield f"{arm}: the first sample is the slowest by far; raise --num-warmups"
+    if valid and all(s.cached_tokens is None for s in valid):
+        yield f"{arm}: the server does not tell how many tokens were cached; that it went its way rests on the nonce"
     if bursts := sum(s.in_one_burst for s in valid):
         yield (
             f"{arm}: {bursts} of {len(valid)} answers came in one burst, so their first token was handed on late; "

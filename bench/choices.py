@@ -25,7 +25,7 @@ Resume = Annotated[bool, typer.Option("--resume", help="Go on with the interrupt
 Json = Annotated[str | None, typer.Option("--json", help="Write result.json to this file too; - is stdout.")]
 Detailed = Annotated[bool, typer.Option("--save-detailed", help="Raw arrays in every arm, as vLLM saves them.")]
 Label = Annotated[str | None, typer.Option(help="A name for this run, kept in the result.")]
-Metadata = Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Kept in the result; may be repeated.")]
+Metadata = Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE...", help="Kept in the result; one or more.")]
 Prepare = Annotated[str | None, typer.Option(help="A command to run before every read: to drop page caches, say.")]
 Modalities = Annotated[list[str] | None, typer.Option(help=f"{', '.join(MODALITIES)}; repeat it for more.")]
 ImageSize = Annotated[str, typer.Option(metavar="WxH", help="Pixels of a single image.")]

@@ -13,7 +13,7 @@ from typing import Any
 
 from rich.console import Console
 
-from bench import aa, canary, decode, folder, mm, peer, storage, sweep, ttft
+from bench import aa, canary, decode, folder, foreign, mm, peer, storage, sweep, ttft
 from bench.plan import Cast, cast, cast_of
 from bench.preflight import introduce
 from bench.record import stack_of
@@ -66,7 +66,7 @@ async def _conduct(options: Options, path: Path, past: Past | None) -> dict[str,
     if options.base_url:
         pair = await engines_at(options.base_url, options.model)
         bench = Bench(prepare=preparation(options.prepare), sized=sizing())
-        return await measured(ttft.foreign(options, cast(*pair)), options, pair, bench=bench, check=introduce)
+        return await measured(foreign.study(options, cast(*pair)), options, pair, bench=bench, check=introduce)
     settings, topology = four_engines()
     bench = Bench(prepare=preparation(options.prepare))
     if past is None and (options.kind == "mm" or options.modality):

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from bench.sample import Sample
-from bench.statistics import Interval, interval
+from bench.statistics import FEWEST, Interval, interval
 
 NEGLIGIBLE = 1.05  # a ratio nearer to 1 than this is not worth a claim, whatever its interval
 MOST_INVALID = 0.2  # of the samples of an arm; with more there is no claim
-FEWEST = 5  # pairs, as for a median in statistics.percentile: fewer cannot bound one
-
-Measure = Callable[[Sample], float | None]
 
 
-def ttft_ms(sample: Sample) -> float | None:
-    """The measure that is compared unless another is named."""
-    return sample.ttft_ms
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """What is compared, in milliseconds; None of a sample that does not have what it `needs`."""
+
+    name: str
+    of: Callable[[Sample], float | None]
+    needs: str = ""
+
+
+TTFT = Measure("ttft_ms", lambda sample: sample.ttft_ms)
 
 
 def compare(
@@ -27,7 +31,7 @@ def compare(
     over: str,
     *,
     noise: tuple[str, str] | None = None,
-    measure: Measure = ttft_ms,
+    measure: Measure = TTFT,
     confidence_level: float = 0.95,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -41,14 +45,10 @@ def compare(
     speedup = interval([slow / fast for fast, slow in pairs], confidence_level, seed)
     saved = interval([slow - fast for fast, slow in pairs], confidence_level, seed)
     floor = _floor(samples, noise, measure, confidence_level, seed)
-    if noise and not floor:
-        verdict, why = (
-            "no claim",
-            f"the noise could not be measured: {' against '.join(noise)} has under {FEWEST} pairs",
-        )
-    else:
-        verdict, why = _verdict(samples, of, over, speedup, float(floor["ratio"]) if floor else None)
+    why = _too_little(samples, (of, over), measure, speedup) or _unknown_noise(noise, floor)
+    verdict, why = ("no claim", why) if why or not speedup else _verdict(speedup, floor)
     return {
+        "metric": measure.name,
         "of": of,
         "over": over,
         "verdict": verdict,
@@ -59,16 +59,16 @@ def compare(
     }
 
 
-def paired(samples: Iterable[Sample], of: str, over: str, measure: Measure = ttft_ms) -> Sequence[tuple[float, float]]:
+def paired(samples: Iterable[Sample], of: str, over: str, measure: Measure = TTFT) -> Sequence[tuple[float, float]]:
     """`(of, over)` of every document with a valid sample in both arms."""
     samples = tuple(samples)
     fast, slow = by_document(samples, of, measure), by_document(samples, over, measure)
     return [(fast[document], slow[document]) for document in sorted(fast.keys() & slow.keys())]
 
 
-def by_document(samples: Iterable[Sample], arm: str, measure: Measure = ttft_ms) -> Mapping[int, float]:
+def by_document(samples: Iterable[Sample], arm: str, measure: Measure = TTFT) -> Mapping[int, float]:
     """Document to what was measured, valid samples only."""
-    values = {s.document: measure(s) for s in samples if s.arm == arm and s.valid}
+    values = {s.document: measure.of(s) for s in samples if s.arm == arm and s.valid}
     return {document: value for document, value in values.items() if value}
 
 
@@ -88,25 +88,41 @@ def _floor(
     of, over = arms
     pairs = paired(samples, of, over, measure)
     ratio = interval([slow / fast for fast, slow in pairs], confidence_level, seed)
-    if ratio is None or ratio.ci_low is None or ratio.ci_high is None or ratio.n < FEWEST:
+    if ratio is None or ratio.ci_low is None or ratio.ci_high is None:
         return None
     return {"of": of, "over": over, **asdict(ratio), "ratio": max(NEGLIGIBLE, ratio.ci_high, 1 / ratio.ci_low)}
 
 
-def _verdict(
-    samples: Sequence[Sample], of: str, over: str, speedup: Interval | None, measured_floor: float | None
-) -> tuple[str, str]:
-    for name in (of, over):  # each by itself: what is left of an arm is not what the arm is
+def _too_little(samples: Sequence[Sample], arms: tuple[str, str], measure: Measure, speedup: Interval | None) -> str:
+    """Why there are no pairs to judge by; empty when there are."""
+    for name in arms:  # each by itself: what is left of an arm is not what the arm is
         arm = [sample for sample in samples if sample.arm == name]
         invalid = sum(not sample.valid for sample in arm)
         if invalid > MOST_INVALID * len(arm):
-            return "no claim", f"{invalid} of {len(arm)} samples of {name} do not count: their reasons are listed"
-    if speedup is None or speedup.n < FEWEST:
-        n = speedup.n if speedup else 0
-        return "no claim", f"{n} documents have a valid sample in both arms, and it takes {FEWEST}"
-    floor = measured_floor or NEGLIGIBLE
-    beyond = {1: "faster", 0: "not distinguishable", -1: "slower"}[speedup.clear_of(1 / floor, floor)]
+            return f"{invalid} of {len(arm)} samples of {name} do not count: their reasons are listed"
+    n = speedup.n if speedup else 0
+    if n >= FEWEST:
+        return ""
+    count = [{s.document for s in samples if s.arm == name and s.valid} for name in arms]
+    if (both := len(count[0] & count[1])) > n:
+        return f"{n} of {both} documents have {measure.name} both ways, and it takes {FEWEST}; it needs {measure.needs}"
+    return f"{n} documents have a valid sample in both arms, and it takes {FEWEST}"
+
+
+def _unknown_noise(noise: tuple[str, str] | None, floor: Mapping[str, Any] | None) -> str:
+    unknown = noise is not None and floor is None
+    return (
+        f"the noise could not be measured: {' against '.join(noise or ())} has under {FEWEST} pairs" if unknown else ""
+    )
+
+
+def _verdict(speedup: Interval, measured: Mapping[str, Any] | None) -> tuple[str, str]:
+    floor = float(measured["ratio"]) if measured else NEGLIGIBLE
+    beyond = speedup.clear_of(1 / floor, floor)
     span = f"{speedup.ci_low:.2f} to {speedup.ci_high:.2f}"
-    where = "clear of" if speedup.clear_of(1 / floor, floor) else "not clear of"
-    noise = "the noise floor" if measured_floor else "what is taken for noise"
-    return beyond, f"the interval of the ratio, {span}, is {where} {noise}, {1 / floor:.2f} to {floor:.2f}"
+    where, noise = (
+        "clear of" if beyond else "not clear of",
+        "the noise floor" if measured else "what is taken for noise",
+    )
+    why = f"the interval of the ratio, {span}, is {where} {noise}, {1 / floor:.2f} to {floor:.2f}"
+    return {1: "faster", 0: "not distinguishable", -1: "slower"}[beyond], why

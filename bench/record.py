@@ -143,6 +143,7 @@ def _arms(study: Study, options: Options, samples: Sequence[Sample]) -> dict[str
             [s for s in samples if s.arm == arm.name],
             detailed=options.save_detailed,
             confidence_level=options.confidence_level,
+            seed=options.seed,
         )
         for arm in study.arms
     }

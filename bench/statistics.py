@@ -9,6 +9,7 @@ from functools import lru_cache
 import numpy as np
 from scipy import stats
 
+FEWEST = 5  # values of which an interval is given: the median lies beyond all of four with a chance of one in eight
 RESAMPLES = 10_000
 SPREAD = 0.10  # of the mean: pyperf's limit for a stable benchmark
 FAR = 0.50  # of the mean, for a minimum or maximum: pyperf's too
@@ -17,7 +18,7 @@ FENCE = 3.0  # interquartile ranges beyond a quartile: Tukey's "far out"
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A median with its bootstrap interval. `ci_low` and `ci_high` are None of a single value."""
+    """A median with its bootstrap interval. `ci_low` and `ci_high` are None of under five values."""
 
     median: float
     ci_low: float | None
@@ -37,15 +38,16 @@ class Interval:
 def interval(values: Sequence[float], confidence_level: float = 0.95, seed: int = 0) -> Interval | None:
     """The median, and the seeded percentile bootstrap of it (10,000 resamples); None of nothing.
 
-    Percentile and not BCa: the acceleration of a median of few values is not defined when the jackknife has ties.
+    Their order is nothing. Percentile and not BCa: the acceleration of a median of few values is not defined when the
+    jackknife has ties.
     """
-    return _interval(tuple(values), confidence_level, seed) if values else None
+    return _interval(tuple(sorted(values)), confidence_level, seed) if values else None
 
 
 @lru_cache(maxsize=4096)  # a result is written after every sample, and most of its intervals are those of before
 def _interval(values: tuple[float, ...], confidence_level: float, seed: int) -> Interval:
     low = high = None
-    if len(values) > 1:
+    if len(values) >= FEWEST:
         found = stats.bootstrap(
             (np.asarray(values, dtype=float),),
             np.median,
@@ -60,14 +62,18 @@ def _interval(values: tuple[float, ...], confidence_level: float, seed: int) -> 
     return Interval(middle, low, high, float(min(values)), float(max(values)), len(values), confidence_level)
 
 
-def percentile(values: Sequence[float], percent: float, confidence_level: float = 0.95) -> float | None:
+def percentile(
+    values: Sequence[float], percent: float, confidence_level: float = 0.95, independent: int | None = None
+) -> float | None:
     """As numpy (and vLLM) interpolate it; None where n values cannot bound it.
 
     The largest of n values is over the p-quantile with probability 1 - p**n; a percentile is given only when that is
-    at least the confidence level: p50 from 5 values on, p90 from 29, p99 from 299.
+    at least the confidence level: p50 from 5 values on, p90 from 29, p99 from 299. Where several values come of one
+    sample, `independent` gives how many samples there are, and that is n.
     """
     share = percent / 100
-    if not values or (share < 1 and 1 - share ** len(values) < confidence_level):
+    n = len(values) if independent is None else independent
+    if not values or (share < 1 and 1 - share**n < confidence_level):
         return None
     return float(np.percentile(values, percent))
 

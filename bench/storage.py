@@ -201,17 +201,19 @@ def _confirmed(samples: Sequence[Sample], length: int, found: int, options: Opti
 
 def _length(samples: Sequence[Sample], length: int, options: Options) -> dict[str, Any]:
     here = [s for s in samples if s.input_len == length]
-    level = options.confidence_level
+    level, seed = options.confidence_level, options.seed
     ratios = [slow / fast for fast, slow in paired(here, CROSS_READ.name, COLD.name)]
     fields = {
-        arm: arm_fields([s for s in here if s.arm == arm], detailed=options.save_detailed, confidence_level=level)
+        arm: arm_fields(
+            [s for s in here if s.arm == arm], detailed=options.save_detailed, confidence_level=level, seed=seed
+        )
         for arm in (COLD.name, CROSS_READ.name)
     }
     return {
         "input_len": length,
         "recompute": fields[COLD.name],
         "load": fields[CROSS_READ.name],
-        "speedup": as_json(interval(ratios, level, options.seed), level),
+        "speedup": as_json(interval(ratios, level, seed), level),
     }
 
 

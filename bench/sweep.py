@@ -173,7 +173,7 @@ def _fields(cell: Cell, samples: Sequence[Sample], options: Options) -> dict[str
         "burstiness": load.burstiness,
         "max_concurrency": load.max_concurrency,
         "num_prompts": len(samples),
-        **arm_fields(samples, detailed=options.save_detailed, duration=duration),
+        **arm_fields(samples, detailed=options.save_detailed, seed=cell.seed, duration=duration),
         "request_goodput": good / duration if options.goodput and duration else None,
         "mean_client_queue_time_ms": sum(queues) / len(queues) if queues else None,
         "recomputed": _recomputed(valid) if cell.arm is CROSS_READ else None,

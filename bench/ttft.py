@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from bench.arms import COLD, CROSS_READ, FIRST_SIGHT, FOREIGN, LADDER, OTHER_INSTANCE
+from bench.arms import COLD, CROSS_READ, FIRST_SIGHT, LADDER, OTHER_INSTANCE
 from bench.comparison import as_json, compare, paired
 from bench.plan import Cast, plan, warmups
 from bench.sample import Sample
@@ -23,19 +23,6 @@ def study(options: Options, cast: Cast) -> Study:
         warmups=warmups((COLD, FIRST_SIGHT, CROSS_READ), cast, options.input_lens, options.num_warmups),
         prompt=prompts(options),
         summary=summary,
-    )
-
-
-def foreign(options: Options, cast: Cast) -> Study:
-    """Any two servers: is the second sooner with a document that the first has read? They keep their roles."""
-    handbook = read_document(HANDBOOK)
-    fixed = {role: (engines[0], engines[0]) for role, engines in cast.items()}
-    return Study(
-        arms=FOREIGN,
-        trials=plan(FOREIGN, fixed, options.input_lens, options.seed),
-        warmups=warmups(FOREIGN[:1], cast, options.input_lens, options.num_warmups),
-        prompt=lambda nonce: Prompt(QUESTION, handbook, nonce, options.output_len),
-        summary=_foreign_summary,
     )
 
 
@@ -58,14 +45,6 @@ def summary(samples: Sequence[Sample], options: Options) -> Mapping[str, Any]:
             seed=options.seed,
         ),
         "ladder": rungs(samples, others, COLD.name, options),
-    }
-
-
-def _foreign_summary(samples: Sequence[Sample], options: Options) -> Mapping[str, Any]:
-    level, seed = options.confidence_level, options.seed
-    return {
-        "comparison": compare(samples, "other_instance", "cold", confidence_level=level, seed=seed),
-        "ladder": rungs(samples, ("other_instance", "own_warm"), COLD.name, options),
     }
 
 

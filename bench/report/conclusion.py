@@ -14,8 +14,10 @@ DOING: Mapping[str, str] = {  # an arm as the subject of a sentence
     "other_instance": "a document that the other engine has seen",
     "cross_read": "reading what the other LMCache engine stored",
 }
-
-
+FOREIGN: Mapping[str, str] = {  # the same of servers that the caller named, the second one against itself
+    "other_instance": "on {second}, a document that {first} has read",
+    "other_cold": "one that nobody has read",
+}
 FASTER: Mapping[str, str] = {
     "faster": "{of} starts {times} times sooner than {over}",
     "slower": "{of} takes {longer} times as long to start as {over}",
@@ -28,6 +30,7 @@ WORDING: Mapping[str, Mapping[str, str]] = {
         "not distinguishable": "{of} cannot be told from {over} by the time of an output token: their ratio is {times}",
     }
 }
+MEASURED: Mapping[str, str] = {"decode_ms": "The time of an output token"}
 
 
 def headline(result: Fields) -> str:
@@ -50,7 +53,7 @@ def reasons(result: Fields) -> Sequence[str]:
     comparison = fields(result, "comparison")
     why = str(comparison.get("why") or fields(result, "break_even").get("why") or "")
     said = headline(result)
-    found = (why, _noise(comparison), *media.reasons(result))
+    found = (why, _noise(comparison), _needles(fields(result, "verify")), *media.reasons(result))
     return [sentence(text) for text in found if text and text not in said]
 
 
@@ -61,7 +64,7 @@ def _compared(result: Fields) -> str:
         return f"No claim: {comparison.get('why') or 'no document has a valid sample both ways'}."
     wording = WORDING.get(str(comparison.get("metric")), FASTER)[verdict]
     said = wording.format(
-        of=_doing(comparison, "of"), over=_doing(comparison, "over"), times=ratio(times), longer=ratio(1 / times)
+        of=_doing(result, "of"), over=_doing(result, "over"), times=ratio(times), longer=ratio(1 / times)
     )
     return sentence(said)
 
@@ -75,22 +78,29 @@ def _break_even(result: Fields) -> str:
 
 
 def _agreement(result: Fields) -> str:
-    agrees = fields(result, "verify").get("agrees")
-    if agrees is None:
-        return "No claim: no document was compared."
-    if astray := media.not_kept_apart(result):
-        return f"Media were not answered, or not cached, as what they are: {', '.join(astray)}."
-    if agrees:
+    verify = fields(result, "verify")
+    if verify.get("agrees"):
         return "The fast answer is the right one: noise explains every difference."
-    return "The answers differ by more than the noise floor explains."
+    judged = {"text": verify} | {name: fields(verify, "media", name) for name in fields(verify, "media")}
+    if wrong := [
+        f"{name}, {found.get('why')}" for name, found in judged.items() if found.get("verdict") == "different"
+    ]:
+        return f"The answers differ by more than noise explains: {'; '.join(wrong)}."
+    if astray := media.not_kept_apart(result):
+        return f"Media were not shown to be kept apart, or to be found again: {'; '.join(astray)}."
+    unproven = [f"{name}, {found['why']}" for name, found in judged.items() if found.get("why")]
+    unproven += [f"{name} is refused" for name in fields(result, "refused")]
+    return f"No claim: {'; '.join(unproven) or 'no document was compared'}."
 
 
 def _under_load(result: Fields) -> str:
     ratios = _ratios_by_load(result)
     if not ratios:
         return "No claim: no load was measured both ways."
-    loads = "one load" if len(ratios) == 1 else f"{len(ratios)} loads"
-    return f"The median TTFT of cold is {ratio_span(min(ratios), max(ratios))} times that of cross_read, over {loads}."
+    least, most = ratio(min(ratios)), ratio(max(ratios))
+    times = least if least == most else f"{least} to {most}"
+    loads = "under one load" if len(ratios) == 1 else f"over {len(ratios)} loads"
+    return f"The median TTFT of cold is {times} times that of cross_read, {loads}."
 
 
 HEADLINES: Mapping[str, Callable[[Fields], str]] = {
@@ -125,7 +135,7 @@ def _saved(comparison: Fields) -> str:
     if comparison.get("verdict") not in ("faster", "slower"):
         return ""
     saved = change(fields(comparison, "saved_ms"), "less", "more")
-    return f"{str(comparison.get('metric', 'ttft_ms')).removesuffix('_ms').upper()} is {saved}." if saved else ""
+    return f"{MEASURED.get(str(comparison.get('metric')), 'TTFT')} is {saved}." if saved else ""
 
 
 def _nats(verify: Fields) -> str:
@@ -133,6 +143,12 @@ def _nats(verify: Fields) -> str:
     if floor is None or worst is None:
         return ""
     return f"Worst cross-read {worst:.3f} nats, noise floor {floor:.3f} nats, {documents(number(verify, 'n'))}."
+
+
+def _needles(verify: Fields) -> str:
+    if not number(verify, "n") or number(verify, "needles_asked") != 0:
+        return ""
+    return "the needle proves nothing here: the plain engine itself never found it both cold and own-warm"
 
 
 def _noise(comparison: Fields) -> str:
@@ -147,6 +163,9 @@ def _noise(comparison: Fields) -> str:
     )
 
 
-def _doing(comparison: Fields, end: str) -> str:
-    name = str(comparison.get(end))
-    return DOING.get(name, name)
+def _doing(result: Fields, end: str) -> str:
+    name = str(fields(result, "comparison").get(end))
+    if not fields(result, "options").get("base_url"):
+        return DOING.get(name, name)
+    first, second = [*fields(result, "preflight", "engines"), "the first server", "the second server"][:2]
+    return FOREIGN.get(name, name).format(first=first, second=second)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import ceil
 from statistics import median
 
 from bench.report.numbers import change, count, documents, duration
@@ -23,11 +24,14 @@ def _price(saved: Fields) -> str:
 
 def _paid_back(result: Fields, lost: Fields) -> str:
     comparison = fields(result, "comparison")
-    pays, gain = number(lost, "median"), number(fields(comparison, "saved_ms"), "median")
-    if comparison.get("of") != "cross_read" or comparison.get("verdict") != "faster" or not gain or not pays:
+    price, least = number(lost, "median"), number(lost, "ci_high")
+    gain = number(fields(comparison, "saved_ms"), "median")
+    if comparison.get("of") != "cross_read" or comparison.get("verdict") != "faster" or not gain or not price:
         return ""
-    reads = int(-pays // gain) + 1
-    return f"By these medians {'one cross-read pays' if reads <= 1 else f'{count(reads)} cross-reads pay'} for it."
+    if least is None or least >= 0:  # that it costs anything is not shown
+        return ""
+    reads = ceil(-price / gain)
+    return f"By these medians {'one cross-read pays' if reads == 1 else f'{count(reads)} cross-reads pay'} for it."
 
 
 def _storing(result: Fields) -> str:

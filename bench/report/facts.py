@@ -33,8 +33,6 @@ NAMES: Mapping[str, str] = {
     "stack": "stack",
 }
 BREAK_EVEN: Mapping[str, str] = {
-    "ci_low": "break-even, from",
-    "ci_high": "break-even, to",
     "recompute_fit": "computing, ms: constant, per token, per token²",
     "load_fit": "loading, ms: constant, per token",
     "bytes_per_token": "KV bytes per token",

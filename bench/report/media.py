@@ -93,15 +93,14 @@ def canaries(result: Fields) -> Grid:
 
 
 def not_kept_apart(result: Fields) -> Sequence[str]:
-    """The variants of `bench verify` that did not hold, each once."""
+    """The variants of `bench verify` that did not hold, each once, and why."""
     media = fields(result, "verify", "media")
-    found = [
-        f"{modality} {row.get('variant')}"
-        for modality in media
-        for row in rows(fields(media, modality), "canaries")
-        if not row.get("holds")
-    ]
-    return list(dict.fromkeys(found))
+    found: dict[str, object] = {}
+    for modality in media:
+        for row in rows(fields(media, modality), "canaries"):
+            if not row.get("holds"):
+                found.setdefault(f"{modality} {row.get('variant')}", row.get("why"))
+    return [f"{name} ({why})" if why else name for name, why in found.items()]
 
 
 def answered_alike(result: Fields) -> Sequence[str]:

@@ -16,6 +16,7 @@ COLOURS: Mapping[str, str] = {
     "first_sight": "#56B4E9",
     "cross_read": "#0072B2",
     "lmcache_own_warm": "#009E73",
+    "other_cold": "#0072B2",
     "plain_a": "#D55E00",
     "plain_b": "#0072B2",
     "computed": "#D55E00",
@@ -27,6 +28,7 @@ MARKERS: Mapping[str, str] = {
     "first_sight": "D",
     "cross_read": "v",
     "lmcache_own_warm": "P",
+    "other_cold": "v",
     "plain_b": "v",
     "loaded": "v",
 }

@@ -32,6 +32,7 @@ MEANING: Mapping[str, str] = {
 }
 FOREIGN: Mapping[str, str] = {
     "cold": "the first server, nobody has seen the document",
+    "other_cold": "the second server, another one that nobody has seen",
     "other_instance": "the second server, only the first has seen it",
     "own_warm": "the second server again",
 }

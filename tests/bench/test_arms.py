@@ -1,7 +1,8 @@
 import pytest
 from fakes import a_reply
 
-from bench.arms import FOREIGN, LADDER
+from bench import foreign
+from bench.arms import LADDER
 from engines.reply import Sources
 
 COLD = Sources(7000, 0, 0)
@@ -18,6 +19,10 @@ GOOD = {
 FAULT = {arm.name: arm.fault for arm in LADDER}
 
 
+def unreported(sources):
+    return a_reply(cached=None, sources=sources)
+
+
 @pytest.mark.parametrize("arm", GOOD)
 def test_a_reply_that_went_its_arms_way_counts(arm):
     assert FAULT[arm](GOOD[arm]) == ""
@@ -26,6 +31,18 @@ def test_a_reply_that_went_its_arms_way_counts(arm):
 @pytest.mark.parametrize("arm", ["cold", "other_instance", "first_sight"])
 def test_a_cold_sample_with_anything_cached_does_not_count(arm):
     assert "nothing should be" in FAULT[arm](a_reply(cached=128, sources=Sources(6872, 128, 0)))
+
+
+@pytest.mark.parametrize("arm", ["cold", "other_instance", "first_sight"])
+@pytest.mark.parametrize("sources", [Sources(6744, 256, 0), Sources(6744, 0, 256)])
+def test_a_cold_sample_whose_usage_says_nothing_of_what_the_counters_saw_does_not_count(arm, sources):
+    assert "256 tokens were cached" in FAULT[arm](a_reply(cached=0, sources=sources))
+    assert "256 tokens were cached" in FAULT[arm](unreported(sources))
+
+
+def test_a_server_that_reports_no_cached_tokens_is_cold_by_its_counters_or_not_at_all():
+    assert FAULT["cold"](unreported(COLD)) == ""
+    assert "in flight" in FAULT["cold"](unreported(None))
 
 
 def test_a_cross_read_from_the_engines_own_cache_does_not_count():
@@ -66,6 +83,7 @@ def test_a_source_that_cannot_be_told_does_not_count(arm):
 
 
 def test_a_foreign_server_without_counters_is_cold_by_its_own_count():
-    cold = FOREIGN[0]
+    cold = foreign.COLD
     assert cold.fault(a_reply(sources=None)) == ""
+    assert cold.fault(unreported(None)) == ""
     assert "128 tokens were cached" in cold.fault(a_reply(cached=128, sources=None))

@@ -5,6 +5,7 @@ from bench_rows import Engines, measure
 from typer.testing import CliRunner
 
 from bench.__main__ import app
+from bench.arguments import each_by_its_name
 from engines.errors import ConfigError, ResultError
 
 
@@ -89,6 +90,24 @@ def test_a_table_is_shown_even_where_nothing_can_be_written(whole):
     assert "10.0 times sooner" in report.stdout
     assert isinstance(report.exception, ResultError)
     assert "times sooner" in bench("report", whole).stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "spread"),
+    [
+        ("sweep --goodput ttft:500 tpot:50 --seed 1", "sweep --goodput ttft:500 --goodput tpot:50 --seed 1"),
+        ("aa --metadata a=b c=d", "aa --metadata a=b --metadata c=d"),
+        ("aa --metadata a=b --metadata c=d", "aa --metadata a=b --metadata c=d"),
+        ("report results/1 --json -", "report results/1 --json -"),
+    ],
+)
+def test_options_take_several_values_as_those_of_vllm_do(words, spread):
+    assert each_by_its_name(words.split()) == spread.split()
+
+
+def test_the_second_of_several_values_is_read_too(tmp_path):
+    assert "ttft:500" in refused("sweep", "--goodput", "ttft:1", "fast", "--result-dir", tmp_path / "new")
+    assert "--metadata gpu" in refused("ttft", "--metadata", "a=b", "gpu", "--result-dir", tmp_path / "new")
 
 
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1", "127.0.0.1:8000", "http://"])

@@ -1,3 +1,4 @@
+import pytest
 from bench_rows import sample
 
 from bench.caveats import caveats
@@ -10,6 +11,39 @@ def test_an_arm_reads_like_vllms_result_with_units_as_there():
     assert (arm["median_ttft_ms"], arm["ttfts"][0]) == (8002.0, 8.0)
     assert (arm["p50_ttft_ms"], arm["p99_ttft_ms"]) == (8002.0, None)
     assert arm["request_throughput"] == 5 / arm["duration"]
+
+
+def test_the_gaps_of_twelve_answers_are_no_hundreds_of_samples():
+    arm = arm_fields([sample(n, "cold") for n in range(12)], detailed=False)
+    assert (arm["p50_itl_ms"], arm["p90_itl_ms"], arm["p99_itl_ms"]) == (30, None, None)
+
+
+def test_the_interval_of_an_arm_is_drawn_from_the_runs_seed():
+    samples = [sample(n, "cold", 1000.0 + n) for n in range(200)]
+    ends = {arm_fields(samples, detailed=False, seed=seed)["ttft_ci_low_ms"] for seed in range(8)}
+    assert len(ends) > 1
+
+
+READ_BY_VLLM = (  # `vllm bench serve` for PyTorch's benchmark database, and the plots and workloads of its sweeps
+    *(f"{name}_{metric}_ms" for metric in ("ttft", "tpot", "itl") for name in ("median", "mean", "std", "p99")),
+    *("mean_e2el_ms", "request_throughput", "output_throughput", "total_token_throughput"),
+    *("duration", "completed", "failed", "total_input_tokens", "total_output_tokens"),
+)
+ARRAYS = ("input_lens", "output_lens", "ttfts", "itls", "latencies", "start_times", "queue_times", "generated_texts")
+
+
+def test_vllms_readers_find_every_field_and_a_place_for_every_request():
+    answered = sample(1, "cold", 500.0, reason="128 tokens were cached, and nothing should be", text="yes")
+    broken = sample(2, "cold", None, reason="no answer", prompt_tokens=None, completion_tokens=None, itls=())
+    arm = arm_fields([sample(0, "cold", text="yes"), answered, broken], detailed=True)
+    assert [name for name in READ_BY_VLLM if name not in arm] == []
+    assert {len(arm[name]) for name in (*ARRAYS, "errors")} == {3}
+    assert (arm["completed"], arm["failed"]) == (1, 2)
+    assert arm["errors"] == ["", answered.reason, "no answer"]
+    timeline = [ttft + sum(itl) if itl else ttft for ttft, itl in zip(arm["ttfts"], arm["itls"], strict=True)]
+    assert timeline == pytest.approx([1.93, 0.0, 0.0]), "a request that failed has zeros, as in vLLM"
+    assert (arm["input_lens"], arm["output_lens"]) == ([7000] * 3, [32, 0, 0])
+    assert arm["generated_texts"] == ["yes", "", ""]
 
 
 def test_raw_arrays_are_left_out_unless_asked_for():
@@ -32,3 +66,10 @@ def test_outliers_count_and_are_named():
     arm = arm_fields(samples, detailed=False)
     assert (arm["outliers"], arm["completed"]) == ([6], 7)
     assert any("outliers" in line for line in caveats(samples))
+
+
+def test_a_server_that_does_not_tell_what_was_cached_is_named_and_not_taken_for_none():
+    samples = [sample(n, "cold", cached_tokens=None) for n in range(3)]
+    arm = arm_fields(samples, detailed=False)
+    assert (arm["total_cached_tokens"], arm["cache_hit_rate_pct"]) == (None, None)
+    assert any("does not tell how many tokens were cached" in line for line in caveats(samples))

@@ -1,5 +1,6 @@
 import math
 import re
+from dataclasses import asdict
 from functools import cache
 from html.parser import HTMLParser
 from statistics import median
@@ -8,12 +9,13 @@ import pytest
 from rich.console import Console
 
 from bench.report import markdown, terminal
-from bench.report.conclusion import headline
+from bench.report.conclusion import headline, reasons
 from bench.report.cost import cost
 from bench.report.files import render
 from bench.report.numbers import digits, duration, ratio, sentence, unit_for
 from bench.report.plots import plots
 from bench.report.words import conclusion, counting, faults, meaning
+from cache.probe_files import Speed
 from engines.errors import ConfigError
 
 MEDIANS = {  # ms
@@ -108,9 +110,11 @@ def an_aa_result():
 
 
 def a_decode_result():
-    samples = [a_sample(arm, d, p) for d in range(5) for p, arm in enumerate(("cold", "first_sight"))]
-    slower = {"speedup": an_interval(0.8), "saved_ms": an_interval(-9.0), "metric": "decode_ms", "noise_floor": None}
+    arms = ("cold", "other_instance", "first_sight")
+    samples = [a_sample(arm, d, p) for d in range(5) for p, arm in enumerate(arms)]
+    slower = {"speedup": an_interval(0.8), "saved_ms": an_interval(-9.0), "metric": "decode_ms"}
     seen = {"stall_ms": {"cold": 61.0, "first_sight": 312.0}, "bursts": {"cold": 0, "first_sight": 1}}
+    seen |= {"median_decode_ms": {"cold": 36.1, "other_instance": 36.4, "first_sight": 45.2}}
     return a_frame("decode", samples, comparison=a_comparison("first_sight", "cold", "slower", **slower), decode=seen)
 
 
@@ -131,7 +135,10 @@ def a_length(tokens):
 
 def a_storage_result():
     storage = {"tool": "fio", "path": "/mnt/kv", "filesystem": "ext4", "read_cached": {"gb_per_s": 4.2}}
-    storage |= {"read_device": {"gb_per_s": None, "how": "O_DIRECT"}, "write_device": {"gb_per_s": 0.9}}
+    missing = asdict(Speed.missing("overlay: O_DIRECT is refused, and the page cache keeps the files"))
+    storage |= {"read_device": missing, "write_device": {"gb_per_s": 0.9}}
+    storage |= {"sequential": {"read_cached": {"gb_per_s": 6.1}, "read_device": missing, "write": {"gb_per_s": 1.3}}}
+    storage |= {"note": "fio gave no result: measured by the built-in probe"}
     even = {"input_len": 430, "recompute_fit": [120, 1.2, 2e-4], "load_fit": [600, 0.16], "bytes_per_token": 46_080}
     even["confirmed"] = [{"input_len": 215, "expected": "recompute", "speedup": an_interval(0.6), "holds": True}]
     lengths = [a_length(tokens) for tokens in (512, 1024, 2048, 4096, 7000)]
@@ -141,17 +148,19 @@ def a_storage_result():
 def a_verify_result(**changes):
     parted = {"token": 7, "near_tie": True, "gap": 0.02}
     documents = [{"document": 0, "noise": 0.238, "cross": 0.0, "same_text": True, "divergence": None}]
-    documents += [{"document": 1, "noise": math.inf, "cross": None, "same_text": False, "divergence": parted}]
+    documents += [{"document": 1, "noise": "infinite", "cross": None, "same_text": False, "divergence": parted}]
     documents[0]["needle"] = {"plain": True, "cross": True}
-    verify = {"agrees": True, "floor": 0.238, "worst": 0.0, "n": 2, "documents": documents}
+    verify = {"agrees": True, "verdict": "same", "why": "", "noise": 0.119, "floor": 0.238, "worst": 0.0, "n": 2}
+    verify |= {"needles_asked": 1, "documents": documents}
     return a_frame("verify", verify=verify | changes)
 
 
-def a_sweep_result():
+def a_sweep_result(loads=(1, 2)):
     cells = [
         {"input_len": 7000, "max_concurrency": n, "request_rate": "inf", "arm": arm, "completed": 8, "failed": 0}
         | {"median_ttft_ms": ms * n, "p99_ttft_ms": None, "median_itl_ms": 45.0, "request_goodput": 0.31}
-        for n in (1, 2)
+        | {"recomputed": 3 if arm == "cross_read" else None}
+        for n in loads
         for arm, ms in (("cold", 19_900), ("cross_read", 1_990))
     ]
     return a_frame("sweep", cells=cells)
@@ -363,8 +372,39 @@ def test_decoding_is_compared_by_the_time_of_an_output_token():
 
 
 def test_an_answer_that_differs_is_not_called_right():
-    assert "differ by more" in headline(a_verify_result(agrees=False))
+    wrong = a_verify_result(agrees=False, verdict="different", why="document 1: the needle is not found")
+    assert headline(wrong) == (
+        "The answers differ by more than noise explains: text, document 1: the needle is not found."
+    )
     assert "right one" in headline(a_verify_result())
+
+
+def test_a_document_that_was_left_out_is_not_called_a_wrong_answer():
+    """A volume that is authenticated costs a recompute where it was damaged; the answer is right."""
+    why = "1 of 3 documents left out, the first for this: document 2, cross_read: only 0 of 7000 tokens were read"
+    assert headline(a_verify_result(agrees=False, verdict="no claim", why=why)) == f"No claim: text, {why}."
+
+
+def test_media_say_which_it_was():
+    def said(refused=(), **image):
+        media = {"image": {"verdict": "same", "why": "", "canaries": [], **image}}
+        found = a_verify_result(agrees=False, media=media)
+        return headline(found | {"refused": dict.fromkeys(refused, "not taken")})
+
+    astray = [{"variant": "one_pixel", "holds": False, "why": "no answer"}] * 2
+    assert "differ by more than noise explains: image, d 0" in said(verdict="different", why="d 0")
+    assert said(canaries=astray).endswith("found again: image one_pixel (no answer).")
+    assert said(verdict="no claim", why="1 of 1 documents left out") == ("No claim: image, 1 of 1 documents left out.")
+    assert said(refused=["video"]) == "No claim: video is refused."
+
+
+def test_noise_without_an_end_is_shown_as_that():
+    assert "| 1 | ∞ | - |" in files_of("verify")["report.md"]
+
+
+def test_a_needle_that_plain_never_finds_is_said_to_prove_nothing():
+    assert "needle proves nothing" in " ".join(reasons(a_verify_result(needles_asked=0)))
+    assert "needle" not in " ".join(reasons(a_verify_result()))
 
 
 def test_the_first_reader_pays_and_is_paid_back():
@@ -372,6 +412,47 @@ def test_the_first_reader_pays_and_is_paid_back():
     assert "starts 1.50 s later (1.43 to 1.57) than a cold start" in later
     assert "one cross-read pays for it" in back
     assert "400 ms after the answer" in stored
+
+
+@pytest.mark.parametrize(
+    "saved", [an_interval(200.0), an_interval(-200.0, 3.0), an_interval(-200.0) | {"ci_high": None}]
+)
+def test_a_first_sight_that_is_not_shown_to_cost_anything_is_not_paid_back(saved):
+    result = a_ttft_result()
+    result["ladder"]["first_sight"] = {"speedup": an_interval(1.0), "saved_ms": saved}
+    assert not any("pay" in line for line in cost(result))
+
+
+def test_a_device_that_could_not_be_measured_has_its_reason_and_every_pattern_its_row():
+    text = files_of("storage")["report.md"]
+    lines = [line for line in text.splitlines() if line.startswith(("| read", "| write"))]
+    assert len(lines) == 6
+    assert sum("the page cache keeps the files" in line for line in lines) == 2
+    assert "| write, device | sequential | 1.30 |" in text
+    assert "measured by the built-in probe" in text
+
+
+def test_what_decode_compares_stands_in_its_table_and_in_words_in_its_evidence():
+    text = files_of("decode")["report.md"]
+    assert "| **first_sight** | **45.2 ms** | **0.80** |" in text
+    assert "| other_instance | 36.4 ms | 0.99 |" in text
+    assert "The time of an output token is 9.00 ms more" in conclusion(a_decode_result())
+
+
+def test_documents_that_had_to_be_computed_after_all_stand_in_the_table_of_loads():
+    assert "computed again" in files_of("sweep")["report.md"]
+    line = next(line for line in files_of("sweep")["report.md"].splitlines() if "cross_read | " in line)
+    assert "| 3 | 8 | 0 |" in line
+
+
+def test_one_ratio_is_no_span_of_ratios():
+    assert headline(a_sweep_result(loads=(2,))) == (
+        "The median TTFT of cold is 10.0 times that of cross_read, under one load."
+    )
+    result = a_sweep_result()
+    assert "is 10.0 times that of cross_read, over 2 loads" in headline(result)
+    result["cells"][0]["median_ttft_ms"] *= 2
+    assert "is 10.0 to 20.0 times" in headline(result)
 
 
 def test_servers_of_the_callers_are_not_called_lmcache():

@@ -21,10 +21,12 @@ def test_an_interval_is_a_function_of_its_values_and_seed():
     assert interval(values).ci_low <= interval(values).median <= interval(values).ci_high
 
 
-def test_one_value_has_a_median_and_no_interval_and_none_has_nothing():
-    alone = interval([7.0])
-    assert (alone.median, alone.ci_low, alone.ci_high, alone.n) == (7.0, None, None, 1)
-    assert alone.clear_of(1, 1) == 0
+@pytest.mark.parametrize("n", [1, 4])
+def test_under_five_values_have_a_median_and_no_interval_and_none_has_nothing(n):
+    few = interval([7.0] * n)
+    assert (few.median, few.ci_low, few.ci_high, few.n) == (7.0, None, None, n)
+    assert few.clear_of(1, 1) == 0
+    assert interval([7.0] * 5).ci_low == 7.0
     assert interval([]) is None
 
 
@@ -39,6 +41,13 @@ def test_a_percentile_is_given_from_the_first_n_whose_largest_value_bounds_it(pe
     assert stats.binom.pmf(n, n, percent / 100) <= 0.05 < stats.binom.pmf(n - 1, n - 1, percent / 100)
     assert percentile(list(range(n)), percent) == pytest.approx(np.percentile(range(n), percent))
     assert percentile(list(range(n - 1)), percent) is None
+
+
+def test_many_values_of_few_samples_support_no_more_than_the_samples_do():
+    gaps = list(range(12 * 31))
+    assert percentile(gaps, 99) is not None
+    assert percentile(gaps, 99, independent=12) is None
+    assert percentile(gaps, 50, independent=12) == pytest.approx(185.5)
 
 
 def test_outliers_are_told_by_place():

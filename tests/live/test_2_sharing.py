@@ -34,7 +34,7 @@ def test_between_two_plain_engines_nothing_crosses_over(stack, arena, results):
     assert bench.returncode == 0, bench.stderr
     result = json.loads(out.read_text())
     print(result["comparison"])
-    assert [row["cached_tokens"] for row in result["samples"] if row["arm"] != "own_warm"] == [0] * 10
+    assert [row["cached_tokens"] for row in result["samples"] if row["arm"] != "own_warm"] == [0] * 15
 
 
 def test_a_cross_read_changes_no_answer(stack, arena, results):
