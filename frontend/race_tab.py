@@ -89,6 +89,8 @@ def race_tab(house: House) -> RaceTab:
                 demo_tour = gr.Button("▶ One reads, the other knows", elem_id="tour-demo", size="sm", min_width=170)
                 media_tour = gr.Button("▶ The same for a picture", elem_id="tour-media", size="sm", min_width=150)
                 volume_tour = _volume_tour(house)
+            if not volume_tour:
+                gr.HTML(f'<p class="quiet">{NO_RESTART}</p>', elem_id="no-restart")
         with gr.Column(scale=2, min_width=300, elem_id="about"):
             facts = gr.HTML("", elem_id="facts")
             document = gr.Dropdown(
@@ -166,10 +168,9 @@ def _wire_documents(tab: RaceTab, document: gr.Dropdown, upload: gr.File, pasted
 
 def _volume_tour(house: House) -> gr.Button | None:
     """Offered only where it can be played: it would wait for a restart that nobody makes, and others with it."""
-    if house.restart.command:
-        return gr.Button("▶ The volume remembers", elem_id="tour-volume", size="sm", min_width=150)
-    gr.HTML(f'<span class="quiet">{NO_RESTART}</span>', elem_id="no-restart")
-    return None
+    if not house.restart.command:
+        return None
+    return gr.Button("▶ The volume remembers", elem_id="tour-volume", size="sm", min_width=150)
 
 
 def _order(house: House) -> str:

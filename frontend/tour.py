@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from engines.counters import scrape, totals
 from engines.errors import ArenaError, ConfigError, StackError
 from engines.media import Media
+from engines.reply import Reply
 from engines.topology import Engine, Kind, Topology
 from frontend.bars import seconds, title
 from frontend.choices import Choices
@@ -70,16 +71,17 @@ def verdict(visit: Visit) -> str:
     panes = visit.race.panes
     shared = panes.get("lmcache-b")
     computed = panes.get("plain-b") or panes.get("lmcache-a")
-    if not (shared and computed and shared.ttft and computed.ttft):
+    if not (shared and computed and shared.reply and computed.reply):
         return "Not every engine answered, so there is nothing to compare."
-    said = (
-        f"Without what (A) stored the first word took {seconds(computed.ttft)} on {computed.engine}; "
-        f"with it {seconds(shared.ttft)} on lmcache-b"
-    )
+    said = f"Without what (A) stored the first word took {_measured(computed.reply)}; with it {_measured(shared.reply)}"
     if computed.prompt != shared.prompt:
         return f"{said}, to another question."
-    ratio = computed.ttft / shared.ttft
+    ratio = computed.reply.ttft / shared.reply.ttft
     return f"{said}: {ratio:.1f} times sooner." if ratio >= 1 else f"{said}: {1 / ratio:.1f} times later."
+
+
+def _measured(reply: Reply) -> str:
+    return f"{seconds(reply.ttft)} on {reply.engine} ({reply.source})"
 
 
 async def remember(

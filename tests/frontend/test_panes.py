@@ -182,6 +182,7 @@ def test_the_picture_is_xml_that_names_question_document_and_times(topology):
 def test_the_picture_of_answers_to_two_questions_names_both(topology):
     text = pictured(topology, done("plain-a", 4.0), done("plain-b", 4.0, prompt=replace(PROMPT, question="And?")))
     assert (text.count("Why?"), text.count("And?")) == (1, 1)
+    assert [text.count(f"question {number}") for number in (1, 2)] == [1, 1]
 
 
 def pictured(topology, *panes):

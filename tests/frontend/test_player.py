@@ -11,7 +11,9 @@ from fake_engine import Behaviour, FakeEngine, topology_of
 
 from cache.volume import namespace
 from engines.errors import DocumentError
+from engines.ports import is_free
 from engines.settings import Settings
+from frontend.__main__ import launch
 from frontend.app import build
 from frontend.choices import LONGEST_ANSWER, MAX_TOKENS, QUESTION_CHARACTERS, Choices, worded
 from frontend.context import TokenSize, described
@@ -198,3 +200,15 @@ def test_stop_waits_for_nobody(house):
     [button] = [block._id for block in page.blocks.values() if block.elem_id == "stop"]
     [stop] = [fn for fn in page.fns.values() if fn.targets == [(button, "click")]]
     assert stop.queue is False
+
+
+def test_visitors_in_the_line_leave_jobs_to_the_others(house, settings):
+    port = next(number for number in range(7940, 7960) if is_free(number))
+    page = build(house)
+    launch(page, settings.model_copy(update={"ui_port": port}), wait=False)
+    try:
+        assert page._queue.max_thread_count > 200
+        limits = {fn.concurrency_limit for fn in page.fns.values() if fn.queue}
+        assert (limits, page._queue.default_concurrency_limit) == ({"default"}, None)
+    finally:
+        page.close(verbose=False)
