@@ -17,7 +17,7 @@ from frontend import race as racing
 from frontend.choices import AS_OPENED, Choices
 from frontend.race import Ask, Race, measured
 
-COUNTED_WITHIN_S = 5  # by one engine; a page waits for nothing but its panes
+COUNTED_WITHIN_S = 5.0  # or the next engine is asked
 NO_DOCUMENT = "No document"
 
 
@@ -161,13 +161,13 @@ class Visit:
             async for race in races:
                 yield replace(visit, race=race)
 
-    async def facts(self, choices: Choices = AS_OPENED) -> Facts:
-        """Counted by the first engine that answers soon."""
+    async def facts(self, choices: Choices = AS_OPENED, within: float = COUNTED_WITHIN_S) -> Facts:
+        """Counted by the first engine that answers `within` seconds."""
         turns = tuple(replace(turn, media=()) for turn in self.conversation) if choices.follow else ()
         facts = Facts(self.name, turns=len(turns), cut=len(self.document) - len(self.sent))
         for engine in self.engines:
             with suppress(ArenaError, TimeoutError):
-                async with asyncio.timeout(COUNTED_WITHIN_S):
+                async with asyncio.timeout(within):
                     _, tokens, limit = await accepted(engine, self._prompt("?", choices, (), turns))
                 return replace(facts, tokens=tokens, limit=limit)
         return facts

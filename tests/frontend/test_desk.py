@@ -1,4 +1,5 @@
 import asyncio
+import socket
 from contextlib import aclosing, suppress
 from dataclasses import replace
 
@@ -381,3 +382,10 @@ def test_with_media_of_the_conversation_the_document_is_counted_without_them():
     assert (alone.turns, followed.turns) == (0, 1)
     assert alone.tokens < followed.tokens < alone.tokens + 20
     assert alone.limit - followed.limit == 100 - 64
+
+
+def test_an_engine_that_hangs_keeps_nobody_from_counting(topology):
+    with socket.create_server(("127.0.0.1", 0)) as silent, FakeEngine("plain-b") as fake:
+        hung = replace(topology.engine("plain-a"), url=f"http://127.0.0.1:{silent.getsockname()[1]}")
+        visit = Visit.begin((hung, fake.engine), "a name", "three small words")
+        assert asyncio.run(visit.facts(within=0.5)).tokens
