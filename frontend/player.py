@@ -79,8 +79,10 @@ class Player:
         """One question to the chosen engines."""
         words, chosen = worded(question), self._heats(target)
         choices = Choices.of(max_tokens, temperature, seed, cut, follow)
-        media = await media_of([*(files or []), spoken, seen, filmed], self.limits)
-        link = Link(words, target, self.desk(request).visit.name, choices)
+        visit, media = self.desk(request).visit, await media_of([*(files or []), spoken, seen, filmed], self.limits)
+        had = visit.media if follow else ()
+        self.limits.of_prompt(list(dict.fromkeys((*had, *media))))
+        link = Link(words, target, visit.name, choices)
         return lambda visit: replace(visit, caption="").asking(chosen, words, choices, media), link
 
     @shown

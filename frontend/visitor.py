@@ -121,6 +121,11 @@ class Visit:
         """All turns, the last question's included where it has an answer."""
         return (*self.turns, self.answered) if self.answered else self.turns
 
+    @property
+    def media(self) -> tuple[Media, ...]:
+        """That the conversation has, and that go along with it."""
+        return tuple(each for turn in self.conversation for each in turn.media)
+
     def following(self, question: str, engines: Sequence[Engine]) -> tuple[Turn, ...]:
         """The turns that go before this question. Engines that lack only the last one join its race when asked it."""
         asked = self.race.prompt

@@ -11,6 +11,7 @@ from fake_engine import Behaviour, FakeEngine, topology_of
 
 from cache.volume import namespace
 from engines.errors import DocumentError
+from engines.media.generate import image
 from engines.ports import is_free
 from engines.settings import Settings
 from frontend.__main__ import launch
@@ -69,6 +70,28 @@ def test_what_cannot_be_asked_is_told_before_anyone_waits(house, fake, given, sa
     assert len(frames) == 1
     assert not any(isinstance(part, str) for part in frames[0])
     assert fake.asked == 0
+
+
+def test_media_of_the_conversation_count_among_those_of_a_prompt(fake, settings, tmp_path):
+    """The same picture again is none more."""
+    house = House.of(topology_of([fake]), settings.model_copy(update={"media_max_files": 1}), pinned=False)
+    house.desk("tab").visit = house.desk("tab").visit.without_document()
+    cat, dog = (write_picture(tmp_path / name, seed) for seed, name in enumerate(("cat.png", "dog.png")))
+
+    async def talk():
+        player = Player(house)
+        for question in ("What is it?", "What colour?"):
+            assert 'data-stage="done"' in (await all_of(asking(player, question, files=[cat])))[-1][2]
+        with pytest.warns(UserWarning, match="MEDIA_MAX_FILES"):
+            await all_of(asking(player, "And this?", files=[dog]))
+
+    asyncio.run(talk())
+    assert fake.asked == 2
+
+
+def write_picture(path, seed):
+    path.write_bytes(image(seed, 8, 8).content)
+    return str(path)
 
 
 def test_editing_stops_the_run_which_would_overwrite_it(settings):
