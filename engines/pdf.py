@@ -50,7 +50,9 @@ def _extract(path: Path) -> str:
     text = "\n\n".join(page.extract_text() for page in reader.pages)
     if not text.strip():
         raise DocumentError("has no text, only pictures of it (a scan?): run text recognition (OCR) on it first")
-    return text[:LIMIT_CHARACTERS]
+    if len(text) > LIMIT_CHARACTERS:
+        raise DocumentError(f"has {len(text):,} characters, over the limit of {LIMIT_CHARACTERS:,}: take a part of it")
+    return text
 
 
 def main() -> int:

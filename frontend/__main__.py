@@ -17,6 +17,7 @@ from frontend.login import login
 from frontend.theme import css, head, theme
 
 SESSIONS = 200  # that Gradio remembers, a third of a MiB each; ours end when their tab is closed
+JOBS = 1000  # at once: each who waits in the line is one, and nobody's Stop or page may wait for theirs
 UPLOAD_BYTES = 64 * 2**20  # documents and media have narrower limits of their own
 
 
@@ -31,7 +32,7 @@ def main() -> None:
 
 def launch(page: gr.Blocks, settings: Settings, *, wait: bool = True) -> None:
     """Serves the page; with `wait`, until the process is told to stop. Raises ConfigError for half a login."""
-    page.queue()
+    page.queue(default_concurrency_limit=None)
     page._queue.sleep_when_free = 0.05  # it looks for work 1,000 times a second else, and takes 6 % of a shared core
     page._queue.ANAYLTICS_CACHE_FREQUENCY = 10**9  # (sic) statistics that nobody sees, of all events after each one
     page._queue.ANALYTICS_MAX_EVENTS = 100
@@ -39,6 +40,7 @@ def launch(page: gr.Blocks, settings: Settings, *, wait: bool = True) -> None:
         server_name=settings.bind_host,
         server_port=settings.ui_port,
         max_file_size=UPLOAD_BYTES,
+        max_threads=JOBS,
         state_session_capacity=SESSIONS,
         auth=login(settings),
         auth_message="TTFT Arena",

@@ -39,15 +39,12 @@ def _arrivals(page: gr.Blocks, house: House, race: RaceTab, token: gr.Textbox) -
     async def greet(token: str, request: gr.Request) -> tuple[object, ...]:
         desk = house.reception.greet(str(request.session_hash), token[:64])
         link = Link.read(dict(request.query_params))
-        visit = await race.restored(desk, link)
-        frame = Screen(house.topology.engines, link).whole(visit)
-        return (*race.controls_of(link, visit), await race.described(visit), *frame)
+        visit = race.restored(desk, link)
+        return *race.controls_of(link, visit), *Screen(house.topology.engines, link).whole(visit)
 
     async def leave(request: gr.Request) -> None:
         await house.reception.leave(str(request.session_hash))
 
-    outputs = [*race.controls, race.facts, *race.outputs]
-    page.load(
-        greet, token, outputs, js="() => [window.arena.visitor()]", show_progress="hidden", api_visibility="private"
-    )
+    outputs, visitor = [*race.controls, *race.outputs], "() => [window.arena.visitor()]"
+    race.describes(page.load(greet, token, outputs, js=visitor, show_progress="hidden", api_visibility="private"))
     page.unload(leave)

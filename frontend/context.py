@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 
 from cache.volume import CHUNK_SIZE, bytes_per_token, namespace
@@ -21,13 +22,18 @@ def described(facts: Facts, nonce: str, per_token: float | None) -> str:
         return f"{name}<p>No engine answers yet, so its tokens are not counted.</p>"
     share = 100 * facts.tokens / facts.limit
     over = facts.tokens - facts.limit
-    said = f"<b>{facts.tokens:,}</b> tokens, {share:.0f} % of the {facts.limit:,} that the model leaves for a prompt"
+    talk = " with the conversation so far" if facts.turns else ""
+    said = (
+        f"<b>{facts.tokens:,}</b> tokens{talk}, {share:.0f} % of the {facts.limit:,} that the model leaves for a prompt"
+    )
     meter = (
         f'<div class="meter{" over" if over > 0 else ""}" role="meter" aria-label="Share of the context" '
         f'aria-valuemin="0" aria-valuemax="100" aria-valuenow="{min(100, share):.0f}">'
         f'<span style="width:{min(100, share):.1f}%"></span></div>'
     )
     warning = f'<p class="fault">{over:,} tokens too many: tick «Cut to fit», or bring less.</p>' if over > 0 else ""
+    if facts.cut > 0:
+        warning += f'<p class="note">Cut to fit: the last {facts.cut:,} characters of it were not sent.</p>'
     return f"{name}<p>{said}{_stored(min(facts.tokens, facts.limit), per_token)}.</p>{meter}{warning}"
 
 
@@ -38,11 +44,29 @@ def _stored(tokens: int, per_token: float | None) -> str:
     return f"; about {tokens // CHUNK_SIZE * CHUNK_SIZE * per_token / 2**20:,.0f} MiB of KV on the volume"
 
 
-def kv_bytes_per_token(settings: Settings) -> float | None:
-    """Measured on the volume; while that is empty or not visible, by the model's recipe; else None."""
-    with suppress(OSError):
-        if measured := bytes_per_token(namespace(settings)):
-            return measured
+class TokenSize:
+    """Bytes of KV that a token makes."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._measured: float | None = None
+
+    async def get(self) -> float | None:
+        """Measured on the volume; while that is empty or not visible, by the model's recipe; else None.
+
+        Measured once, and elsewhere than in the loop: a volume has many thousand files.
+        """
+        if self._measured is None:
+            with suppress(OSError):
+                self._measured = await asyncio.to_thread(_on_the_volume, self._settings)
+        return self._measured or _by_recipe(self._settings)
+
+
+def _on_the_volume(settings: Settings) -> float | None:
+    return bytes_per_token(namespace(settings))
+
+
+def _by_recipe(settings: Settings) -> float | None:
     if (recipe := find(settings.model)) is None:
         return None
     chosen = dtype(settings)
@@ -50,8 +74,8 @@ def kv_bytes_per_token(settings: Settings) -> float | None:
 
 
 def excerpt(visit: Visit) -> str:
-    """The document for the eye: its beginning, where it is long."""
-    text = visit.document
+    """The document as it is sent, for the eye: its beginning, where it is long."""
+    text = visit.sent
     if len(text) <= SHOWN_CHARACTERS:
         return text
     return f"{text[:SHOWN_CHARACTERS]}\n… {len(text) - SHOWN_CHARACTERS:,} more characters"

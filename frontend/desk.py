@@ -5,19 +5,18 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
-from engines.errors import StackError
+from engines.errors import ArenaError, StackError
 from frontend.history import History
-from frontend.race import Pane
 from frontend.track import Track
 from frontend.visitor import Visit
 
 FRAME_S = 0.03  # between two frames of one tab: more often, text comes no sooner, and the engines lose CPU time
 KEPT_S = 3600  # a history after its last tab was closed
-DESKS, PEOPLE = 500, 500  # at most; the oldest go
+DESKS, PEOPLE = 500, 500  # at most; the idlest go
 
 Script = Callable[[Visit], AsyncGenerator[Visit]]
 
@@ -30,6 +29,10 @@ class Person:
     tabs: int = 0
     left: float = 0.0  # when the last tab was closed, on a monotonic clock
 
+    @property
+    def busy(self) -> bool:
+        return self.tabs > 0
+
 
 class Desk:
     """One tab: its visit, and at most one run at a time."""
@@ -38,7 +41,10 @@ class Desk:
         self.visit, self.person = visit, person
         self._run: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
-        self._noted: dict[str, Pane] = {}
+
+    @property
+    def busy(self) -> bool:
+        return self._run is not None
 
     async def play(self, track: Track, script: Script) -> AsyncGenerator[Visit]:
         """The visit as it changes, at most every FRAME_S, its last state always.
@@ -49,7 +55,6 @@ class Desk:
         if self._run:
             raise StackError("this tab's last question is still being answered: wait, or press Stop")
         self._changed.clear()
-        self._noted = dict(self.visit.race.panes)
         run = self._run = asyncio.create_task(self._drive(track, script))
         run.add_done_callback(lambda _: self._changed.set())
         try:
@@ -67,10 +72,14 @@ class Desk:
 
     async def stop(self) -> None:
         """Ends the run, if there is one; returns when its requests are closed."""
-        if (run := self._run) and not run.done():
-            run.cancel()
-            with suppress(asyncio.CancelledError):
-                await run
+        self.cancel()
+        if self._run:
+            await asyncio.wait({self._run})
+
+    def cancel(self) -> None:
+        """Begins to end the run. Once: a second time would break off the closing of its requests."""
+        if self._run and not self._run.cancelling():
+            self._run.cancel()
 
     async def _drive(self, track: Track, script: Script) -> None:
         def told(before: int) -> None:
@@ -83,52 +92,66 @@ class Desk:
         except asyncio.CancelledError:
             self._show(self.visit.stopped())
             raise
+        except Exception as exc:
+            self._show(
+                self.visit.broken(str(exc) if isinstance(exc, ArenaError) else "the page failed; its log says why")
+            )
+            raise
 
     def _show(self, visit: Visit) -> None:
-        self.visit = visit
+        """A pane whose work is over becomes a row."""
+        was, self.visit = self.visit.race.panes, visit
         for name, pane in visit.race.panes.items():
-            if pane != self._noted.get(name) and pane.prompt and not pane.at_work:
-                self.person.history.add(pane, visit.name)
-                self._noted[name] = pane
+            if was[name].at_work and not pane.at_work and pane.prompt:
+                self.person.history.add(pane, visit.context(pane.prompt))
         self._changed.set()
 
 
 class Reception:
     """All desks, by the tab's session, and all people, by their token."""
 
-    def __init__(self, start: Visit, clock: Callable[[], float] = time.monotonic) -> None:
-        self._start, self._clock = start, clock
+    def __init__(self, start: Visit, clock: Callable[[], float] = time.monotonic, desks: int = DESKS) -> None:
+        self._start, self._clock, self._most = start, clock, desks
         self._desks = OrderedDict[str, Desk]()
         self._people = OrderedDict[str, Person]()
 
     def desk(self, session: str) -> Desk:
         """This tab's, made at its first call; such a tab has a history of its own until it tells who it is."""
         if session not in self._desks:
+            if len(self._desks) >= self._most:
+                self._take_down(_idlest(self._desks)).cancel()
             self._desks[session] = Desk(self._start.cold(), Person())
-            while len(self._desks) > DESKS:
-                self._desks.popitem(last=False)
+        self._desks.move_to_end(session)
         return self._desks[session]
 
     def greet(self, session: str, token: str) -> Desk:
         """The tab tells who it is: its history is then that of the person's other tabs, and of before a reload."""
         self._forget()
-        person = self._people.setdefault(token, Person()) if token else Person()
-        if token:
-            self._people.move_to_end(token)
-        while len(self._people) > PEOPLE:
-            self._people.popitem(last=False)
         desk = self.desk(session)
-        desk.person = person
-        person.tabs += 1
+        if token and desk.person is not (person := self._person(token)):
+            person.history.take(desk.person.history)
+            desk.person = person
+            person.tabs += 1
         return desk
 
     async def leave(self, session: str) -> None:
         """The tab was closed: its run is stopped, and its engine free."""
-        if desk := self._desks.pop(session, None):
-            await desk.stop()
-            desk.person.tabs -= 1
-            desk.person.left = self._clock()
+        if session in self._desks:
+            await self._take_down(session).stop()
         self._forget()
+
+    def _person(self, token: str) -> Person:
+        if token not in self._people and len(self._people) >= PEOPLE:
+            del self._people[_idlest(self._people)]
+        person = self._people.setdefault(token, Person())
+        self._people.move_to_end(token)
+        return person
+
+    def _take_down(self, session: str) -> Desk:
+        desk = self._desks.pop(session)
+        desk.person.tabs -= 1
+        desk.person.left = self._clock()
+        return desk
 
     def _forget(self) -> None:
         gone = [
@@ -138,3 +161,8 @@ class Reception:
         ]
         for token in gone:
             del self._people[token]
+
+
+def _idlest(known: Mapping[str, Desk] | Mapping[str, Person]) -> str:
+    """Whoever came first of those who do nothing, or else of all."""
+    return next((key for key, each in known.items() if not each.busy), next(iter(known)))

@@ -12,5 +12,12 @@ from engines.media.load import load
 
 
 async def media_of(paths: Sequence[str | None], limits: Limits) -> tuple[Media, ...]:
-    """Checked and encoded before anything is timed, in the order given. Raises MediaError that says what is wrong."""
-    return tuple([await asyncio.to_thread(load, Path(path), limits) for path in paths if path])
+    """Checked and encoded before anything is timed, in the order given; no more of them than a prompt may have.
+
+    Raises MediaError that says what is wrong.
+    """
+    media: list[Media] = []
+    for path in filter(None, paths):
+        media.append(await asyncio.to_thread(load, Path(path), limits))
+        limits.of_prompt(media)
+    return tuple(media)

@@ -6,10 +6,11 @@ import csv
 import io
 import json
 import time
-from collections import deque
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from engines.prompt import Prompt
@@ -25,8 +26,7 @@ class Row:
     """One question to one engine. `reason` says why it has no whole answer."""
 
     number: int
-    at: datetime
-    started_s: float  # since the history began
+    at: datetime  # when the request was sent
     question: str
     context: str  # the document's name
     engine: str
@@ -36,28 +36,33 @@ class Row:
     seed: int
     turns: int  # before the question
     media: tuple[str, ...]  # "image cat.png"
-    reply: Reply | None
+    modality: str  # of the first of them
+    text: str  # of the answer, as far as it came
+    reply: Reply | None  # without its inter-token latencies, which would be most of a row
+    mean_itl: float | None  # seconds
     reason: str
 
     def to_json(self) -> dict[str, Any]:
         """The field names and units of a bench's sample, which are those of `vllm bench serve`."""
-        measured = self.reply.to_json() if self.reply else {"engine": self.engine}
+        measured = self.reply.to_json() if self.reply else {"engine": self.engine, "text": self.text}
+        measured.pop("itls", None)
         return {
-            "document": self.number,
             "arm": "page",
+            "input_len": self.reply.usage.prompt_tokens if self.reply else 0,
             "date": self.at.isoformat(timespec="milliseconds"),
-            "started_s": round(self.started_s, 3),
             "nonce": self.nonce,
             "reason": self.reason,
             "valid": not self.reason,
             "question": self.question,
             "context": self.context,
+            "modality": self.modality,
             "media": list(self.media),
             "turns": self.turns,
             "max_tokens": self.max_tokens,
             "temperature": self.temperature,
             "seed": self.seed,
             **measured,
+            "mean_itl_ms": None if self.mean_itl is None else self.mean_itl * 1e3,
         }
 
 
@@ -67,14 +72,18 @@ class History:
 
     rows: deque[Row] = field(default_factory=lambda: deque(maxlen=ROWS))
     count: int = 0
-    began: float = field(default_factory=time.monotonic)
 
     def add(self, pane: Pane, context: str) -> None:
         """A pane that came to its end."""
-        if pane.prompt is None:
-            return
-        self.count += 1
-        self.rows.append(_row(self.count, time.monotonic() - self.began, pane, pane.prompt, context))
+        if pane.prompt:
+            self.count += 1
+            self.rows.append(_row(self.count, pane, pane.prompt, context))
+
+    def take(self, other: History) -> None:
+        """The rows of another, after one's own."""
+        for row in other.rows:
+            self.count += 1
+            self.rows.append(replace(row, number=self.count))
 
     def page(self, number: int, size: int) -> list[Row]:
         """Newest first; page 0 has the newest."""
@@ -82,12 +91,11 @@ class History:
         return [self.rows[index] for index in range(last - 1, max(-1, last - 1 - size), -1)]
 
 
-def _row(number: int, started_s: float, pane: Pane, prompt: Prompt, context: str) -> Row:
-    media = tuple(f"{each.modality} {each.name}" for each in prompt.media)
+def _row(number: int, pane: Pane, prompt: Prompt, context: str) -> Row:
+    reply = pane.reply
     return Row(
         number=number,
-        at=datetime.now(UTC),
-        started_s=started_s,
+        at=datetime.fromtimestamp(pane.sent or time.time(), UTC),
         question=prompt.question,
         context=context,
         engine=pane.engine,
@@ -96,26 +104,68 @@ def _row(number: int, started_s: float, pane: Pane, prompt: Prompt, context: str
         temperature=prompt.temperature,
         seed=prompt.seed,
         turns=len(prompt.turns),
-        media=media,
-        reply=pane.reply,
+        media=tuple(f"{each.modality} {each.name}" for each in prompt.media),
+        modality=prompt.media[0].modality if prompt.media else "",
+        text=pane.text,
+        reply=reply and replace(reply, itl=(), logprobs=()),
+        mean_itl=reply.mean_itl if reply else None,
         reason=pane.fault,
     )
 
 
-def as_json(rows: Iterable[Row]) -> str:
-    """One object with the rows as `samples`, as a result of the bench has them."""
-    return json.dumps({"schema": 1, "kind": "page", "samples": [row.to_json() for row in rows]}, indent=1)
+def as_json(rows: Sequence[Row], model: str) -> str:
+    """The rows as `samples`, in the frame that results of the bench share, as far as a visit has it."""
+    return json.dumps({**_frame(rows, model), "samples": list(_samples(rows))}, indent=1)
 
 
-def as_csv(rows: Iterable[Row]) -> str:
+def as_csv(rows: Sequence[Row]) -> str:
     """One line a row; lists and objects stand as JSON. What a spreadsheet would take for a formula is quoted."""
-    flat = [{key: _cell(value) for key, value in row.to_json().items()} for row in rows]
+    flat = [{key: _cell(value) for key, value in sample.items()} for sample in _samples(rows)]
     names = list(dict.fromkeys(name for row in flat for name in row))
     file = io.StringIO()
     writer = csv.DictWriter(file, names)
     writer.writeheader()
     writer.writerows(flat)
     return file.getvalue()
+
+
+def _samples(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
+    """A document is what one nonce opens; positions count the questions about it, seconds from the first request on."""
+    documents = {nonce: number for number, nonce in enumerate(dict.fromkeys(row.nonce for row in rows))}
+    began = min((row.at for row in rows), default=None)
+    asked = Counter[str]()
+    for row in rows:
+        started_s = round((row.at - (began or row.at)).total_seconds(), 3)
+        yield {
+            "document": documents[row.nonce],
+            "position": asked[row.nonce],
+            "started_s": started_s,
+            **row.to_json(),
+        }
+        asked[row.nonce] += 1
+
+
+def _frame(rows: Sequence[Row], model: str) -> dict[str, Any]:
+    now = datetime.now(UTC)
+    counted = sum(not row.reason for row in rows)
+    return {
+        "schema": 1,
+        "kind": "page",
+        "date": now.isoformat(timespec="seconds"),
+        "run_id": f"page-{now:%Y%m%d-%H%M%S}",
+        "complete": True,
+        "command": "",
+        "label": None,
+        "metadata": {},
+        "endpoint_type": "openai-chat",
+        "backend": "openai-chat",
+        "model_id": Path(model).name if Path(model).is_absolute() else model,
+        "tokenizer_id": model,
+        "num_prompts": len({row.nonce for row in rows}),
+        "completed": counted,
+        "failed": len(rows) - counted,
+        "warnings": ["questions of a visit to the page: no plan, no warm-up, no repetitions"],
+    }
 
 
 def _cell(value: object) -> object:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import gradio as gr
 
 from frontend.chart import POINTS, chart
-from frontend.history import as_csv, as_json
+from frontend.history import History, as_csv, as_json
 from frontend.house import House
 from frontend.rows import table
 
@@ -46,10 +47,11 @@ def history_tab(house: House, tab: gr.Tab) -> None:
         trigger(page(step), number, [number, drawn, rows], **PRIVATE)
 
     async def csv(request: gr.Request) -> str:
-        return as_csv(_history(house, request).rows)
+        return await asyncio.to_thread(as_csv, tuple(_history(house, request).rows))
 
     async def json(request: gr.Request) -> str:
-        return as_json(_history(house, request).rows)
+        rows = tuple(_history(house, request).rows)
+        return await asyncio.to_thread(as_json, rows, house.settings.model)
 
     for button, made, name, mime in (
         (as_csv_button, csv, "history.csv", "text/csv"),
@@ -59,5 +61,5 @@ def history_tab(house: House, tab: gr.Tab) -> None:
         saved.then(None, text, None, js=SAVE.format(name=name, mime=mime))
 
 
-def _history(house: House, request: gr.Request) -> Any:
-    return house.reception.desk(str(request.session_hash)).person.history
+def _history(house: House, request: gr.Request) -> History:
+    return house.desk(request.session_hash).person.history

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from engines.settings import Settings
 from engines.topology import Engine, Kind, Topology
 from frontend.bars import title
-from frontend.desk import Reception
+from frontend.desk import Desk, Reception
 from frontend.link import Link
+from frontend.model_note import model_name
 from frontend.restart import Restart
 from frontend.studies import Studies
 from frontend.track import Track
@@ -31,8 +32,12 @@ class House:
     def of(cls, topology: Topology, settings: Settings, *, pinned: bool) -> House:
         """With nobody in it."""
         track = Track()
-        start = Visit.of_the_handbook(topology.engines)
+        start = Visit.of_the_handbook(topology.engines, model_name(settings))
         return cls(topology, settings, pinned, track, Reception(start), Studies(track))
+
+    def desk(self, session: str | None) -> Desk:
+        """Of the tab with this session."""
+        return self.reception.desk(str(session))
 
     def engines_of(self, target: str) -> tuple[Engine, ...]:
         """All, one pair, or one engine. Raises ConfigError for a name that is none."""

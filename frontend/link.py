@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
-from frontend.visitor import MAX_TOKENS
+from frontend.choices import AS_OPENED, Choices
 
-TARGETS = ("all", "lmcache", "plain")  # and every engine's name
 LONGEST = 2000  # characters of a question in a link
 
 
@@ -19,39 +18,39 @@ class Link:
     question: str = ""
     target: str = "all"
     document: str = ""
-    max_tokens: int = MAX_TOKENS
-    temperature: float = 0.0
-    seed: int = 0
+    choices: Choices = AS_OPENED
 
     @classmethod
     def read(cls, query: Mapping[str, str]) -> Link:
         """From the address; what does not belong there, or is out of range, is the default."""
         return cls(
-            question=query.get("q", "")[:LONGEST],
-            target=query.get("on", "all"),
-            document=query.get("doc", "")[:200],
-            max_tokens=int(_number(query, "max_tokens", MAX_TOKENS, 1, 4096)),
-            temperature=_number(query, "temperature", 0.0, 0, 2),
-            seed=int(_number(query, "seed", 0, 0, 2**31)),
+            query.get("q", "")[:LONGEST],
+            query.get("on", "all"),
+            query.get("doc", "")[:200],
+            Choices.of(
+                query.get("max_tokens"),
+                query.get("temperature"),
+                query.get("seed"),
+                cut=query.get("cut") == "1",
+                follow=query.get("follow") != "0",
+            ),
         )
 
     def query(self) -> str:
         """Starts with `?`; defaults are left out."""
-        given = {
-            "q": self.question[:LONGEST],
-            "on": self.target,
-            "doc": self.document,
-            "max_tokens": self.max_tokens,
-            "temperature": self.temperature,
-            "seed": self.seed,
-        }
-        left_out = {"q": "", "on": "all", "doc": "", "max_tokens": MAX_TOKENS, "temperature": 0, "seed": 0}
-        return "?" + urlencode({key: value for key, value in given.items() if value != left_out[key]})
+        default = _given(Link())
+        return "?" + urlencode({key: value for key, value in _given(self).items() if value != default[key]})
 
 
-def _number(query: Mapping[str, str], name: str, default: float, low: float, high: float) -> float:
-    try:
-        value = float(query.get(name, default))
-    except ValueError:
-        return default
-    return value if low <= value <= high else default
+def _given(link: Link) -> dict[str, object]:
+    choices = link.choices
+    return {
+        "q": link.question[:LONGEST],
+        "on": link.target,
+        "doc": link.document,
+        "max_tokens": choices.max_tokens,
+        "temperature": choices.temperature,
+        "seed": choices.seed,
+        "cut": int(choices.cut),
+        "follow": int(choices.follow),
+    }

@@ -9,6 +9,14 @@ from engines.settings import Settings
 from frontend.prose import plain
 
 
+def model_name(settings: Settings) -> str:
+    """For a picture's margin."""
+    recipe = find(settings.model)
+    if recipe is None:
+        return Path(settings.model).name
+    return f"{recipe.name}, a stand-in" if recipe.stand_in else recipe.name
+
+
 def model_note(settings: Settings) -> str:
     """One line, and for a stand-in a warning that cannot be overlooked."""
     recipe = find(settings.model)

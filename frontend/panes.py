@@ -28,7 +28,7 @@ def card(race: Race, engine: Engine) -> str:
         f'aria-label="{title(engine)}"><header><h2>{title(engine)}</h2><code>{engine.name}</code></header>'
         f'<p class="ttft" data-ttft-ms="{_ms(pane)}">{_large(pane)}</p>'
         f'<p class="state">{NOW.get(pane.stage, "")}</p>{_against(race, engine, pane)}{_cost(pane)}{_fault(pane)}'
-        f'<div class="answer" tabindex="0" role="region" aria-label="Answer of {title(engine)}">'
+        f'{_reasoning(pane)}<div class="answer" tabindex="0" role="region" aria-label="Answer of {title(engine)}">'
         f"{markdown(pane.text)}</div>"
         f"<footer>{copy}</footer></section>"
     )
@@ -49,13 +49,12 @@ def _large(pane: Pane) -> str:
 
 def _against(race: Race, engine: Engine, pane: Pane) -> str:
     """Says what the plain engine did, so that a warm one is not taken for a cold one."""
-    plain_pane = race.baseline(engine)
-    if plain_pane is None or plain_pane.reply is None or pane.ttft is None or pane.fault:
-        return f'<p class="against quiet">{plain(pane.reply.source) if pane.reply else ""}</p>'
-    base = plain_pane.reply
-    ratio = base.ttft / pane.ttft
-    said = f"<strong>{_times(ratio)}</strong> {base.engine} ({base.source})"
-    return f'<p class="against">{said}{_sameness(pane, plain_pane)}</p>'
+    baseline, reply = race.baseline(engine), pane.reply
+    base = baseline.reply if baseline else None
+    if base is None or reply is None:
+        return f'<p class="against quiet">{plain(reply.source) if reply else ""}</p>'
+    said = f"<strong>{_times(base.ttft / reply.ttft)}</strong> {base.engine}: {reply.source} against {base.source}"
+    return f'<p class="against">{said}{_sameness(reply, base)}</p>'
 
 
 def _times(ratio: float) -> str:
@@ -65,11 +64,8 @@ def _times(ratio: float) -> str:
     return f"{ratio:.1f}× faster than" if ratio > 1 else f"{1 / ratio:.1f}× slower than"
 
 
-def _sameness(pane: Pane, other: Pane) -> str:
-    """Only answers to the same prompt can be compared."""
-    if pane.reply is None or other.reply is None or pane.prompt != other.prompt:
-        return ""
-    word = first_difference(pane.reply.text, other.reply.text)
+def _sameness(reply: Reply, other: Reply) -> str:
+    word = first_difference(reply.text, other.text)
     if word is None:
         return ' · <span class="same">same answer</span>'
     return f' · <span class="differs">differs at word {word}</span>'
@@ -82,6 +78,15 @@ def first_difference(one: str, other: str) -> int | None:
         return None
     alike = next((n for n, (a, b) in enumerate(zip(left, right, strict=False)) if a != b), min(len(left), len(right)))
     return alike + 1
+
+
+def _reasoning(pane: Pane) -> str:
+    """Seen while there is no answer yet, folded once there is."""
+    if not pane.reasoning:
+        return ""
+    opened = "" if pane.text else " open"
+    words = f"<summary>Reasoning</summary>{markdown(pane.reasoning)}"
+    return f'<details class="reasoning note"{opened}>{words}</details>'
 
 
 def _cost(pane: Pane) -> str:

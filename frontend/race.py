@@ -49,19 +49,36 @@ class Pane:
     reply: Reply | None = None
     fault: str = ""  # why there is no whole answer
     note: str = ""  # what went wrong after it
+    sent: float = 0.0  # when the request went out, in Unix time
     first: float = 0.0  # when the first delta came, in Unix time
+    reasoning: str = ""  # came before the text, and is no part of the answer
 
     @property
     def at_work(self) -> bool:
         return self.stage in AT_WORK
 
+    def grown(self, delta: Delta) -> Pane:
+        """With what has come; the first of it ends the clock, be it reasoning or answer."""
+        pane = self
+        if pane.ttft is None:
+            pane = replace(pane, stage=Stage.ANSWERING, ttft=delta.at, first=time.time())
+        if delta.reasoning:
+            return replace(pane, reasoning=pane.reasoning + delta.text)
+        return replace(pane, text=pane.text + delta.text)
+
     def stopped(self) -> Pane:
-        """Keeps the text it has; an answer that was only being stored is whole."""
+        """As `ended`, by whoever asked."""
+        return self.ended(Stage.STOPPED, "stopped")
+
+    def ended(self, stage: Stage, why: str) -> Pane:
+        """Before its time: keeps the text it has. An answer that was only being stored is whole."""
         if not self.at_work:
             return self
+        if self.stage is Stage.QUEUED:  # nobody has asked it anything
+            return Pane(self.engine)
         if self.reply:
-            return replace(self, stage=Stage.DONE, note="not stored: stopped")
-        return replace(self, stage=Stage.STOPPED, fault="stopped")
+            return replace(self, stage=Stage.DONE, note=f"not stored: {why}")
+        return replace(self, stage=stage, fault=why)
 
 
 Show = Callable[[Pane], None]
@@ -96,15 +113,25 @@ class Race:
         """Panes that were at work say that they were stopped, and keep the text they have."""
         return replace(self, panes={name: pane.stopped() for name, pane in self.panes.items()})
 
+    def broken(self, why: str) -> Race:
+        """The same when it was nobody's wish."""
+        return replace(self, panes={name: pane.ended(Stage.FAILED, why) for name, pane in self.panes.items()})
+
     def baseline(self, engine: Engine) -> Pane | None:
-        """The plain engine's finished pane that an lmcache engine of the same side is compared with."""
-        plain = self.panes.get(f"{Kind.PLAIN}-{engine.side}")
-        return plain if plain and plain.reply and engine.kind is Kind.LMCACHE else None
+        """The plain engine's pane that an lmcache engine of its side is compared with: both answered one prompt."""
+        plain, own = self.panes.get(f"{Kind.PLAIN}-{engine.side}"), self.panes[engine.name]
+        if engine.kind is not Kind.LMCACHE or plain is None or plain.prompt != own.prompt:
+            return None
+        return plain if plain.reply and own.reply else None
 
 
 def _comparable(new: Prompt, old: Prompt | None) -> bool:
     """Whether both open alike, up to where a question may differ."""
-    return old is not None and (new.nonce, new.document, new.media) == (old.nonce, old.document, old.media)
+    return old is not None and _opening(new) == _opening(old)
+
+
+def _opening(prompt: Prompt) -> tuple[object, ...]:
+    return prompt.nonce, prompt.document, prompt.turns, prompt.media
 
 
 def heats(engines: Sequence[Engine], *, pinned: bool) -> tuple[tuple[Engine, ...], ...]:
@@ -178,14 +205,18 @@ async def _together(
 
 async def _run_one(engine: Engine, prompt: Prompt, ask: Ask, stored: Stored, show: Show) -> None:
     pane = Pane(engine.name, Stage.QUEUED, prompt)
+
+    def sent() -> None:
+        nonlocal pane
+        pane = replace(pane, stage=Stage.ASKED, sent=time.time())
+        show(pane)
+
     try:
         before = await _count(engine, stored)
-        async with aclosing(ask(engine, prompt, lambda: show(replace(pane, stage=Stage.ASKED)))) as events:
+        async with aclosing(ask(engine, prompt, sent)) as events:
             async for event in events:
                 if isinstance(event, Delta):
-                    if pane.ttft is None:
-                        pane = replace(pane, stage=Stage.ANSWERING, ttft=event.at, first=time.time())
-                    pane = replace(pane, text=pane.text + event.text)
+                    pane = pane.grown(event)
                     show(pane)
                 else:
                     pane = replace(pane, reply=event, stage=Stage.STORING)

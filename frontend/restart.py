@@ -1,4 +1,4 @@
-"""How the page restarts a service: a command that whoever started the page has named, or else the reader's own hand."""
+"""How the page restarts a service: a command that whoever started the page has named."""
 
 from __future__ import annotations
 
@@ -24,18 +24,8 @@ class Restart:
 
     async def run(self, services: Sequence[str]) -> None:
         """Returns when the services are on their way up; raises StackError when the command fails."""
-        if not self.command:
-            return
         pipe = asyncio.subprocess.PIPE
         child = await asyncio.create_subprocess_exec(*self.command, *services, stdout=pipe, stderr=pipe)
         _, said = await child.communicate()
         if child.returncode:
             raise StackError(f"the restart failed: {said.decode(errors='replace').strip()[:300]}")
-
-    def advice(self, services: Sequence[str]) -> str:
-        """What to type where the page may not."""
-        return f"Restart them where they run, for example: docker compose restart {' '.join(services)}"
-
-    def hint(self, services: Sequence[str]) -> str:
-        """The same while waiting; empty where the page has done it."""
-        return "" if self.command else self.advice(services)

@@ -80,7 +80,7 @@ def _doing(visit: Visit) -> str:
 def share(visit: Visit, link: Link) -> str:
     """A link and a picture, once a race is over."""
     over = not any(pane.at_work for pane in visit.race.panes.values())
-    drawn = picture(visit.race, visit.engines, visit.name, datetime.now().astimezone()) if over else ""
+    drawn = picture(visit, datetime.now().astimezone()) if over else ""
     if not drawn:
         return ""
     svg = f"data:image/svg+xml;base64,{base64.b64encode(drawn.encode()).decode()}"

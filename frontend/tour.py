@@ -10,16 +10,19 @@ from dataclasses import dataclass, replace
 from engines.counters import scrape, totals
 from engines.errors import ArenaError, ConfigError, StackError
 from engines.media import Media
+from engines.reply import Reply
 from engines.topology import Engine, Kind, Topology
 from frontend.bars import seconds, title
+from frontend.choices import Choices
 from frontend.race import Ask, measured
 from frontend.restart import Restart
-from frontend.visitor import Choices, Visit
+from frontend.visitor import Visit
 
 FIRST = "What's FFMPEG (answer in 10 words)"
 SECOND = "New question: just give me a ffmpeg command line example without any explanation"
 LOOK, LOOK_AGAIN = "What is this?", "New question: answer in one word, what is it?"
 ALONE = Choices(follow=False, cut=True)
+WITHOUT_DOCUMENT = replace(ALONE, document=False)
 BACK_WITHIN_S = 900  # an engine takes minutes to start
 
 
@@ -45,13 +48,17 @@ def demo(first: str = FIRST, second: str = SECOND, what: str = "the document") -
 async def play(
     visit: Visit, topology: Topology, steps: Sequence[Step], media: Sequence[Media] = (), ask: Ask = measured
 ) -> AsyncGenerator[Visit]:
-    """Cold to begin with; ends with a sentence that compares (B) with and without LMCache."""
+    """Cold to begin with; ends with a sentence that compares (B) with and without LMCache. About media, or else the
+    visitor's document."""
+    choices = WITHOUT_DOCUMENT if media else ALONE
     visit = visit.cold()
     steps = [step for step in steps if any(engine.name == step.engine for engine in topology.engines)]
+    if all(engine.kind is Kind.LMCACHE for engine in topology.engines):  # (B) is compared with (A), so asked the same
+        steps = [replace(step, question=steps[0].question) for step in steps]
     for number, step in enumerate(steps, 1):
         visit = replace(visit, caption=f"{number} of {len(steps)}. {step.caption}")
         async with aclosing(
-            visit.asking(((topology.engine(step.engine),),), step.question, ALONE, media, ask)
+            visit.asking(((topology.engine(step.engine),),), step.question, choices, media, ask)
         ) as visits:
             async for visit in visits:
                 yield visit
@@ -60,18 +67,21 @@ async def play(
 
 
 def verdict(visit: Visit) -> str:
-    """What was seen, in one sentence of measured numbers."""
+    """What was seen, in one sentence of measured numbers; only times of the same prompt are divided."""
     panes = visit.race.panes
     shared = panes.get("lmcache-b")
     computed = panes.get("plain-b") or panes.get("lmcache-a")
-    if not (shared and computed and shared.ttft and computed.ttft):
+    if not (shared and computed and shared.reply and computed.reply):
         return "Not every engine answered, so there is nothing to compare."
-    ratio = computed.ttft / shared.ttft
-    gain = f"{ratio:.1f} times sooner" if ratio >= 1 else f"{1 / ratio:.1f} times later"
-    return (
-        f"Without what (A) stored the first word took {seconds(computed.ttft)} on {computed.engine}; "
-        f"with it {seconds(shared.ttft)} on lmcache-b: {gain}."
-    )
+    said = f"Without what (A) stored the first word took {_measured(computed.reply)}; with it {_measured(shared.reply)}"
+    if computed.prompt != shared.prompt:
+        return f"{said}, to another question."
+    ratio = computed.reply.ttft / shared.reply.ttft
+    return f"{said}: {ratio:.1f} times sooner." if ratio >= 1 else f"{said}: {1 / ratio:.1f} times later."
+
+
+def _measured(reply: Reply) -> str:
+    return f"{seconds(reply.ttft)} on {reply.engine} ({reply.source})"
 
 
 async def remember(
@@ -81,6 +91,8 @@ async def remember(
     engine = next((each for each in topology.engines if each.kind is Kind.LMCACHE), None)
     if engine is None or engine.cache is None:
         raise ConfigError("no engine here has LMCache, so no volume remembers anything")
+    if not restart.command:
+        raise ConfigError("the page cannot restart engines here: RESTART_COMMAND, which ./arena up sets, is empty")
     name = title(engine)
     visit = replace(visit.cold(), caption=f"1 of 4. {name} reads the document for the first time, and stores its KV.")
     async with aclosing(visit.asking(((engine,),), FIRST, ALONE, (), ask)) as visits:
@@ -91,12 +103,10 @@ async def remember(
     services = (engine.cache.name, engine.name)
     was = await born(engine)
     told = f"2 of 4. {engine.name} and {engine.cache.name} are restarted: what they had in memory is gone."
-    yield replace(visit, caption=told if restart.command else f"2 of 4. {restart.advice(services)}")
+    yield replace(visit, caption=told)
     await restart.run(services)
     async for waited in _until_back(engine, was, poll_s):
-        yield replace(
-            visit, caption=f"3 of 4. Waiting until {engine.name} is back: {waited:.0f} s. {restart.hint(services)}"
-        )
+        yield replace(visit, caption=f"3 of 4. Waiting until {engine.name} is back: {waited:.0f} s.")
     visit = replace(visit, caption=f"4 of 4. {name}, new in memory, is asked about the same document.")
     async with aclosing(visit.asking(((engine,),), SECOND, ALONE, (), ask)) as visits:
         async for visit in visits:

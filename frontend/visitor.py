@@ -2,41 +2,37 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from engines.document import HANDBOOK, accepted, decode, fit, read_document
-from engines.errors import ContextTooLong, EngineError
+from engines.document import HANDBOOK, LIMIT_BYTES, accepted, decode, fit, read_document
+from engines.errors import ArenaError, ContextTooLong, DocumentError, EngineError
 from engines.media import Media
 from engines.prompt import Prompt, Turn, new_nonce
 from engines.topology import Engine
 from frontend import race as racing
+from frontend.choices import AS_OPENED, Choices
 from frontend.race import Ask, Race, measured
 
-MAX_TOKENS = 64  # of an answer
+COUNTED_WITHIN_S = 5.0  # or the next engine is asked
 NO_DOCUMENT = "No document"
 
 
 @dataclass(frozen=True, slots=True)
-class Choices:
-    """What stands under "more"."""
-
-    max_tokens: int = MAX_TOKENS
-    temperature: float = 0.0
-    seed: int = 0
-    cut: bool = False  # the document, to fit the model
-    follow: bool = True  # the conversation so far goes along
-
-
-@dataclass(frozen=True, slots=True)
 class Facts:
-    """The document's size in the model's tokens; `limit` is what the model leaves for a prompt. None: nobody counts."""
+    """The next prompt's size in the model's tokens, without a question and media; None where nobody counts.
+
+    `limit` is what the model leaves for a prompt. `cut` characters of the document were left out when it was last sent.
+    """
 
     name: str
     tokens: int | None = None
     limit: int | None = None
+    turns: int = 0  # of the conversation so far, in `tokens`
+    cut: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,32 +47,43 @@ class Visit:
     turns: tuple[Turn, ...] = ()  # before the question in the panes
     caption: str = ""  # what is going on, in a sentence
     before: int = 0  # visitors in the line
+    model: str = ""  # that the engines serve
 
     @classmethod
-    def begin(cls, engines: Sequence[Engine], name: str, document: str) -> Visit:
+    def begin(cls, engines: Sequence[Engine], name: str, document: str, model: str = "") -> Visit:
         """A nonce that no engine has seen, and empty panes."""
-        return cls(tuple(engines), name, document, new_nonce(), Race.of(engines))
+        return cls(tuple(engines), name, document, new_nonce(), Race.of(engines), model=model)
 
     @classmethod
-    def of_the_handbook(cls, engines: Sequence[Engine]) -> Visit:
+    def of_the_handbook(cls, engines: Sequence[Engine], model: str = "") -> Visit:
         """With the document that the page opens with."""
-        return cls.begin(engines, title_of(HANDBOOK), read_document(HANDBOOK))
+        return cls.begin(engines, title_of(HANDBOOK), read_document(HANDBOOK), model)
 
     def cold(self) -> Visit:
         """The same document as if nobody had seen it, and no conversation yet."""
-        return Visit.begin(self.engines, self.name, self.document)
+        return self.reading(self.name, self.document)
+
+    def reading(self, name: str, document: str) -> Visit:
+        """Another document, which no engine has seen."""
+        return Visit.begin(self.engines, name, document, self.model)
 
     def with_file(self, path: Path) -> Visit:
         """Raises DocumentError when the file cannot be used; the visit then goes on with its old document."""
-        return Visit.begin(self.engines, path.name, read_document(path))
+        return self.reading(path.name, read_document(path))
 
     def with_text(self, text: str) -> Visit:
         """What was pasted; raises DocumentError when it cannot be used."""
-        return Visit.begin(self.engines, "Pasted text", decode(text.encode(), "the pasted text"))
+        raw = text.encode("utf-8", "replace")  # a browser may send half of a surrogate pair
+        if len(raw) > LIMIT_BYTES:
+            raise DocumentError(
+                f"the pasted text has {len(raw) / 2**20:.1f} MiB, over the limit of {LIMIT_BYTES // 2**20}: "
+                "take a part of it"
+            )
+        return self.reading("Pasted text", decode(raw, "the pasted text"))
 
     def without_document(self) -> Visit:
         """Questions alone."""
-        return Visit.begin(self.engines, NO_DOCUMENT, "")
+        return self.reading(NO_DOCUMENT, "")
 
     def afresh(self) -> Visit:
         """The same document, which engines may know, and no conversation."""
@@ -85,6 +92,20 @@ class Visit:
     def stopped(self) -> Visit:
         """Panes that were at work say that they were stopped, and keep the text they have."""
         return replace(self, race=self.race.stopped(), before=0, caption="Stopped.")
+
+    def broken(self, why: str) -> Visit:
+        """The same when it was nobody's wish."""
+        return replace(self, race=self.race.broken(why), before=0)
+
+    @property
+    def sent(self) -> str:
+        """The document as engines have read it last: whole, or cut to fit."""
+        asked = self.race.prompt
+        return asked.document if asked and asked.document else self.document
+
+    def context(self, prompt: Prompt) -> str:
+        """The name of the document that a prompt is about."""
+        return self.name if prompt.document else NO_DOCUMENT
 
     @property
     def answered(self) -> Turn | None:
@@ -95,49 +116,71 @@ class Visit:
         texts = (pane.text for pane in self.race.panes.values() if pane.prompt == asked and pane.text.strip())
         return next((Turn(asked.question, text, asked.media) for text in texts), None)
 
-    def following(self, question: str) -> tuple[Turn, ...]:
-        """The turns that go before this question. The last question once more is no follow-up of itself."""
-        last = self.answered
-        return self.turns if last is None or last.question == question else (*self.turns, last)
+    @property
+    def conversation(self) -> tuple[Turn, ...]:
+        """All turns, the last question's included where it has an answer."""
+        return (*self.turns, self.answered) if self.answered else self.turns
+
+    @property
+    def media(self) -> tuple[Media, ...]:
+        """That the conversation has, and that go along with it."""
+        return tuple(each for turn in self.conversation for each in turn.media)
+
+    def following(self, question: str, engines: Sequence[Engine]) -> tuple[Turn, ...]:
+        """The turns that go before this question. Engines that lack only the last one join its race when asked it."""
+        asked = self.race.prompt
+        joins = asked is not None and asked.question == question
+        joins = joins and all(self.race.panes[engine.name].prompt != asked for engine in engines)
+        return self.turns if joins else self.conversation
 
     def edited(self, number: int) -> tuple[Visit, str]:
         """The conversation up to before its question `number`, and that question's text."""
-        turns = (*self.turns, self.answered) if self.answered else self.turns
-        if not 0 <= number < len(turns):
+        asked = [turn.question for turn in self.turns]
+        asked += [self.race.prompt.question] if self.race.prompt else []
+        if not 0 <= number < len(asked):
             return self, ""
-        return replace(self, turns=turns[:number], race=Race.of(self.engines)), turns[number].question
+        return replace(self, turns=self.turns[:number], race=Race.of(self.engines), caption=""), asked[number]
 
     async def asking(
         self,
         heats: Sequence[Sequence[Engine]],
         question: str,
-        choices: Choices = Choices(),
+        choices: Choices = AS_OPENED,
         media: Sequence[Media] = (),
         ask: Ask = measured,
+        *,
+        again: bool = False,
     ) -> AsyncGenerator[Visit]:
-        """The visit after every change of a pane. Raises DocumentError, with nobody asked, for a bad prompt."""
-        turns = self.following(question) if choices.follow else ()
-        prompt = self._prompt(question, choices, tuple(media), turns)
-        prompt = await _fitted([engine for heat in heats for engine in heat], prompt, cut=choices.cut)
+        """The visit after every change of a pane. Raises DocumentError, with nobody asked, for a bad prompt.
+
+        Media that the conversation has already do not go twice. `again` is the last question once more, which does not
+        follow itself.
+        """
+        engines = [engine for heat in heats for engine in heat]
+        turns = (self.turns if again else self.following(question, engines)) if choices.follow else ()
+        there = [each for turn in turns for each in turn.media]
+        prompt = self._prompt(question, choices, tuple(each for each in media if each not in there), turns)
+        prompt = await _fitted(engines, prompt, cut=choices.cut)
         visit = replace(self, turns=turns)
         async with aclosing(racing.run(self.race, heats, prompt, ask)) as races:
             async for race in races:
                 yield replace(visit, race=race)
 
-    async def facts(self) -> Facts:
-        """Counted by the first engine that answers."""
+    async def facts(self, choices: Choices = AS_OPENED, within: float = COUNTED_WITHIN_S) -> Facts:
+        """Counted by the first engine that answers `within` seconds."""
+        turns = tuple(replace(turn, media=()) for turn in self.conversation) if choices.follow else ()
+        facts = Facts(self.name, turns=len(turns), cut=len(self.document) - len(self.sent))
         for engine in self.engines:
-            try:
-                _, tokens, limit = await accepted(engine, self._prompt("?", Choices(), (), ()))
-            except EngineError:
-                continue
-            return Facts(self.name, tokens, limit)
-        return Facts(self.name)
+            with suppress(ArenaError, TimeoutError):
+                async with asyncio.timeout(within):
+                    _, tokens, limit = await accepted(engine, self._prompt("?", choices, (), turns))
+                return replace(facts, tokens=tokens, limit=limit)
+        return facts
 
     def _prompt(self, question: str, choices: Choices, media: tuple[Media, ...], turns: tuple[Turn, ...]) -> Prompt:
         return Prompt(
             question,
-            self.document,
+            self.document if choices.document else "",
             self.nonce,
             choices.max_tokens,
             choices.temperature,

@@ -6,7 +6,7 @@ from pypdf.generic import DecodedStreamObject, DictionaryObject, NameObject
 
 from engines.document import read_document
 from engines.errors import DocumentError
-from engines.pdf import LIMIT_BYTES, LIMIT_PAGES
+from engines.pdf import LIMIT_BYTES, LIMIT_CHARACTERS, LIMIT_PAGES
 
 
 def a_pdf(path, text="A canal was dug.", pages=1, password=""):
@@ -43,6 +43,7 @@ def test_the_text_of_a_pdf_is_read(tmp_path):
         ({"password": "secret"}, "encrypted"),
         ({"text": ""}, "scan"),
         ({"pages": LIMIT_PAGES + 1}, "501 pages"),
+        ({"text": "x" * (LIMIT_CHARACTERS + 1)}, "2,097,153 characters"),
     ],
 )
 def test_a_pdf_without_text_for_us_says_why(tmp_path, given, said):

@@ -1,17 +1,21 @@
 import asyncio
+import socket
 from contextlib import aclosing, suppress
 from dataclasses import replace
 
 import pytest
-from fakes import a_reply
+from fake_engine import FakeEngine
+from fakes import a_reply, collect
 
 from engines.errors import DocumentError, StackError
-from engines.prompt import Prompt
+from engines.media import Media, Modality
+from engines.prompt import Prompt, Turn
 from engines.reply import Delta
+from frontend.choices import Choices
 from frontend.desk import KEPT_S, Desk, Person, Reception
 from frontend.race import Pane, Stage
 from frontend.track import Track
-from frontend.visitor import Choices, Visit
+from frontend.visitor import Visit
 
 PROMPT = Prompt("Why?", "A document.", "n0nce")
 
@@ -214,37 +218,174 @@ def test_closing_a_tab_frees_its_engine(visit):
     assert asyncio.run(close()) == (True, False)
 
 
-def test_the_conversation_goes_along_and_the_same_question_again_does_not_follow_itself(topology):
-    engine = topology.engine("plain-a")
-    sent = []
+class Talk:
+    """A visit whose questions are answered at once."""
 
-    async def ask(engine, prompt, _sent):
-        sent.append(prompt)
+    def __init__(self, topology):
+        self.visit, self.topology = Visit.begin(topology.engines, "a name", "A document."), topology
+        self.sent = []
+
+    def says(self, question, *choices, engine="plain-a", media=(), again=False):
+        asked = ((self.topology.engine(engine),),)
+        visits = self.visit.asking(asked, question, *choices, media=media, ask=self._answer, again=again)
+        self.visit = collect(visits)[-1]
+        return [turn.question for turn in self.sent[-1].turns]
+
+    async def _answer(self, engine, prompt, _sent):
+        self.sent.append(prompt)
         yield Delta("an answer", 0.5)
         yield a_reply(engine, ttft=0.5)
 
-    async def talk():
-        visit = Visit.begin(topology.engines, "a name", "A document.")
-        for question, choices in (
-            ("One?", Choices()),
-            ("One?", Choices()),
-            ("Two?", Choices()),
-            ("Three?", Choices(follow=False)),
-        ):
-            async for now in visit.asking(((engine,),), question, choices, ask=ask):
-                last = now
-            visit = last
-        return visit
 
-    asyncio.run(talk())
-    assert [[turn.question for turn in prompt.turns] for prompt in sent] == [[], [], ["One?"], []]
-    assert [message["role"] for message in sent[2].messages] == ["system", "user", "assistant", "user"]
+def test_the_conversation_goes_along_unless_it_is_told_not_to(topology):
+    talk = Talk(topology)
+    assert [talk.says("One?"), talk.says("Two?"), talk.says("Three?", Choices(follow=False))] == [[], ["One?"], []]
+    assert [message["role"] for message in talk.sent[1].messages] == ["system", "user", "assistant", "user"]
+
+
+def test_the_same_words_twice_are_a_follow_up_and_regenerating_is_none(topology):
+    talk = Talk(topology)
+    assert [talk.says("Go on"), talk.says("Go on")] == [[], ["Go on"]]
+    assert talk.says("Go on", again=True) == ["Go on"]
+    assert talk.sent[1] == talk.sent[2]
+
+
+def test_an_engine_that_lacks_only_the_last_question_joins_its_race(topology):
+    talk = Talk(topology)
+    talk.says("One?")
+    assert talk.says("One?", engine="lmcache-a") == []
+    assert talk.visit.race.baseline(topology.engine("lmcache-a")).engine == "plain-a"
+
+
+def test_a_picture_that_the_conversation_has_does_not_go_twice(topology):
+    talk, cat, dog = Talk(topology), a_picture("cat"), a_picture("dog")
+    talk.says("What is it?", media=(cat,))
+    talk.says("What colour?", media=(a_picture("cat"),))
+    talk.says("And this?", media=(cat, dog))
+    talk.says("And this?", media=talk.sent[-1].media, again=True)
+    assert [prompt.media for prompt in talk.sent] == [(cat,), (), (dog,), (dog,)]
+    assert sum(str(prompt.messages).count(cat.base64) for prompt in talk.sent[1:2]) == 1
+
+
+def a_picture(name):
+    return Media.of(Modality.IMAGE, f"{name}.png", "image/png", name.encode())
 
 
 def test_editing_a_question_takes_what_came_after_it_away(topology):
     race = Visit.begin(topology.engines, "a", "b").race.about(PROMPT)
     visit = Visit(topology.engines, "a", "b", "n", race.showing(Pane("plain-a", Stage.DONE, PROMPT, "so")), ())
-    follow = replace(visit, turns=visit.following("And?"))
+    follow = replace(visit, turns=visit.following("And?", topology.engines))
     edited, question = follow.edited(0)
     assert (edited.turns, question) == ((), "Why?")
     assert follow.edited(9)[1] == ""
+
+
+def test_a_question_that_was_never_answered_can_be_edited(topology):
+    race = Visit.begin(topology.engines, "a", "b").race.about(PROMPT)
+    visit = Visit(topology.engines, "a", "b", "n", race.showing(Pane("plain-a", Stage.FAILED, PROMPT, fault="gone")))
+    edited, question = visit.edited(0)
+    assert (question, edited.race.prompt) == ("Why?", None)
+
+
+def test_the_same_failure_twice_is_two_rows(visit):
+    async def script(visit):
+        yield shown(visit, Stage.QUEUED)
+        yield replace(visit, race=visit.race.about(PROMPT).showing(Pane("plain-a", Stage.FAILED, PROMPT, fault="gone")))
+
+    async def twice():
+        desk = Desk(visit, Person())
+        for _ in range(2):
+            await frames(desk, Track(), script)
+        return [row.reason for row in desk.person.history.rows]
+
+    assert asyncio.run(twice()) == ["gone", "gone"]
+
+
+def test_stopping_a_race_writes_no_row_for_engines_that_were_not_asked(visit):
+    async def script(visit):
+        race = visit.race.about(PROMPT).showing(Pane("plain-a", Stage.ASKED, PROMPT))
+        yield replace(visit, race=race.showing(Pane("plain-b", Stage.QUEUED, PROMPT)))
+        await asyncio.Event().wait()
+
+    async def stop():
+        desk = Desk(visit, Person())
+        async for _ in desk.play(Track(), script):
+            await desk.stop()
+        return desk
+
+    desk = asyncio.run(stop())
+    assert [row.engine for row in desk.person.history.rows] == ["plain-a"]
+    assert desk.visit.race.panes["plain-b"].stage is Stage.IDLE
+
+
+def test_a_run_that_breaks_ends_its_clocks(visit):
+    async def script(visit):
+        yield shown(visit, Stage.ASKED)
+        raise ZeroDivisionError
+
+    async def fail():
+        desk = Desk(visit, Person())
+        with pytest.raises(ZeroDivisionError):
+            await frames(desk, Track(), script)
+        return desk.visit.race.panes["plain-a"]
+
+    pane = asyncio.run(fail())
+    assert pane.stage is Stage.FAILED
+    assert "its log says why" in pane.fault
+
+
+def test_what_a_tab_asked_before_it_said_who_it_is_stays(visit):
+    reception = Reception(visit)
+    reception.desk("tab").person.history.add(Pane("plain-a", Stage.DONE, PROMPT), "a name")
+    for _ in range(2):
+        desk = reception.greet("tab", "me")
+    assert (len(desk.person.history.rows), desk.person.tabs) == (1, 1)
+
+
+def test_the_desk_that_goes_is_the_idlest_and_a_run_on_it_ends(visit):
+    async def crowd():
+        reception, runs, ended = Reception(visit, desks=2), [], []
+
+        async def script(visit):
+            try:
+                yield visit
+                await asyncio.Event().wait()
+            finally:
+                ended.append(True)
+
+        async def runs_at(session):
+            desk = reception.desk(session)
+            runs.append(run := desk.play(Track(), script))
+            await anext(run)
+            return desk
+
+        first = await runs_at("first")
+        reception.desk("second")
+        third = await runs_at("third")  # the second went, who did nothing
+        assert [reception.desk("first"), reception.desk("third")] == [first, third]
+        assert not ended
+        reception.desk("fourth")  # both were busy: the first goes
+        await first.stop()
+        assert ended == [True]
+        for run in runs:
+            await run.aclose()
+
+    asyncio.run(crowd())
+
+
+def test_with_media_of_the_conversation_the_document_is_counted_without_them():
+    with FakeEngine("plain-a") as fake:
+        visit = Visit.begin((fake.engine,), "a name", "three small words")
+        alone = asyncio.run(visit.facts())
+        longer = replace(visit, turns=(Turn("What is it?", "A cat.", (a_picture("cat"),)),))
+        followed = asyncio.run(longer.facts(Choices(max_tokens=100)))
+    assert (alone.turns, followed.turns) == (0, 1)
+    assert alone.tokens < followed.tokens < alone.tokens + 20
+    assert alone.limit - followed.limit == 100 - 64
+
+
+def test_an_engine_that_hangs_keeps_nobody_from_counting(topology):
+    with socket.create_server(("127.0.0.1", 0)) as silent, FakeEngine("plain-b") as fake:
+        hung = replace(topology.engine("plain-a"), url=f"http://127.0.0.1:{silent.getsockname()[1]}")
+        visit = Visit.begin((hung, fake.engine), "a name", "three small words")
+        assert asyncio.run(visit.facts(within=0.5)).tokens

@@ -2,7 +2,10 @@ import csv
 import io
 import json
 import time
+from dataclasses import replace
+from datetime import UTC, datetime
 
+import pytest
 from fakes import a_reply
 
 from engines.prompt import Prompt
@@ -24,27 +27,44 @@ def pane(question="Why?", engine="plain-a", ttft=0.5, **more):
     return Pane(engine, Stage.DONE, prompt, "so", ttft, a_reply(engine, ttft=ttft), **more)
 
 
-def test_rows_have_the_names_of_a_benchs_sample():
+def exported(*panes):
+    return json.loads(as_json(history_of(*panes).rows, "/models/small"))
+
+
+def test_every_row_of_an_export_is_a_sample_of_the_bench():
     from bench.sample import Sample
 
-    row = json.loads(as_json(history_of(pane()).rows))["samples"][0]
-    allowed = set(Sample.model_fields)
-    assert {
-        "engine",
-        "ttft_ms",
-        "prompt_tokens",
-        "cached_tokens",
-        "source",
-        "nonce",
-        "reason",
-        "started_s",
-    } <= allowed & set(row)
-    assert row["ttft_ms"] == 500
+    stopped = Pane("plain-b", Stage.STOPPED, Prompt("Why?", nonce="other"), "half an", 1.0, fault="stopped")
+    content = exported(pane(), pane("And?"), stopped)
+    samples = [Sample.model_validate(row) for row in content["samples"]]
+    assert [(each.document, each.position, each.valid, each.text) for each in samples] == [
+        (0, 0, True, "ananswer"),
+        (0, 1, True, "ananswer"),
+        (1, 0, False, "half an"),
+    ]
+    assert [(each.ttft_ms, each.input_len) for each in samples] == [(500, 7000), (500, 7000), (None, 0)]
+    assert samples[0].mean_itl_ms == pytest.approx(50)
+
+
+def test_the_file_has_the_frame_of_a_benchs_result():
+    content = exported(pane(), Pane("plain-b", Stage.FAILED, Prompt("Why?", "A document.", "n0nce"), fault="gone"))
+    wanted = {"schema", "kind", "date", "run_id", "complete", "model_id", "tokenizer_id", "num_prompts", "warnings"}
+    assert wanted <= set(content)
+    assert (content["model_id"], content["num_prompts"], content["completed"], content["failed"]) == ("small", 1, 1, 1)
+
+
+def test_a_row_starts_when_its_request_was_sent():
+    first, second = (replace(pane(), sent=sent) for sent in (1000.0, 1030.5))
+    assert [row["started_s"] for row in exported(first, second)["samples"]] == [0, 30.5]
+    assert history_of(second).rows[0].at == datetime.fromtimestamp(1030.5, UTC)
+
+
+def test_a_row_keeps_no_inter_token_latencies():
+    assert history_of(pane()).rows[0].reply.itl == ()
 
 
 def test_a_failure_is_a_row_without_a_ttft():
-    failed = Pane("plain-b", Stage.FAILED, Prompt("Why?"), fault="plain-b: gone")
-    row = json.loads(as_json(history_of(failed).rows))["samples"][0]
+    row = exported(Pane("plain-b", Stage.FAILED, Prompt("Why?"), fault="plain-b: gone"))["samples"][0]
     assert (row["reason"], row["valid"], row.get("ttft_ms")) == ("plain-b: gone", False, None)
 
 

@@ -1,5 +1,7 @@
+from dataclasses import replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
+from urllib.parse import parse_qsl
 from xml.etree import ElementTree
 
 import pytest
@@ -7,8 +9,9 @@ from fakes import a_reply
 
 from engines.media import Media, Modality
 from engines.prompt import Prompt, Turn
-from engines.reply import Sources
+from engines.reply import Delta, Sources
 from frontend.bars import parts, ttft_bars
+from frontend.choices import Choices
 from frontend.conversation import conversation
 from frontend.link import Link
 from frontend.panes import card, first_difference
@@ -55,7 +58,7 @@ def raced(topology, *panes):
 def test_an_lmcache_engine_is_compared_with_the_plain_one_of_its_side_and_says_what_that_one_did(topology):
     race = raced(topology, done("plain-b", 9.0, sources=Sources(7000, 0, 0)), done("lmcache-b", 0.5, sources=SHARED))
     shown = card(race, topology.engine("lmcache-b"))
-    assert "18.0× faster than</strong> plain-b (computed)" in shown
+    assert "18.0× faster than</strong> plain-b: shared memory + volume against computed" in shown
     assert "same answer" in shown
     assert 'data-ttft-ms="500.0"' in shown
 
@@ -77,12 +80,23 @@ def test_answers_are_compared_word_by_word(one, other, word):
     assert first_difference(one, other) == word
 
 
-def test_answers_to_different_questions_are_not_compared(topology):
-    race = raced(topology, done("plain-b", 9.0, prompt=Prompt("And?", "A document.", "n0nce")), done("lmcache-b", 0.5))
-    shown = card(race, topology.engine("lmcache-b"))
-    assert "faster" in shown
-    assert "same answer" not in shown
-    assert "differs" not in shown
+@pytest.mark.parametrize("other", [Prompt("And?", "A document.", "n0nce"), replace(PROMPT, turns=(Turn("Q", "A"),))])
+def test_neither_times_nor_answers_of_different_prompts_are_compared(topology, other):
+    shown = card(
+        raced(topology, done("plain-b", 9.0, prompt=other), done("lmcache-b", 0.5)), topology.engine("lmcache-b")
+    )
+    for claim in ("faster", "same answer", "differs"):
+        assert claim not in shown
+
+
+def test_reasoning_is_seen_while_it_is_all_there_is_and_is_no_part_of_the_answer(topology):
+    engine = topology.engine("plain-a")
+    thinking = Pane("plain-a", Stage.ASKED, PROMPT).grown(Delta("Let me <see>.", 1.0, reasoning=True))
+    assert '<details class="reasoning note" open><summary>' in card(raced(topology, thinking), engine)
+    answering = thinking.grown(Delta("Because.", 2.0))
+    assert (answering.ttft, answering.text, answering.reasoning) == (1.0, "Because.", "Let me <see>.")
+    assert '<details class="reasoning note"><summary>' in card(raced(topology, answering), engine)
+    assert "&lt;see&gt;" in card(raced(topology, answering), engine)
 
 
 def test_the_stacked_bar_shows_every_source_and_adds_up_to_the_prompt():
@@ -159,17 +173,27 @@ def test_a_visitor_sees_how_many_are_before_them(topology):
 
 
 def test_the_picture_is_xml_that_names_question_document_and_times(topology):
-    race = raced(topology, done("plain-a", 4.0), done("lmcache-a", 1.0, sources=SHARED))
-    drawn = picture(race, topology.engines, "<notes>.md", datetime.now(UTC))
-    text = "".join(ElementTree.fromstring(drawn).itertext())  # noqa: S314
-    assert "Why?" in text
-    assert "<notes>.md" in text
-    assert "4.00 s" in text
-    assert "shared memory + volume" in text
+    text = pictured(topology, done("plain-a", 4.0), done("lmcache-a", 1.0, sources=SHARED))
+    for fact in ("Why?", "<notes>.md", "4.00 s", "shared memory + volume", "SmolLM2, a stand-in"):
+        assert fact in text
+    assert text.count("Why?") == 1
+
+
+def test_the_picture_of_answers_to_two_questions_names_both(topology):
+    text = pictured(topology, done("plain-a", 4.0), done("plain-b", 4.0, prompt=replace(PROMPT, question="And?")))
+    assert (text.count("Why?"), text.count("And?")) == (1, 1)
+    assert [text.count(f"question {number}") for number in (1, 2)] == [1, 1]
+
+
+def pictured(topology, *panes):
+    visit = replace(
+        Visit.begin(topology.engines, "<notes>.md", "", "SmolLM2, a stand-in"), race=raced(topology, *panes)
+    )
+    return "|".join(ElementTree.fromstring(picture(visit, datetime.now(UTC))).itertext())  # noqa: S314
 
 
 def test_a_link_restores_what_it_was_made_of_and_refuses_nonsense():
-    link = Link("What?", "lmcache", "No document", 32, 0.5, 7)
-    query = dict(pair.split("=") for pair in link.query()[1:].replace("+", " ").replace("%3F", "?").split("&"))
-    assert Link.read(query) == link
-    assert Link.read({"max_tokens": "many", "temperature": "nan", "seed": "-1"}) == Link()
+    link = Link("What?", "lmcache", "No document", Choices(32, 0.5, 7, cut=True, follow=False))
+    assert Link.read(dict(parse_qsl(link.query()[1:]))) == link
+    assert Link.read({"max_tokens": "1025", "temperature": "nan", "seed": "-1"}) == Link()
+    assert Link().query() == "?"

@@ -1,11 +1,12 @@
 import asyncio
+import time
 
 import pytest
 from fake_engine import Behaviour, FakeEngine
 from fakes import a_reply, collect
 
 from engines.errors import DocumentError, EngineUnreachable, StackError
-from engines.prompt import Prompt
+from engines.prompt import Prompt, Turn
 from engines.reply import Delta, Sources
 from engines.settings import Settings
 from engines.topology import Topology
@@ -123,6 +124,25 @@ def test_panes_stay_for_another_question_about_the_same_document_and_go_with_a_n
     race, _ = last_of(topology)
     assert race.about(Prompt("And?", "A document.", "n0nce")).panes["plain-a"].reply
     assert race.about(Prompt("Why?", "A document.", "other")).panes["plain-a"].reply is None
+
+
+def test_a_follow_up_opens_otherwise_than_the_first_question_so_the_panes_go(topology):
+    race, _ = last_of(topology)
+    follow_up = Prompt("And?", "A document.", "n0nce", turns=(Turn("Why?", "an answer"),))
+    assert race.about(follow_up).panes["plain-a"].reply is None
+
+
+def test_a_pane_knows_when_its_request_went_out_and_keeps_reasoning_apart(topology):
+    async def ask(engine, prompt, sent):
+        sent()
+        yield Delta("Well. ", 0.4, reasoning=True)
+        async for event in answering(engine, prompt, sent):
+            yield event
+
+    before = time.time()
+    pane = last_of(topology, ask)[0].panes["plain-a"]
+    assert before <= pane.sent <= pane.first
+    assert (pane.ttft, pane.reasoning, pane.text) == (0.4, "Well. ", "an answer")
 
 
 def test_starting_cold_keeps_the_document_and_changes_the_nonce(topology):

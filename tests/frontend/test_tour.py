@@ -4,7 +4,8 @@ import pytest
 from fake_engine import FakeEngine, Volume, topology_of
 from fakes import a_reply, collect
 
-from engines.errors import ArenaError, StackError
+from engines.errors import ArenaError, ConfigError, StackError
+from engines.media import Media, Modality
 from engines.reply import Delta, Sources
 from frontend.restart import Restart
 from frontend.tour import demo, play, remember, verdict
@@ -71,26 +72,22 @@ def test_the_volume_remembers_what_a_restarted_engine_has_forgotten():
     assert "shared volume" in visits[-1].caption
 
 
-def test_where_the_page_may_restart_nothing_it_says_what_to_type():
-    with FakeEngine("lmcache-a", volume=Volume()) as fake:
-        topology = topology_of([fake])
-
-        async def tour():
-            captions = []
-            async for visit in remember(
-                Visit.begin(topology.engines, "a", "b " * 600), topology, Restart(), poll_s=0.01
-            ):
-                captions.append(visit.caption)
-                if visit.caption.startswith("3 of 4"):
-                    fake.restart()
-            return captions
-
-        captions = asyncio.run(tour())
-    assert any("docker compose restart cache-a lmcache-a" in caption for caption in captions)
-    assert captions[-1].startswith("Before the restart")
+def test_where_the_page_may_restart_nothing_nobody_is_asked_and_nothing_waited_for(topology):
+    with pytest.raises(ConfigError, match="RESTART_COMMAND"):
+        collect(remember(Visit.begin(topology.engines, "a", "b"), topology, Restart(), ask=answering))
 
 
 def test_a_restart_that_fails_says_why():
     restart = Restart.of({"RESTART_COMMAND": "sh -c 'echo no such service >&2; exit 1'"})
     with pytest.raises(StackError, match="no such service"):
         asyncio.run(restart.run(("lmcache-a",)))
+
+
+def test_a_tour_of_media_leaves_the_visitors_document_alone(topology):
+    picture = Media(Modality.IMAGE, "cat.png", "image/png", "AAAA", 3)
+    visit = Visit.begin(topology.engines, "notes.md", "A document.")
+    last = collect(play(visit, topology, demo(), (picture,), ask=answering))[-1]
+    assert (last.name, last.document) == ("notes.md", "A document.")
+    assert {pane.prompt.document for pane in last.race.panes.values()} == {""}
+    assert last.context(last.race.prompt) == "No document"
+    assert "times sooner" in last.caption

@@ -1,0 +1,183 @@
+"""The handlers that ask: questions, tours, Stop and what is done to a conversation."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import replace
+from functools import wraps
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from engines.document import BUILT_IN
+from engines.errors import ArenaError, DocumentError
+from engines.media.limits import Limits
+from engines.topology import Engine
+from frontend.choices import Choices, worded
+from frontend.desk import Desk, Script
+from frontend.given_media import media_of
+from frontend.house import House
+from frontend.link import Link
+from frontend.race import heats
+from frontend.screen import Screen
+from frontend.tour import FIRST, LOOK, LOOK_AGAIN, demo, play, remember
+from frontend.visitor import Visit
+
+SAMPLE = str(BUILT_IN[0].parent.parent / "samples" / "image.png")
+
+Frame = tuple[Any, ...]  # one value for each output of the screen
+Run = tuple[Script, Link]  # what is to be played, and the link that restores it
+Files = list[str] | None
+
+log = logging.getLogger(__name__)
+
+
+def shown(prepare: Callable[..., Awaitable[Run]]) -> Callable[..., AsyncGenerator[Frame]]:
+    """A handler of Gradio's that prepares a run before it stands in the line, then shows it frame by frame."""
+
+    @wraps(prepare)
+    async def handler(self: Player, *given: Any) -> AsyncGenerator[Frame]:
+        desk = self.desk(given[-1])
+        try:
+            script, link = await prepare(self, *given)
+        except ArenaError as exc:
+            gr.Warning(escape(str(exc)), title="Not asked")
+            yield tuple(gr.skip() for _ in self.screen().whole(desk.visit))
+            return
+        async with aclosing(self.frames(desk, script, link)) as frames:
+            async for frame in frames:
+                yield frame
+
+    return handler
+
+
+class Player:
+    """One for all visitors; each handler finds the tab's desk by its session, which comes last."""
+
+    def __init__(self, house: House) -> None:
+        self.house, self.limits = house, Limits.of(house.settings)
+
+    @shown
+    async def ask(
+        self,
+        target: str,
+        question: str,
+        max_tokens: int | None,
+        temperature: float | None,
+        seed: int | None,
+        cut: bool,
+        follow: bool,
+        files: Files,
+        spoken: str | None,
+        seen: str | None,
+        filmed: str | None,
+        request: gr.Request,
+    ) -> Run:
+        """One question to the chosen engines."""
+        words, chosen = worded(question), self._heats(target)
+        choices = Choices.of(max_tokens, temperature, seed, cut, follow)
+        visit, media = self.desk(request).visit, await media_of([*(files or []), spoken, seen, filmed], self.limits)
+        had = visit.media if follow else ()
+        self.limits.of_prompt(list(dict.fromkeys((*had, *media))))
+        link = Link(words, target, visit.name, choices)
+        return lambda visit: replace(visit, caption="").asking(chosen, words, choices, media), link
+
+    @shown
+    async def again(
+        self,
+        target: str,
+        max_tokens: int | None,
+        temperature: float | None,
+        cut: bool,
+        follow: bool,
+        request: gr.Request,
+    ) -> Run:
+        """The last question and its media once more; with a temperature, as another draw."""
+        visit = self.desk(request).visit
+        last, chosen = visit.race.prompt, self._heats(target)
+        if last is None:
+            raise DocumentError("there is no question yet: ask one first")
+        choices = Choices.of(max_tokens, temperature, last.seed + bool(temperature), cut, follow)
+        link = Link(last.question, target, visit.name, choices)
+        return (
+            lambda visit: replace(visit, caption="").asking(chosen, last.question, choices, last.media, again=True),
+            link,
+        )
+
+    @shown
+    async def demo(self, request: gr.Request) -> Run:
+        """The seeds' story."""
+        link = Link(FIRST, document=self.desk(request).visit.name)
+        return lambda visit: play(visit, self.house.topology, demo()), link
+
+    @shown
+    async def media(
+        self, files: Files, spoken: str | None, seen: str | None, filmed: str | None, request: gr.Request
+    ) -> Run:
+        """The same for media: the visitor's, or else the project's sample picture."""
+        given = [path for path in (*(files or []), spoken, seen, filmed) if path]
+        media = await media_of(given or [SAMPLE], self.limits)
+        steps = demo(LOOK, LOOK_AGAIN, media[0].name)
+        link = Link(LOOK, document=self.desk(request).visit.name)
+        return lambda visit: play(visit, self.house.topology, steps, media), link
+
+    @shown
+    async def remember(self, request: gr.Request) -> Run:
+        """A restart, and what the volume still has."""
+        link = Link(FIRST, "lmcache-a", self.desk(request).visit.name)
+        return lambda visit: remember(visit, self.house.topology, self.house.restart), link
+
+    async def stop(self, request: gr.Request) -> None:
+        """The run's own generator then shows what it has."""
+        await self.desk(request).stop()
+
+    async def fresh(self, request: gr.Request) -> Frame:
+        """The same document, and no conversation."""
+        return await self._changed(request, Visit.afresh)
+
+    async def edit(self, event: gr.EventData, request: gr.Request) -> Frame:
+        """A question of the conversation back into the box; it and what came after it away."""
+        question = ""
+
+        def change(visit: Visit) -> Visit:
+            nonlocal question
+            visit, question = visit.edited(int(event.number))
+            return visit
+
+        frame = await self._changed(request, change)
+        return question or gr.skip(), *frame
+
+    async def frames(self, desk: Desk, script: Script, link: Link) -> AsyncGenerator[Frame]:
+        """What changed, frame by frame, and all of it at the end; an error as a warning."""
+        screen = self.screen(link)
+        try:
+            async with aclosing(desk.play(self.house.track, script)) as visits:
+                async for visit in visits:
+                    yield screen.frame(visit)
+        except ArenaError as exc:
+            gr.Warning(escape(str(exc)), title="Not asked")
+        except Exception:  # a visitor can do nothing about it, and must not wait for a clock that runs on
+            log.exception("a run failed")
+            gr.Warning("the page failed, and its log says why: ask again", title="Not answered")
+        yield screen.whole(desk.visit)
+
+    def screen(self, link: Link | None = None) -> Screen:
+        """With nothing sent yet."""
+        return Screen(self.house.topology.engines, link or Link())
+
+    def desk(self, request: gr.Request) -> Desk:
+        """The tab's."""
+        return self.house.desk(request.session_hash)
+
+    async def _changed(self, request: gr.Request, change: Callable[[Visit], Visit]) -> Frame:
+        """Stops the run first, which would overwrite the change."""
+        desk = self.desk(request)
+        await desk.stop()
+        desk.visit = change(desk.visit)
+        return self.screen().whole(desk.visit)
+
+    def _heats(self, target: str) -> tuple[tuple[Engine, ...], ...]:
+        return heats(self.house.engines_of(target), pinned=self.house.pinned)

@@ -1,0 +1,16 @@
+"""Engines of these tests are nobody's, unless a test brings its own: a stack may be running beside them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engines.settings import Settings
+
+NOWHERE = "http://127.0.0.1:9"
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings.from_env({"ARENA_HOME": str(tmp_path / "home"), "ENGINE_URL": NOWHERE, "CACHE_URL": NOWHERE})

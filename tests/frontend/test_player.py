@@ -1,0 +1,237 @@
+"""The handlers of the race's tab, as Gradio calls them."""
+
+import asyncio
+import os
+from contextlib import aclosing
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+from fake_engine import Behaviour, FakeEngine, topology_of
+
+from cache.volume import namespace
+from engines.errors import DocumentError
+from engines.media.generate import image
+from engines.ports import is_free
+from engines.settings import Settings
+from frontend.__main__ import launch
+from frontend.app import build
+from frontend.choices import LONGEST_ANSWER, MAX_TOKENS, QUESTION_CHARACTERS, Choices, worded
+from frontend.context import TokenSize, described
+from frontend.house import House
+from frontend.link import Link
+from frontend.player import Player
+from frontend.race import Stage
+from frontend.reader import Reader
+from frontend.restart import Restart
+
+TAB = SimpleNamespace(session_hash="tab")
+SLOW = Behaviour(answer=("word",) * 1000, between=0.01)
+
+
+def asking(player, question="Why?", *, seed=0, files=None, engine="plain-a"):
+    return player.ask(engine, question, 8, 0, seed, False, True, files, None, None, None, TAB)
+
+
+async def all_of(frames):
+    return [frame async for frame in frames]
+
+
+@pytest.fixture
+def fake():
+    with FakeEngine("plain-a") as fake:
+        yield fake
+
+
+@pytest.fixture
+def house(fake, settings):
+    house = House.of(topology_of([fake]), settings, pinned=False)
+    house.desk("tab").visit = house.desk("tab").visit.without_document()
+    return house
+
+
+def test_a_question_with_an_emptied_seed_is_asked_with_the_default(house, fake):
+    frames = asyncio.run(all_of(asking(Player(house), seed=None)))
+    assert 'data-stage="done"' in frames[-1][2]
+    assert fake.asked == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [({"question": " "}, "question is empty"), ({"files": ["/no/cat.png"]}, "cat.png cannot be read")],
+)
+def test_what_cannot_be_asked_is_told_before_anyone_waits(house, fake, given, said):
+    async def refused():
+        async with house.track.turn(lambda _: None):  # somebody else measures
+            return await all_of(asking(Player(house), **given))
+
+    with pytest.warns(UserWarning, match=said):  # what Gradio shows of a warning when there is no browser
+        frames = asyncio.run(refused())
+    assert len(frames) == 1
+    assert not any(isinstance(part, str) for part in frames[0])
+    assert fake.asked == 0
+
+
+def test_media_of_the_conversation_count_among_those_of_a_prompt(fake, settings, tmp_path):
+    """The same picture again is none more."""
+    house = House.of(topology_of([fake]), settings.model_copy(update={"media_max_files": 1}), pinned=False)
+    house.desk("tab").visit = house.desk("tab").visit.without_document()
+    cat, dog = (write_picture(tmp_path / name, seed) for seed, name in enumerate(("cat.png", "dog.png")))
+
+    async def talk():
+        player = Player(house)
+        for question in ("What is it?", "What colour?"):
+            assert 'data-stage="done"' in (await all_of(asking(player, question, files=[cat])))[-1][2]
+        with pytest.warns(UserWarning, match="MEDIA_MAX_FILES"):
+            await all_of(asking(player, "And this?", files=[dog]))
+
+    asyncio.run(talk())
+    assert fake.asked == 2
+
+
+def write_picture(path, seed):
+    path.write_bytes(image(seed, 8, 8).content)
+    return str(path)
+
+
+def test_editing_stops_the_run_which_would_overwrite_it(settings):
+    async def edit(house):
+        player = Player(house)
+        async with aclosing(asking(player)) as frames:
+            async for _ in frames:
+                if house.desk("tab").visit.race.panes["plain-a"].text:
+                    question, *_ = await player.edit(SimpleNamespace(number=0), TAB)
+        return question, house.desk("tab").visit
+
+    with FakeEngine("plain-a", SLOW) as fake:
+        house = House.of(topology_of([fake]), settings, pinned=False)
+        house.desk("tab").visit = house.desk("tab").visit.without_document()
+        question, visit = asyncio.run(edit(house))
+    assert question == "Why?"
+    assert visit.race.prompt is None
+    assert visit.race.panes["plain-a"].stage is Stage.IDLE
+
+
+def test_an_error_that_is_not_ours_ends_a_run_without_a_trace_on_the_screen(house):
+    async def script(_visit):
+        raise ZeroDivisionError
+        yield
+
+    with pytest.warns(UserWarning, match="its log says why"):
+        frames = asyncio.run(all_of(Player(house).frames(house.desk("tab"), script, Link())))
+    assert 'data-stage="idle"' in frames[-1][2]
+
+
+def test_a_document_that_cannot_be_used_does_not_even_stop_the_run(house, tmp_path):
+    (tmp_path / "cat.png").write_bytes(b"\x89PNG\xff")
+    before = house.desk("tab").visit
+    with pytest.warns(UserWarning, match="is not text"):
+        frame = asyncio.run(Reader(house).uploaded(str(tmp_path / "cat.png"), TAB))
+    assert not any(isinstance(part, str) for part in frame)
+    assert house.desk("tab").visit is before
+
+
+def test_a_document_is_read_elsewhere_than_in_the_loop(house, tmp_path):
+    """A pipe is read to its end when its writer closes it, and that happens in the loop here."""
+    path = tmp_path / "slow.md"
+    os.mkfifo(path)
+
+    async def both():
+        changed = Reader(house).replaced(lambda visit, _: visit.reading("slow.md", path.read_text()))
+        reading = asyncio.create_task(changed("", TAB))
+        await asyncio.to_thread(path.write_text, "at last")
+        await reading
+
+    asyncio.run(asyncio.wait_for(both(), 10))
+    assert house.desk("tab").visit.document == "at last"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("x" * (2**21 + 1), "over the limit of 2"), (" \n", "is empty"), ("a\0b", "is not text")]
+)
+def test_pasted_text_has_the_limits_of_a_file(house, text, said):
+    with pytest.raises(DocumentError, match=said):
+        house.desk("tab").visit.with_text(text)
+
+
+def test_half_a_surrogate_pair_is_no_reason_to_fail(house):
+    assert house.desk("tab").visit.with_text("a \ud83d b").document == "a ? b"
+    assert worded("why \ud83d?") == "why ??"
+
+
+def test_a_question_has_a_length():
+    with pytest.raises(DocumentError, match="as a document"):
+        worded("x" * (QUESTION_CHARACTERS + 1))
+
+
+def test_choices_out_of_range_are_the_defaults():
+    assert Choices.of(LONGEST_ANSWER + 1, "nan", -1, cut=False, follow=True) == Choices(MAX_TOKENS, 0.0, 0)
+    assert Choices.of("7", 0.5, 3.0, cut=True, follow=False) == Choices(7, 0.5, 3, cut=True, follow=False)
+
+
+def test_bytes_per_token_are_measured_once(settings):
+    folder = namespace(settings)
+    size = TokenSize(settings)
+    assert asyncio.run(size.get())  # by the recipe
+    folder.mkdir(parents=True)
+    (folder / "chunk.data").write_bytes(b"x" * 2560)
+    assert asyncio.run(size.get()) == 10
+    (folder / "chunk.data").unlink()
+    assert asyncio.run(size.get()) == 10
+
+
+def test_what_was_cut_is_said_and_not_shown_as_sent(house):
+    async def cut():
+        desk = house.desk("tab")
+        desk.visit = desk.visit.reading("long.md", "word " * 9000)
+        visits = desk.visit.asking((house.topology.engines,), "Why?", Choices(cut=True))
+        last = [visit async for visit in visits][-1]
+        return last, await last.facts()
+
+    visit, facts = asyncio.run(cut())
+    assert len(visit.sent) < len(visit.document)
+    assert facts.cut == len(visit.document) - len(visit.sent)
+    assert f"the last {facts.cut:,} characters" in described(facts, "n", None)
+    assert visit.cold().sent == visit.document
+
+
+@pytest.mark.parametrize(("command", "offered"), [((), 0), (("restart",), 1)])
+def test_a_restart_is_offered_only_where_the_page_can_make_one(house, command, offered):
+    page = build(replace(house, restart=Restart(command)))
+    ids = [block.elem_id for block in page.blocks.values()]
+    assert ids.count("tour-volume") == offered
+    assert ids.count("no-restart") == 1 - offered
+
+
+@pytest.mark.parametrize(
+    ("env", "pinned", "said"),
+    [
+        ({}, False, "this machine's cores"),
+        ({"DEVICE": "cuda"}, False, "a GPU"),
+        ({"DEVICE": "cuda"}, True, "of its own"),
+    ],
+)
+def test_the_page_says_why_engines_are_asked_in_turn(topology, tmp_path, env, pinned, said):
+    page = build(House.of(topology, Settings.from_env({"ARENA_HOME": str(tmp_path), **env}), pinned=pinned))
+    [mode] = [block for block in page.blocks.values() if block.elem_id == "mode"]
+    assert said in mode.value
+
+
+def test_stop_waits_for_nobody(house):
+    """Everyone in the line occupies one of Gradio's jobs; Stop is none of them."""
+    page = build(house)
+    [button] = [block._id for block in page.blocks.values() if block.elem_id == "stop"]
+    [stop] = [fn for fn in page.fns.values() if fn.targets == [(button, "click")]]
+    assert stop.queue is False
+
+
+def test_visitors_in_the_line_leave_jobs_to_the_others(house, settings):
+    port = next(number for number in range(7940, 7960) if is_free(number))
+    page = build(house)
+    launch(page, settings.model_copy(update={"ui_port": port}), wait=False)
+    try:
+        assert page._queue.max_thread_count > 200
+        limits = {fn.concurrency_limit for fn in page.fns.values() if fn.queue}
+        assert (limits, page._queue.default_concurrency_limit) == ({"default"}, None)
+    finally:
+        page.close(verbose=False)
