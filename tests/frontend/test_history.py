@@ -1,8 +1,11 @@
 import csv
 import io
 import json
+import re
 import time
+from dataclasses import replace
 
+import pytest
 from fakes import a_reply
 
 from engines.prompt import Prompt
@@ -72,3 +75,12 @@ def test_pages_go_back_to_the_first_row():
 
 def test_names_and_questions_in_the_table_are_escaped():
     assert "<script>" not in table(history_of(pane("<script>")).page(0, 50), 0, 1, 1)
+
+
+def test_the_chart_has_questions_where_their_times_are(topology):
+    rows = [replace(row, started_s=at) for row, at in zip(history_of(*[pane()] * 3).rows, (0, 10, 100), strict=True)]
+    left, near, right = (
+        float(x)
+        for x in re.findall(r'<circle cx="(\d+\.\d)" cy="\d+\.\d" r="4.5"/>(?!</svg>)', chart(rows, topology.engines))
+    )
+    assert (near - left) / (right - left) == pytest.approx(0.1, abs=0.01)

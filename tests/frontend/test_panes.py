@@ -8,7 +8,7 @@ from fakes import a_reply
 from engines.media import Media, Modality
 from engines.prompt import Prompt, Turn
 from engines.reply import Sources
-from frontend.bars import parts, ttft_bars
+from frontend.bars import parts, seconds, ttft_bars
 from frontend.conversation import conversation
 from frontend.link import Link
 from frontend.panes import card, first_difference
@@ -173,3 +173,10 @@ def test_a_link_restores_what_it_was_made_of_and_refuses_nonsense():
     query = dict(pair.split("=") for pair in link.query()[1:].replace("+", " ").replace("%3F", "?").split("&"))
     assert Link.read(query) == link
     assert Link.read({"max_tokens": "many", "temperature": "nan", "seed": "-1"}) == Link()
+
+
+@pytest.mark.parametrize(
+    ("value", "said"), [(0.0384, "38 ms"), (0.043, "43 ms"), (1.234, "1.23 s"), (12.34, "12.3 s"), (123.4, "123 s")]
+)
+def test_a_time_has_three_digits_and_milliseconds_below_a_second(value, said):
+    assert seconds(value) == said
