@@ -28,6 +28,7 @@ from cache.storage import CHUNK_BYTES, probe
 from cache.volume import CHUNK_SIZE, bytes_per_token, namespace
 from engines.door import run, settings_of_the_caller
 from engines.errors import ArenaError, ConfigError
+from engines.results import results_folder, run_folder
 from engines.settings import Settings
 from engines.topology import Topology
 
@@ -288,7 +289,7 @@ def sweep_(
         path = _named(result_dir)
         options, left = sweep.resume(path)
     else:
-        path = folder.claim(result_dir or folder.default_folder("sweep"))
+        path = folder.claim(result_dir or run_folder(results_folder(), "sweep"))
     _, topology = _four_engines()
     measured = sweep.conduct(options, topology, path, err.print, command=_command(), left=left)
     with _kept(path):
@@ -391,7 +392,7 @@ def _measure(options: Options, result_dir: Path | None, resuming: bool, json_fil
         if options.kind != kind:
             raise ConfigError(f"{path} holds a run of bench {options.kind}: resume it with that")
     else:
-        path = folder.claim(result_dir or folder.default_folder(options.kind))
+        path = folder.claim(result_dir or run_folder(results_folder(), options.kind))
     with _kept(path):
         result = asyncio.run(_conduct(options, path, past))
     _show(result, path, json_file)

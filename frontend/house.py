@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from engines.results import results_folder
 from engines.settings import Settings
 from engines.topology import Engine, Kind, Topology
 from frontend.bars import title
@@ -32,7 +33,7 @@ class House:
         """With nobody in it."""
         track = Track()
         start = Visit.of_the_handbook(topology.engines)
-        return cls(topology, settings, pinned, track, Reception(start), Studies(track))
+        return cls(topology, settings, pinned, track, Reception(start), Studies(track, results_folder()))
 
     def engines_of(self, target: str) -> tuple[Engine, ...]:
         """All, one pair, or one engine. Raises ConfigError for a name that is none."""
