@@ -125,7 +125,7 @@ def race_tab(house: House) -> RaceTab:
             max_tokens = gr.Slider(1, 1024, MAX_TOKENS, step=1, label="Max tokens of an answer", elem_id="max-tokens")
             temperature = gr.Slider(0, 2, 0, step=0.1, label="Temperature", elem_id="temperature")
             seed = gr.Number(0, label="Seed", precision=0, minimum=0, elem_id="seed")
-    stage = gr.HTML("", elem_id="stage")
+    stage = gr.HTML("", elem_id="stage", js_on_load=SAID)
     talk = gr.HTML("", elem_id="conversation", js_on_load=EDITS)
     start = Visit.of_the_handbook(house.topology.engines)
     first = Screen(house.topology.engines, Link()).whole(start)
@@ -169,6 +169,8 @@ def race_tab(house: House) -> RaceTab:
     return tab
 
 
+# On what stays while its content is exchanged, or screen readers say nothing
+SAID = 'element.setAttribute("role", "status");'
 EDITS = """
 element.addEventListener("click", (event) => {
   const button = event.target.closest("[data-edit]");
