@@ -24,6 +24,7 @@ from bench.study import Options, Study
 from bench.target import engines_at, sizing
 from engines.door import settings_of_the_caller
 from engines.errors import ArenaError, ConfigError
+from engines.results import results_folder, run_folder
 from engines.settings import Settings
 from engines.topology import Topology
 
@@ -42,7 +43,7 @@ def measure(options: Options, result_dir: Path | None, resuming: bool, json_file
         if options.kind != kind:
             raise ConfigError(f"{path} holds a run of bench {options.kind}: resume it with that")
     else:
-        path = folder.claim(result_dir or folder.default_folder(options.kind))
+        path = folder.claim(result_dir or run_folder(results_folder(), options.kind))
     with _kept(path):
         result = asyncio.run(_conduct(options, path, past))
     show(result, path, json_file)

@@ -6,20 +6,12 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from engines.errors import ConfigError, ResultError
-from engines.settings import ROOT
 
 RESULT = "result.json"
-
-
-def default_folder(kind: str) -> Path:
-    """`results/ttft-20261122-230000` under the root, or below RESULTS_DIR, as a container has it."""
-    results = Path(os.environ.get("RESULTS_DIR") or ROOT / "results")
-    return results / f"{kind}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
 
 
 def claim(folder: Path) -> Path:

@@ -66,6 +66,7 @@ def up(
     keep_token(_environment(chosen), settings_of_the_caller().hf_token.get_secret_value())
     env = _environment(chosen)
     _examine(env, cpu=cpu)
+    own(on_host(env, "RESULTS_DIR", "./results"), env)
     if not cpu:
         for name, default in MOUNTED.items():
             own(on_host(env, name, default) / ("hub" if name == "LOCAL_HF_HOME" else ""), env)

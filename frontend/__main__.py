@@ -18,6 +18,11 @@ from frontend.theme import css, head, theme
 
 SESSIONS = 200  # that Gradio remembers, a third of a MiB each; ours end when their tab is closed
 JOBS = 1000  # at once: each who waits in the line is one, and nobody's Stop or page may wait for theirs
+QUEUE = {  # Gradio's own settings of its queue, which it offers no other way to
+    "sleep_when_free": 0.05,  # it looks for work 1,000 times a second else, and takes 6 % of a shared core
+    "ANAYLTICS_CACHE_FREQUENCY": 10**9,  # (sic) statistics that nobody sees, of all events after each one
+    "ANALYTICS_MAX_EVENTS": 100,
+}
 UPLOAD_BYTES = 64 * 2**20  # documents and media have narrower limits of their own
 
 
@@ -33,9 +38,8 @@ def main() -> None:
 def launch(page: gr.Blocks, settings: Settings, *, wait: bool = True) -> None:
     """Serves the page; with `wait`, until the process is told to stop. Raises ConfigError for half a login."""
     page.queue(default_concurrency_limit=None)
-    page._queue.sleep_when_free = 0.05  # it looks for work 1,000 times a second else, and takes 6 % of a shared core
-    page._queue.ANAYLTICS_CACHE_FREQUENCY = 10**9  # (sic) statistics that nobody sees, of all events after each one
-    page._queue.ANALYTICS_MAX_EVENTS = 100
+    for name, value in QUEUE.items():
+        setattr(page._queue, name, value)
     page.launch(
         server_name=settings.bind_host,
         server_port=settings.ui_port,

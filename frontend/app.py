@@ -22,15 +22,15 @@ def build(house: House) -> gr.Blocks:
     with page:
         gr.HTML(HEAD, elem_id="head")
         token = gr.Textbox(visible=False)
-        with gr.Tabs(elem_id="tabs"):
+        with gr.Tabs(elem_id="tabs", overflow_behavior="wrap") as tabs:
             with gr.Tab("Race", id="race"):
                 race = race_tab(house)
             with gr.Tab("History", id="history") as tab:
                 history_tab(house, tab)
             with gr.Tab("Stack", id="stack") as tab:
-                race.starts_cold(stack_tab(house, tab))
+                race.starts_cold(stack_tab(house, tabs, tab))
             with gr.Tab("Bench", id="bench") as tab:
-                bench_tab(house, tab)
+                bench_tab(house, tabs, tab)
         _arrivals(page, house, race, token)
     return page
 

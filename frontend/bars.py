@@ -9,17 +9,19 @@ from engines.reply import Reply, Sources
 from engines.topology import Engine, Kind
 from frontend.race import Race
 
-TITLES = {Kind.PLAIN: "vLLM", Kind.LMCACHE: "vLLM + LMCache"}
+SERVED_BY = {Kind.PLAIN: "vLLM", Kind.LMCACHE: "vLLM + LMCache"}
 
 
 def title(engine: Engine) -> str:
     """As the panes, the charts and the choice of engine name it."""
-    return f"{TITLES[engine.kind]} ({engine.side.upper()})"
+    return f"{SERVED_BY[engine.kind]} ({engine.side.upper()})"
 
 
 def seconds(value: float) -> str:
-    """Three digits that count."""
-    return f"{value:.0f} s" if value >= 100 else f"{value:.1f} s" if value >= 10 else f"{value:.2f} s"
+    """Three digits that count, or whole milliseconds."""
+    if value < 1:
+        return f"{value * 1e3:.0f} ms"
+    return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f} s"
 
 
 def ttft_bars(race: Race, engines: Sequence[Engine]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from html import escape
 from typing import Any
 
@@ -10,8 +11,10 @@ import gradio as gr
 from engines.errors import ArenaError
 from frontend.house import House
 from frontend.prose import plain
-from frontend.studies import KINDS, earlier, report, results_folder
+from frontend.results import earlier
+from frontend.studies import KINDS, Studies, Study, kinds
 from frontend.studies_view import framed, progress, results_table
+from frontend.while_open import while_open
 
 POLL_S = 1
 PRIVATE: Any = {"show_progress": "hidden", "api_visibility": "private"}
@@ -19,13 +22,15 @@ ABOUT = (
     "Runs `./arena bench` as it is on the command line. One run at a time for all visitors, and no questions "
     "meanwhile: both would measure each other."
 )
+NO_STORAGE = " `storage` is not among them: it writes to the KV volume, which this page may only read."
 
 
-def bench_tab(house: House, tab: gr.Tab) -> None:
-    """Whoever opens it sees the run of whoever started it."""
-    gr.Markdown(ABOUT)
+def bench_tab(house: House, tabs: gr.Tabs, tab: gr.Tab) -> None:
+    """Whoever has it open sees the run of whoever started it."""
+    offered = kinds(house.settings)
+    gr.Markdown(ABOUT if offered == KINDS else ABOUT + NO_STORAGE)
     with gr.Row(elem_id="bench-actions", equal_height=False):
-        kind = gr.Dropdown(list(KINDS), value="ttft", label="Question", elem_id="bench-kind")
+        kind = gr.Dropdown(list(offered), value="ttft", label="Question", elem_id="bench-kind")
         number = gr.Number(3, label="Fresh documents", precision=0, minimum=1, maximum=1000, elem_id="bench-number")
         start = gr.Button("Run", variant="primary", elem_id="bench-run")
         cancel = gr.Button("Cancel", elem_id="bench-cancel")
@@ -39,54 +44,70 @@ def bench_tab(house: House, tab: gr.Tab) -> None:
         compare = gr.Button("Compare", elem_id="bench-compare")
     said = gr.HTML("", elem_id="bench-said")
     frame = gr.HTML("", elem_id="bench-report")
-    timer = gr.Timer(POLL_S, active=False)
-    results = [run, timer, table, one, other]
+    seen = gr.State(None)
+    shown = [seen, run, table, one, other, frame]
 
-    def listed() -> tuple[Any, ...]:
-        found = earlier(results_folder())
+    does = _Handlers(house.studies)
+    tab.select(does.look, None, shown, **PRIVATE)
+    while_open(tabs, tab, POLL_S).tick(does.watch, seen, shown, **PRIVATE)
+    start.click(does.start, [kind, number], [run, frame], **PRIVATE)
+    cancel.click(does.cancel, None, None, **PRIVATE)
+    show.click(does.report, one, frame, **PRIVATE)
+    compare.click(does.compare, [one, other], said, **PRIVATE)
+
+
+class _Handlers:
+    """What they return for all of the tab: the run as it was seen, its lines, the list, two choices of it, a report."""
+
+    def __init__(self, studies: Studies) -> None:
+        self.studies = studies
+
+    async def look(self) -> tuple[Any, ...]:
+        """Everything but a report."""
+        found = await asyncio.to_thread(earlier, self.studies.results)
         names = [result.name for result in found]
-        now = house.studies.now
-        running = now is not None and now.code is None
         first, second = ([*names, None, None])[:2]
         chosen = gr.update(choices=names, value=first), gr.update(choices=names, value=second)
-        return progress(now), gr.update(active=running), results_table(found), *chosen
+        return self.studies.now, progress(self.studies.now), results_table(found), *chosen, gr.skip()
 
-    async def begun(kind: str, number: int) -> tuple[Any, Any]:
+    async def watch(self, seen: Study | None) -> tuple[Any, ...]:
+        """A run's lines as they come, and at its end its report: whoever began it."""
+        now, nothing = self.studies.now, gr.skip()
+        if now is None or now == seen:
+            return (nothing,) * 6
+        if now.code is None:
+            return now, progress(now), nothing, nothing, nothing, nothing
+        return *(await self.look())[:-1], await self._ended(now)
+
+    async def start(self, kind: str, number: int) -> tuple[Any, Any]:
+        """The run, and no report any more."""
         try:
-            await house.studies.start(kind, int(number or 0))
+            await self.studies.start(kind, int(number or 0))
         except ArenaError as exc:
             gr.Warning(escape(str(exc)), title="Not started")
-        return progress(house.studies.now), gr.update(active=True)
+            return gr.skip(), gr.skip()
+        return progress(self.studies.now), ""
 
-    async def watched() -> tuple[Any, ...]:
-        now = house.studies.now
-        if now and now.code is None:
-            return progress(now), *[gr.skip()] * 5
-        return *listed(), _report_of(now.folder.name) if now else gr.skip()
+    async def cancel(self) -> None:
+        self.studies.cancel()
 
-    async def stopped() -> None:
-        house.studies.cancel()
-
-    async def compared(one: str | None, other: str | None) -> str:
+    async def compare(self, one: str | None, other: str | None) -> str:
         try:
-            return (
-                f'<pre class="compared" tabindex="0">{plain(await house.studies.compare(other or "", one or ""))}</pre>'
-            )
+            said = plain(await self.studies.compare(other or "", one or ""))
         except ArenaError as exc:
             gr.Warning(escape(str(exc)), title="Not compared")
             return ""
+        return f'<pre class="compared" tabindex="0">{said}</pre>'
 
-    tab.select(listed, None, results, **PRIVATE)
-    start.click(begun, [kind, number], [run, timer], **PRIVATE)
-    cancel.click(stopped, None, None, **PRIVATE)
-    timer.tick(watched, None, [*results, frame], **PRIVATE)
-    show.click(_report_of, one, frame, **PRIVATE)
-    compare.click(compared, [one, other], said, **PRIVATE)
+    async def report(self, name: str | None) -> str:
+        """In its frame, or why there is none."""
+        try:
+            return framed(await self.studies.report(name or ""))
+        except ArenaError as exc:
+            return f'<p class="quiet">{plain(str(exc))}</p>'
 
-
-def _report_of(name: str | None) -> str:
-    """In its frame; a run that was cancelled early may have none."""
-    try:
-        return framed(report(results_folder(), name or ""))
-    except ArenaError as exc:
-        return f'<p class="quiet">{plain(str(exc))}</p>'
+    async def _ended(self, now: Study) -> str:
+        """What a run has to show for itself; one that was cancelled while it warmed up has measured nothing."""
+        if await asyncio.to_thread((now.folder / "result.json").exists):
+            return await self.report(now.folder.name)
+        return '<p class="quiet">Nothing was measured yet, so there is no report.</p>'

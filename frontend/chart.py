@@ -1,8 +1,9 @@
-"""TTFT of every engine over the questions of the visit, as an SVG in the page's own colours."""
+"""TTFT of every engine over the time of the visit, as an SVG in the page's own colours."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from math import ceil, floor, log10
 
 from engines.topology import Engine
@@ -10,6 +11,7 @@ from frontend.bars import title
 from frontend.history import Row
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 1400, 280, 70, 30, 14
+SPAN = timedelta(seconds=10)  # at least, from the left to the right
 POINTS = 400  # the newest; more would be one on another
 SHAPES = ("circle", "square", "diamond", "triangle")
 
@@ -21,10 +23,11 @@ def chart(rows: Sequence[Row], engines: Sequence[Engine]) -> str:
         return '<p class="quiet">No question yet: ask one, and its times stand here.</p>'
     ttfts = [row.reply.ttft for row in found if row.reply]
     low, high = floor(log10(min(ttfts))), max(ceil(log10(max(ttfts))), floor(log10(min(ttfts))) + 1)
-    first, last = found[0].number, max(found[-1].number, found[0].number + 1)
+    first, last = min(row.at for row in found), max(row.at for row in found)
+    until = max(last, first + SPAN)
 
-    def x(number: int) -> float:
-        return LEFT + 10 + (WIDTH - LEFT - 30) * (number - first) / (last - first)
+    def x(at: datetime) -> float:
+        return LEFT + 10 + (WIDTH - LEFT - 40) * ((at - first) / (until - first))
 
     def y(ttft: float) -> float:
         return HEIGHT - BOTTOM - (HEIGHT - BOTTOM - TOP) * (log10(ttft) - low) / (high - low)
@@ -32,7 +35,7 @@ def chart(rows: Sequence[Row], engines: Sequence[Engine]) -> str:
     lines = "".join(_grid(10.0**power, y(10.0**power)) for power in range(low, high + 1))
     marks = []
     for index, engine in enumerate(engines):
-        points = [(x(row.number), y(row.reply.ttft)) for row in found if row.reply and row.engine == engine.name]
+        points = [(x(row.at), y(row.reply.ttft)) for row in found if row.reply and row.engine == engine.name]
         marks.append(_series(engine, points, SHAPES[index % 4]))
     legend = "".join(
         f'<li class="{engine.name}"><svg width="14" height="14" aria-hidden="true">'
@@ -41,8 +44,9 @@ def chart(rows: Sequence[Row], engines: Sequence[Engine]) -> str:
     )
     return (
         f'<figure class="chart"><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="TTFT of the last '
-        f'{len(found)} answers, question by question">{lines}{"".join(marks)}'
-        f'<text x="{WIDTH - 20}" y="{HEIGHT - 8}" text-anchor="end">question →</text></svg>'
+        f'{len(found)} answers, over the time of the visit">{lines}{"".join(marks)}'
+        f'<text x="{LEFT}" y="{HEIGHT - 8}">{first:%H:%M:%S}</text>'
+        f'<text x="{WIDTH - 20}" y="{HEIGHT - 8}" text-anchor="end">{until:%H:%M:%S} UTC</text></svg>'
         f"<ul>{legend}</ul></figure>"
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from engines.results import results_folder
 from engines.settings import Settings
 from engines.topology import Engine, Kind, Topology
 from frontend.bars import title
@@ -33,7 +34,7 @@ class House:
         """With nobody in it."""
         track = Track()
         start = Visit.of_the_handbook(topology.engines, model_name(settings))
-        return cls(topology, settings, pinned, track, Reception(start), Studies(track))
+        return cls(topology, settings, pinned, track, Reception(start), Studies(track, results_folder()))
 
     def desk(self, session: str | None) -> Desk:
         """Of the tab with this session."""

@@ -71,11 +71,17 @@
     }
   });
 
-  document.addEventListener("keydown", (event) => {
-    const press = (id) => document.getElementById(id)?.click();
-    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) press("ask");
-    if (event.key === "Escape") press("stop");
-  });
+  // Before the list or dialog that is open hears of it, since Escape is then for that one alone
+  const open = () => document.querySelector("[role=listbox], [role=dialog], dialog[open]");
+  document.addEventListener(
+    "keydown",
+    (event) => {
+      const press = (id) => document.getElementById(id)?.click();
+      if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) press("ask");
+      if (event.key === "Escape" && !open()) press("stop");
+    },
+    true,
+  );
 
   window.arena = {
     visitor() {

@@ -1,24 +1,28 @@
-"""One colour for each engine and source, on every screen: Okabe and Ito's, which the colour-blind tell apart."""
+"""One colour for each engine and source, on every screen.
+
+Searched for, starting from Okabe and Ito's: all nine stay apart with each kind of dichromacy, and stand out from the
+page (tests/frontend/test_palette.py). Sources have patterns besides (page.css), and all have their names beside them.
+"""
 
 ENGINES = {
-    "plain-a": ("#c2410c", "#f0883e"),  # in light, in dark
-    "plain-b": ("#a8447f", "#e39ac6"),
-    "lmcache-a": ("#0369a1", "#56b4e9"),
-    "lmcache-b": ("#04785a", "#34c79b"),
+    "plain-a": ("#af3300", "#ee863b"),  # in light, in dark
+    "plain-b": ("#ac518a", "#cd9fc0"),
+    "lmcache-a": ("#258ec6", "#4398cd"),
+    "lmcache-b": ("#157655", "#48c99a"),
 }
 SOURCES = {
-    "computed": ("#6b7280", "#9ca3af"),
-    "own": ("#b58900", "#e6c229"),
-    "l1": ("#0369a1", "#56b4e9"),
-    "l2": ("#04785a", "#34c79b"),
-    "shared": ("#5b4bc4", "#a99bff"),
+    "computed": ("#504657", "#e1ddeb"),
+    "own": ("#b38b10", "#ebc32f"),
+    "l1": ("#2e4e9e", "#6d778e"),
+    "l2": ("#1d4922", "#b4e58d"),
+    "shared": ("#7357d8", "#9397ff"),
 }
 
 
 def variables() -> str:
     """As CSS: `--engine` on an engine's elements, `--source` on a source's."""
     rules = []
-    for prefix, choices, name in (("", ENGINES, "--engine"), ("", SOURCES, "--source")):
+    for name, choices in (("--engine", ENGINES), ("--source", SOURCES)):
         for key, (light, dark) in choices.items():
-            rules.append(f"{prefix}.{key} {{ {name}: {light}; }} .dark .{key} {{ {name}: {dark}; }}")
+            rules.append(f".{key} {{ {name}: {light}; }} .dark .{key} {{ {name}: {dark}; }}")
     return "\n".join(rules)

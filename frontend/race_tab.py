@@ -123,7 +123,7 @@ def race_tab(house: House) -> RaceTab:
             )
             temperature = gr.Slider(0, HOTTEST, 0, step=0.1, label="Temperature", elem_id="temperature")
             seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=LAST_SEED, elem_id="seed")
-    stage = gr.HTML("", elem_id="stage")
+    stage = gr.HTML("", elem_id="stage", js_on_load=SAID)
     talk = gr.HTML("", elem_id="conversation", js_on_load=EDITS)
     first = Screen(house.topology.engines, Link()).whole(Visit.begin(house.topology.engines, "", ""))
     with gr.Row(elem_classes="panes", elem_id="panes"):
@@ -180,6 +180,8 @@ def _order(house: House) -> str:
     return IN_TURN.format("a GPU" if house.settings.device == "cuda" else "this machine's cores")
 
 
+# On what stays while its content is exchanged, or screen readers say nothing
+SAID = 'element.setAttribute("role", "status");'
 EDITS = """
 element.addEventListener("click", (event) => {
   const button = event.target.closest("[data-edit]");

@@ -62,7 +62,7 @@ class Screen:
 def stage(visit: Visit) -> str:
     """One sentence, which screen readers say when it changes."""
     told = " told" if visit.caption else ""
-    return f'<div class="stage{told}" role="status" aria-live="polite">{plain(visit.caption or _doing(visit))}</div>'
+    return f'<div class="stage{told}">{plain(visit.caption or _doing(visit))}</div>'
 
 
 def _doing(visit: Visit) -> str:

@@ -15,7 +15,6 @@ from cache.command import serve_cache
 from cache.volume import namespace
 from engines.command import serve_engine
 from engines.counters import totals
-from engines.footprint import existing
 from engines.settings import Settings
 from engines.tls import TLS
 from engines.topology import CacheServer, Engine, Topology
@@ -123,10 +122,18 @@ def _share(seen: Mapping[str, float], part: str, whole: str) -> float | None:
 def volume_state(settings: Settings) -> VolumeState:
     """Walks the namespace's files."""
     folder = namespace(settings)
-    if not folder.is_dir():
+    if not settings.kv_store_dir.is_dir():
         return VolumeState(folder)
-    sizes = [path.stat().st_size for path in folder.rglob("*.data")]
-    return VolumeState(folder, sum(sizes), len(sizes), shutil.disk_usage(existing(folder)).free)
+    sizes = [size for path in folder.rglob("*.data") if (size := _size(path)) is not None]
+    return VolumeState(folder, sum(sizes), len(sizes), shutil.disk_usage(settings.kv_store_dir).free)
+
+
+def _size(path: Path) -> int | None:
+    """None for a file that was evicted meanwhile."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return None
 
 
 def commands(topology: Topology, settings: Settings) -> dict[str, str]:

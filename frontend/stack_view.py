@@ -45,7 +45,7 @@ def _volume(state: VolumeState) -> str:
         ("files", _count(state.files)),
         ("free", _size(state.free)),
     ]
-    seen = "" if state.files is not None else "<p>Empty, or not visible from the page.</p>"
+    seen = "" if state.files is not None else "<p>Not visible from the page.</p>"
     rows = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts)
     return f'<section class="card" aria-label="KV volume"><h2>KV volume</h2>{seen}<dl>{rows}</dl></section>'
 

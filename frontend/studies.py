@@ -1,32 +1,34 @@
-"""Runs of the benchmark as child processes: `python -m bench`, its lines as they come, its folder when it is done."""
+"""Runs of the benchmark as child processes: `python -m bench`, its lines as they come, its report when it is done."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 import sys
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from engines.errors import ConfigError, StackError
-from engines.settings import ROOT
+from engines.footprint import existing
+from engines.results import run_folder
+from engines.settings import ROOT, Settings
+from frontend.results import earlier
 from frontend.track import Track
 
 KINDS = ("ttft", "mm", "aa", "storage")
 LINES = 200  # shown of a run
+LONGEST_LINE = 2**20  # bytes
 GRACE_S = 20  # from Ctrl+C to being killed
 
 
-def results_folder() -> Path:
-    """Where `./arena bench` puts its folders."""
-    return Path(os.environ.get("RESULTS_DIR") or ROOT / "results")
+def kinds(settings: Settings, access: Callable[[Path, int], bool] = os.access) -> tuple[str, ...]:
+    """Those that can run here: `storage` writes to the KV volume, which a page in a container may only read."""
+    writable = access(existing(settings.kv_store_dir), os.W_OK)
+    return KINDS if writable else tuple(kind for kind in KINDS if kind != "storage")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,23 +42,22 @@ class Study:
 
 
 class Studies:
-    """One run at a time for all visitors; whoever looks sees the same."""
+    """One run at a time for all visitors, and the results of earlier ones; whoever looks sees the same."""
 
-    def __init__(self, track: Track, command: Sequence[str] = (sys.executable, "-m", "bench")) -> None:
-        self.track, self.command = track, tuple(command)
+    def __init__(self, track: Track, results: Path, command: Sequence[str] = (sys.executable, "-m", "bench")) -> None:
+        self.track, self.results, self.command = track, results, tuple(command)
         self.now: Study | None = None
         self._child: asyncio.subprocess.Process | None = None
         self._task: asyncio.Task[None] | None = None
 
-    async def start(self, kind: str, num_prompts: int, results: Path | None = None) -> None:
+    async def start(self, kind: str, num_prompts: int) -> None:
         """Returns when the run has begun. Raises StackError when something else is measured just now."""
         if kind not in KINDS or not 1 <= num_prompts <= 1000:
             raise ConfigError(
                 f"no bench {kind} with {num_prompts} documents: {', '.join(KINDS)}, and 1 to 1,000 of them"
             )
-        folder = (results or results_folder()) / f"{kind}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
         started = asyncio.Event()
-        task = asyncio.create_task(self._drive(kind, num_prompts, folder, started))
+        task = asyncio.create_task(self._drive(kind, num_prompts, started))
         task.add_done_callback(lambda _: started.set())
         await started.wait()
         if task.done():
@@ -75,91 +76,65 @@ class Studies:
                 os.killpg(child.pid, signal.SIGINT)
             asyncio.get_running_loop().call_later(GRACE_S, _kill, child)
 
-    async def _drive(self, kind: str, num_prompts: int, folder: Path, started: asyncio.Event) -> None:
-        async with self.track.reserved(kind):
-            argv = [*self.command, kind, "--num-prompts", str(num_prompts), "--result-dir", str(folder)]
-            self.now = Study(kind, folder)
-            lines = deque[str](maxlen=LINES)
-            child = self._child = await asyncio.create_subprocess_exec(
-                *argv,
-                cwd=ROOT,
-                env={**os.environ, "PYTHONUNBUFFERED": "1", "COLUMNS": "120"},
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT,
-                start_new_session=True,
-                preexec_fn=_heed_ctrl_c,
-            )
-            started.set()
-            assert child.stdout
-            async for line in child.stdout:
-                lines.append(line.decode(errors="replace").rstrip())
-                self.now = Study(kind, folder, tuple(lines))
-            self.now = Study(kind, folder, tuple(lines), await child.wait())
+    async def report(self, name: str) -> str:
+        """The report's HTML, made of what there is where a run was cancelled. Raises ConfigError when there is none."""
+        await self._listed(name)
+        page = self.results / name / "report.html"
+        said = "" if page.exists() else await self._said("report", self.results / name)
+        try:
+            return await asyncio.to_thread(page.read_text)
+        except OSError as exc:
+            raise ConfigError(f"{name} has no report: {said or exc.strerror}") from exc
 
-    async def compare(self, old: str, new: str, results: Path | None = None) -> str:
+    async def compare(self, old: str, new: str) -> str:
         """What `bench compare` says of two results of the list."""
-        home = results or results_folder()
-        known = {result.name for result in earlier(home)}
-        if old not in known or new not in known:
-            raise ConfigError("choose two results of the list to compare")
-        child = await asyncio.create_subprocess_exec(
+        await self._listed(old, new)
+        if said := await self._said("compare", self.results / old, self.results / new):
+            return said
+        raise StackError("bench compare said nothing: ./arena bench compare OLD NEW shows why")
+
+    async def _listed(self, *names: str) -> None:
+        """Only what is listed is read."""
+        known = {result.name for result in await asyncio.to_thread(earlier, self.results)}
+        if not known.issuperset(names):
+            raise ConfigError("choose results of the list")
+
+    async def _drive(self, kind: str, num_prompts: int, started: asyncio.Event) -> None:
+        async with self.track.reserved(kind):
+            folder = run_folder(self.results, kind)
+            size = ("--num-prompts", str(num_prompts))
+            child = self._child = await self._begin(kind, *size, "--result-dir", str(folder))
+            self.now = Study(kind, folder)
+            started.set()
+            lines = deque[str](maxlen=LINES)
+            assert child.stdout
+            try:
+                async for line in child.stdout:
+                    lines.append(line.decode(errors="replace").rstrip())
+                    self.now = replace(self.now, lines=tuple(lines))
+            finally:
+                if not child.stdout.at_eof():  # nobody reads it any more
+                    _kill(child)
+                self.now = replace(self.now, code=await child.wait())
+
+    async def _said(self, *words: str | Path) -> str:
+        """All that a short command prints."""
+        said, _ = await (await self._begin(*map(str, words))).communicate()
+        return said.decode(errors="replace").strip()
+
+    async def _begin(self, *words: str) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
             *self.command,
-            "compare",
-            str(home / old),
-            str(home / new),
+            *words,
             cwd=ROOT,
+            env={**os.environ, "PYTHONUNBUFFERED": "1", "COLUMNS": "120"},
+            stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
+            limit=LONGEST_LINE,
+            start_new_session=True,
+            preexec_fn=_heed_ctrl_c,
         )
-        said, _ = await child.communicate()
-        if not said:
-            raise StackError("bench compare said nothing: ./arena bench compare OLD NEW shows why")
-        return said.decode(errors="replace")
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """A folder that a run left."""
-
-    name: str
-    kind: str
-    date: str
-    complete: bool
-    completed: int
-    verdict: str
-
-
-def earlier(results: Path) -> list[Result]:
-    """Newest first; folders that hold no result are passed over."""
-    found = [result for path in results.glob("*/result.json") if (result := _result(path))]
-    return sorted(found, key=lambda result: result.date, reverse=True)
-
-
-def _result(path: Path) -> Result | None:
-    try:
-        content: dict[str, Any] = json.loads(path.read_text())
-        verdict = (content.get("comparison") or {}).get("verdict", "")
-        return Result(
-            path.parent.name,
-            str(content["kind"]),
-            str(content["date"]),
-            bool(content.get("complete")),
-            int(content.get("completed", 0)),
-            str(verdict),
-        )
-    except (OSError, ValueError, KeyError, AttributeError, TypeError):
-        return None
-
-
-def report(results: Path, name: str) -> str:
-    """The report's HTML; raises ConfigError when there is none."""
-    if name not in {result.name for result in earlier(results)}:
-        raise ConfigError("choose a result of the list")
-    try:
-        return (results / name / "report.html").read_text()
-    except OSError as exc:
-        raise ConfigError(f"{name} has no report: ./arena bench report results/{name} makes it") from exc
 
 
 def _heed_ctrl_c() -> None:

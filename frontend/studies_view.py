@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from html import escape
 
 from frontend.prose import plain
-from frontend.studies import Result, Study
+from frontend.results import Result
+from frontend.studies import Study
 
 STEP = re.compile(r"^(\d+)/(\d+) ")
 

@@ -7,9 +7,9 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,55 +17,82 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from fake_engine import Behaviour, FakeEngine, Volume, topology_of
+from fakes import a_reply
 
 from engines.ports import is_free
+from engines.prompt import Prompt
+from engines.results import results_folder
 from engines.settings import Settings
 from frontend.__main__ import launch
 from frontend.app import build
+from frontend.desk import Desk, Reception
 from frontend.house import House
+from frontend.race import Pane, Stage
 from frontend.restart import Restart
 from frontend.studies import Studies
+from frontend.visitor import Visit
 
 WORDS = (
     "FFmpeg copies, converts and streams **audio and video**, in `one` command:\n\n"
-    "```bash\nffmpeg -i talk.mkv -c:v libx264 -crf 23 talk.mp4\n```\n\nThat is all there is to it."
+    "```bash\nffmpeg -i talk.mkv -c:v libx264 -crf 23 talk.mp4\n```\n\nThat is all there is to it. You asked:"
 )
 ANSWER = tuple(word.replace("~", " ") for word in WORDS.replace("\n", "~\n").split(" "))
-QUICK = Behaviour(answer=ANSWER, until_text=0.05, between=0.01, per_token=0.0002)
-
-
+QUICK = Behaviour(answer=ANSWER, echoes=True, until_text=0.05, between=0.01, per_token=0.0002)
 BENCH = (sys.executable, str(Path(__file__).with_name("fake_bench.py")))
 
 
 @dataclass(frozen=True)
-class FakeArena:
-    """A page that is being served."""
+class Served:
+    """The addresses of a page and of its engines, by name."""
 
     url: str
-    engines: Sequence[FakeEngine]
-    settings: Settings
+    engines: Mapping[str, str]
 
 
 @contextmanager
-def fake_arena(behaviour: Behaviour = QUICK, port: int = 7960, **env: str) -> Iterator[FakeArena]:
+def fake_arena(behaviour: Behaviour, *, pinned: bool, rows: int, port: int = 7960) -> Iterator[Served]:
     """Four engines of this behaviour, and the page on the first free port from `port` on."""
     volume = Volume()
     with ExitStack() as stack:
         home = stack.enter_context(TemporaryDirectory())
         port = next(number for number in range(port, port + 100) if is_free(number))
-        settings = Settings.from_env({"ARENA_HOME": home, "UI_PORT": str(port), **env})
+        settings = Settings.from_env({"ARENA_HOME": home, "UI_PORT": str(port)})
         plain = [FakeEngine(name, behaviour) for name in ("plain-a", "plain-b")]
         shared = [FakeEngine(name, behaviour, volume) for name in ("lmcache-a", "lmcache-b")]
         engines = [stack.enter_context(fake) for fake in plain + shared]
-        page = build(_house(engines, settings))
+        page = build(_house(engines, settings, pinned, rows))
         launch(page, settings, wait=False)
         stack.callback(page.close, verbose=False)
-        yield FakeArena(f"http://127.0.0.1:{port}", engines, settings)
+        yield Served(f"http://127.0.0.1:{port}", {fake.name: fake.engine.url for fake in engines})
 
 
-def _house(engines: Sequence[FakeEngine], settings: Settings) -> House:
-    house = House.of(topology_of(engines), settings, pinned=False)
-    return replace(house, studies=Studies(house.track, BENCH), restart=FakeRestart(("restart",), engines))
+def _house(engines: Sequence[FakeEngine], settings: Settings, pinned: bool, rows: int) -> House:
+    house = House.of(topology_of(engines), settings, pinned=pinned)
+    return replace(
+        house,
+        reception=FakeReception(Visit.of_the_handbook(house.topology.engines), rows),
+        studies=Studies(house.track, results_folder(), BENCH),
+        restart=FakeRestart(("restart",), engines),
+    )
+
+
+class FakeReception(Reception):
+    """Everyone who comes has asked for so many rows already."""
+
+    def __init__(self, start: Visit, rows: int) -> None:
+        super().__init__(start)
+        self.rows = rows
+
+    def greet(self, session: str, token: str) -> Desk:
+        desk = super().greet(session, token)
+        history, engines = desk.person.history, desk.visit.engines
+        while history.count < self.rows:
+            engine = engines[history.count % len(engines)]
+            prompt = Prompt(f"Question {history.count + 1}", desk.visit.document, desk.visit.nonce)
+            reply = a_reply(engine, ttft=0.2 + history.count % 7)
+            history.began -= 5  # seconds between two questions
+            history.add(Pane(engine.name, Stage.DONE, prompt, reply=reply), desk.visit.name)
+        return desk
 
 
 @dataclass(frozen=True)
@@ -79,21 +106,22 @@ class FakeRestart(Restart):
 
 
 @contextmanager
-def fake_arena_process(**behaviour: float) -> Iterator[str]:
-    """The same in a process of its own, as the page always is; yields its address."""
-    command = [sys.executable, __file__, json.dumps(behaviour)]
+def fake_arena_process(*, pinned: bool = False, rows: int = 0, **behaviour: object) -> Iterator[Served]:
+    """The same in a process of its own, as the page always is. `rows` are in everyone's history from the start."""
+    command = [sys.executable, __file__, json.dumps({"pinned": pinned, "rows": rows, **behaviour})]
     with TemporaryDirectory() as results:
         env = {**os.environ, "GRADIO_ANALYTICS_ENABLED": "False", "RESULTS_DIR": results}
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env) as process:
             try:
                 assert process.stdout
-                yield process.stdout.readline().strip()
+                yield Served(**json.loads(process.stdout.readline()))
             finally:
                 process.terminate()
 
 
 if __name__ == "__main__":
     given = json.loads(sys.argv[1]) if len(sys.argv) > 1 else {"until_text": 0.2, "between": 0.03, "per_token": 0.0006}
-    with fake_arena(replace(QUICK, **given)) as arena:
-        print(arena.url, flush=True)  # noqa: T201
+    many = {"pinned": given.pop("pinned", False), "rows": given.pop("rows", 0)}
+    with fake_arena(replace(QUICK, **given), **many) as arena:
+        print(json.dumps(asdict(arena)), flush=True)  # noqa: T201
         threading.Event().wait()

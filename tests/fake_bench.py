@@ -1,4 +1,6 @@
-"""The bench's lines and folder without its engines, for the page's tests: an hour of work, until Ctrl+C."""
+"""The bench's lines and folder without its engines, for the page's tests: one document is measured at once, two warm
+up for an hour, more take an hour to measure. As the bench, it writes no report on Ctrl+C, no result in the warm-up.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +12,30 @@ from pathlib import Path
 if sys.argv[1] == "compare":
     print("as good as it was")  # noqa: T201
     sys.exit()
-folder = Path(sys.argv[sys.argv.index("--result-dir") + 1])
+if sys.argv[1] == "report":
+    (Path(sys.argv[2]) / "report.html").write_text("<h1>Half a report</h1>")
+    sys.exit()
+kind, folder = sys.argv[1], Path(sys.argv[sys.argv.index("--result-dir") + 1])
+
+
+def result(*, complete: bool) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {"kind": kind, "date": "2026-11-23", "complete": complete, "completed": 1}
+    (folder / "result.json").write_text(json.dumps(content))
+
+
+print("warming up: 8 requests that are not measured", flush=True)  # noqa: T201
+if "1" in sys.argv:
+    print("1/1 cold on plain-a: 20,000 ms", flush=True)  # noqa: T201
+    result(complete=True)
+    (folder / "report.html").write_text("<h1>A whole report</h1>")
+    sys.exit()
 try:
+    time.sleep(3600 if "2" in sys.argv else 0)
     for step in range(1, 3600):
         print(f"{min(step, 9)}/9 cold on plain-a: {20_000 + step:,} ms; 50 min left", flush=True)  # noqa: T201
+        result(complete=False)
         time.sleep(1)
 except KeyboardInterrupt:
-    folder.mkdir(parents=True)
-    (folder / "result.json").write_text(json.dumps({"kind": sys.argv[1], "date": "2026-11-23", "complete": False}))
-    (folder / "report.html").write_text("<h1>Half a report</h1>")
     print(f"kept in {folder}", flush=True)  # noqa: T201
     sys.exit(130)

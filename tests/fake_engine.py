@@ -10,12 +10,13 @@ import hashlib
 import json
 import os
 import re
+import select
 import socket
 import struct
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
@@ -31,6 +32,7 @@ NONCE = re.compile(r"[0-9a-f]{16}")
 
 Key = tuple[str, ...]  # a chunk is known by all words up to its end
 Body = Mapping[str, Any]
+Wait = Callable[[float], None]  # seconds; raises BrokenPipeError when the client goes away meanwhile
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,8 @@ class Behaviour:
     early_role: bool = False  # the chunk with the role is sent at once, and not just before the text
     keep_alives: int = 0  # comments, sent at once
     reasoning: str = ""  # comes before the answer
+    echoes: bool = False  # the answer ends with the question
+    stamps: bool = False  # it begins with the Unix time at which it is sent, in ms
     usage: bool = True
     status: int = 200
     says: str = "the engine is dead"  # with any other status
@@ -117,6 +121,7 @@ class FakeEngine:
         self.name, self.behaviour = name, behaviour or Behaviour()
         self.cache = FakeCache(volume) if volume else None
         self.asked = 0  # chat requests
+        self.last: Body = {}  # the newest of them
         self.own, self.processed = set[Key](), set[str]()
         self.vocabulary: list[str] = []
         self.registry = CollectorRegistry()
@@ -124,6 +129,9 @@ class FakeEngine:
         self.mm_cache_hits = Counter("vllm:mm_cache_hits", "As vLLM counts.", registry=self.registry)
         for source in ("local_compute", "local_cache_hit", "external_kv_transfer"):
             self.by_source.labels(source)
+        self.running = Gauge("vllm:num_requests_running", "As vLLM counts.", registry=self.registry)
+        self.whole = Counter("vllm:request_success", "As vLLM counts.", ["finished_reason"], registry=self.registry)
+        self.whole.labels("stop")
         facts = {"enable_prefix_caching": "True", "cache_dtype": "auto", "block_size": str(CHUNK_SIZE)}
         Gauge("vllm:cache_config_info", "As vLLM says.", facts, registry=self.registry).labels(**facts).set(1)
         self.born = Gauge("process_start_time_seconds", "As Prometheus' client says.", registry=self.registry)
@@ -166,6 +174,7 @@ class FakeEngine:
             "/tokenize": lambda: self._tokenize(body),
             "/detokenize": lambda: {"prompt": " ".join(self.vocabulary[token] for token in body["tokens"])},
             "/reset_prefix_cache": self._reset,
+            "/last": lambda: self.last,  # no path of vLLM's: for tests of what reached it
         }
         if self.cache:
             answers |= {
@@ -181,8 +190,14 @@ class FakeEngine:
                 return self.cache.metrics()
             return generate_latest(self.registry) if path == "/metrics" else None
 
-    def chat(self, body: Body) -> Iterator[str]:
+    def chat(self, body: Body, wait: Wait = time.sleep) -> Generator[str]:
         """The answer as server-sent events. ConnectionResetError where the connection is to be reset."""
+        self.last = body
+        with self.running.track_inprogress():
+            yield from self._answer(body, wait)
+        self.whole.labels("stop").inc()
+
+    def _answer(self, body: Body, wait: Wait) -> Iterator[str]:
         does = self.behaviour
         self._process(body)
         keys, words = self._keys(body), self._words(body)
@@ -191,23 +206,26 @@ class FakeEngine:
         if does.early_role:
             yield role
         yield from [": ping\n\n"] * does.keep_alives
-        time.sleep(does.until_text + does.per_token * (len(words) - cached))
+        wait(does.until_text + does.per_token * (len(words) - cached))
         if not does.early_role:
             yield role
         if does.reasoning:
             yield _event(choice={"reasoning": does.reasoning})
-            time.sleep(does.between)
-        for number, start in enumerate(range(0, len(does.answer), does.tokens_per_chunk)):
+            wait(does.between)
+        if does.stamps:
+            yield _event(choice={"content": f"{time.time() * 1e3:.1f} "})
+        answer = (*does.answer, *_question(body)) if does.echoes else does.answer
+        for number, start in enumerate(range(0, len(answer), does.tokens_per_chunk)):
             if number == does.breaks_after:
                 raise ConnectionResetError
-            time.sleep(does.between if number else 0)
+            wait(does.between if number else 0)
             if number and does.between_chunks:
                 yield f"{does.between_chunks}\n\n"
-            tokens = does.answer[start : start + does.tokens_per_chunk]
+            tokens = answer[start : start + does.tokens_per_chunk]
             yield _event(choice={"content": " ".join(tokens) + " "}, logprobs=tokens if body.get("logprobs") else ())
         self._store(keys[cached // CHUNK_SIZE :])
         if does.usage:
-            counted = {"prompt_tokens": len(words), "completion_tokens": len(does.answer)}
+            counted = {"prompt_tokens": len(words), "completion_tokens": len(answer)}
             yield _event(usage=counted | {"total_tokens": 0, "prompt_tokens_details": {"cached_tokens": cached}})
         yield "data: [DONE]\n\n"
 
@@ -299,6 +317,11 @@ def _content(content: str | Sequence[Mapping[str, Any]]) -> Iterator[str]:
             yield from [f"<media {hashlib.sha256(file.encode()).hexdigest()}>"] * MEDIA_TOKENS
 
 
+def _question(body: Body) -> Sequence[str]:
+    """The words of the last message that are no medium."""
+    return [word for word in _content(body["messages"][-1]["content"]) if not word.startswith("<media ")]
+
+
 def _event(*, choice: Body | None = None, usage: Body | None = None, logprobs: Sequence[str] = ()) -> str:
     """A chunk as a server-sent event: a delta in a choice, or usage without any choice."""
     certain = [{"token": token, "top_logprobs": [{"token": token, "logprob": -0.1}]} for token in logprobs]
@@ -343,7 +366,7 @@ class _Handler(BaseHTTPRequestHandler):
             said = {"error": {"message": self.server.fake.behaviour.says}}
             self._whole(status, "application/json", json.dumps(said).encode())
         else:
-            self._stream(self.server.fake.chat(body))
+            self._stream(self.server.fake.chat(body, self._wait))
 
     def log_message(self, *_: object) -> None:
         """A test's output is no place for it."""
@@ -358,9 +381,14 @@ class _Handler(BaseHTTPRequestHandler):
         self._head(status, {"Content-Type": kind, "Content-Length": str(len(content))})
         self.wfile.write(content)
 
-    def _stream(self, events: Iterator[str]) -> None:
+    def _wait(self, seconds: float) -> None:
+        """As vLLM, hears at once that its client has closed the connection."""
+        if select.select([self.connection], [], [], seconds)[0]:
+            raise BrokenPipeError
+
+    def _stream(self, events: Generator[str]) -> None:
         self._head(200, {"Content-Type": "text/event-stream", "Transfer-Encoding": "chunked"})
-        with suppress(BrokenPipeError):  # the client went away
+        with suppress(BrokenPipeError), closing(events):  # the client went away
             try:
                 for event in map(str.encode, events):
                     self.wfile.write(b"%x\r\n%s\r\n" % (len(event), event))

@@ -110,12 +110,19 @@ def test_both_kinds_of_engine_are_one_image(gpu, cpu):
         assert len({services[n]["image"] for n in ("plain-a", "plain-b", "lmcache-a", "lmcache-b", "cache-a")}) == 1
 
 
-def test_on_the_cpu_nothing_asks_for_a_gpu_a_token_or_a_folder_of_the_host(cpu):
+def test_on_the_cpu_nothing_asks_for_a_gpu_a_token_or_a_folder_of_the_host_but_for_results(cpu):
     for name, service in cpu["services"].items():
         assert not service.get("deploy"), name
         assert "hf_token" not in json.dumps(service.get("secrets", ())), name
-        if name not in ("prometheus", "grafana", "bench"):
-            assert [m for m in service.get("volumes", ()) if m["type"] == "bind"] == [], name
+        if name not in ("prometheus", "grafana"):
+            bound = {m["target"] for m in service.get("volumes", ()) if m["type"] == "bind"}
+            assert bound == ({"/results"} if name in ("page", "bench") else set()), name
+
+
+def test_benchmarks_of_the_page_lie_where_those_of_the_command_line_do(gpu, cpu):
+    for services in (gpu["services"], cpu["services"]):
+        assert mount(services["page"], "/results")["source"] == mount(services["bench"], "/results")["source"]
+        assert services["page"]["environment"]["RESULTS_DIR"] == "/results"
 
 
 def test_only_the_model_service_gets_the_token(gpu):

@@ -1,36 +1,9 @@
-import io
-
 import pytest
-from pypdf import PdfWriter
-from pypdf.generic import DecodedStreamObject, DictionaryObject, NameObject
+from pdfs import a_pdf
 
 from engines.document import read_document
 from engines.errors import DocumentError
 from engines.pdf import LIMIT_BYTES, LIMIT_CHARACTERS, LIMIT_PAGES
-
-
-def a_pdf(path, text="A canal was dug.", pages=1, password=""):
-    writer = PdfWriter()
-    for _ in range(pages):
-        page = writer.add_blank_page(200, 200)
-        font = DictionaryObject(
-            {
-                NameObject("/Type"): NameObject("/Font"),
-                NameObject("/Subtype"): NameObject("/Type1"),
-                NameObject("/BaseFont"): NameObject("/Helvetica"),
-            }
-        )
-        fonts = DictionaryObject({NameObject("/F1"): writer._add_object(font)})
-        page[NameObject("/Resources")] = DictionaryObject({NameObject("/Font"): fonts})
-        content = DecodedStreamObject()
-        content.set_data(f"BT /F1 12 Tf 10 100 Td ({text}) Tj ET".encode() if text else b"")
-        page[NameObject("/Contents")] = writer._add_object(content)
-    if password:
-        writer.encrypt(password, algorithm="RC4-128")
-    file = io.BytesIO()
-    writer.write(file)
-    path.write_bytes(file.getvalue())
-    return path
 
 
 def test_the_text_of_a_pdf_is_read(tmp_path):

@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+import re
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -92,3 +93,15 @@ def test_pages_go_back_to_the_first_row():
 
 def test_names_and_questions_in_the_table_are_escaped():
     assert "<script>" not in table(history_of(pane("<script>")).page(0, 50), 0, 1, 1)
+
+
+def test_the_chart_has_questions_where_their_times_are(topology):
+    rows = [
+        replace(row, at=datetime.fromtimestamp(at, UTC))
+        for row, at in zip(history_of(*[pane()] * 3).rows, (0, 10, 100), strict=True)
+    ]
+    left, near, right = (
+        float(x)
+        for x in re.findall(r'<circle cx="(\d+\.\d)" cy="\d+\.\d" r="4.5"/>(?!</svg>)', chart(rows, topology.engines))
+    )
+    assert (near - left) / (right - left) == pytest.approx(0.1, abs=0.01)

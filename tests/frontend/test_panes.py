@@ -10,7 +10,7 @@ from fakes import a_reply
 from engines.media import Media, Modality
 from engines.prompt import Prompt, Turn
 from engines.reply import Delta, Sources
-from frontend.bars import parts, ttft_bars
+from frontend.bars import parts, seconds, ttft_bars
 from frontend.choices import Choices
 from frontend.conversation import conversation
 from frontend.link import Link
@@ -197,3 +197,10 @@ def test_a_link_restores_what_it_was_made_of_and_refuses_nonsense():
     assert Link.read(dict(parse_qsl(link.query()[1:]))) == link
     assert Link.read({"max_tokens": "1025", "temperature": "nan", "seed": "-1"}) == Link()
     assert Link().query() == "?"
+
+
+@pytest.mark.parametrize(
+    ("value", "said"), [(0.0384, "38 ms"), (0.043, "43 ms"), (1.234, "1.23 s"), (12.34, "12.3 s"), (123.4, "123 s")]
+)
+def test_a_time_has_three_digits_and_milliseconds_below_a_second(value, said):
+    assert seconds(value) == said

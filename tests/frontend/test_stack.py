@@ -6,6 +6,7 @@ from fake_engine import FakeEngine, Volume, topology_of
 from engines.errors import ConfigError
 from engines.settings import Settings
 from engines.topology import Topology
+from frontend.__main__ import QUEUE
 from frontend.app import build
 from frontend.context import described
 from frontend.house import House
@@ -38,9 +39,13 @@ def test_the_volumes_size_is_that_of_its_namespace(settings):
     from cache.volume import namespace
 
     folder = namespace(settings)
-    assert volume_state(settings).used is None
-    folder.mkdir(parents=True)
+    assert volume_state(settings).free is None
+    settings.kv_store_dir.mkdir(parents=True)
+    assert volume_state(settings).used == 0
+    assert volume_state(settings).free > 0
+    folder.mkdir()
     (folder / "chunk.data").write_bytes(b"x" * 1000)
+    (folder / "evicted.data").symlink_to("nowhere")  # listed, and not there any more
     state = volume_state(settings)
     assert (state.used, state.files) == (1000, 1)
     assert state.free > 0
@@ -82,3 +87,8 @@ def test_the_page_has_its_tabs_and_offers_each_engine_and_both_pairs(topology, s
     assert tabs == ["Race", "History", "Stack", "Bench"]
     target = next(block for block in page.blocks.values() if block.elem_id == "target")
     assert [value for _, value in target.choices] == ["all", "lmcache", "plain", *(e.name for e in topology.engines)]
+
+
+def test_gradio_has_what_is_set_behind_its_back(topology, settings):
+    queue = build(House.of(topology, settings, pinned=False)).queue()._queue
+    assert {name: type(getattr(queue, name, None)) for name in QUEUE} == {n: type(value) for n, value in QUEUE.items()}

@@ -1,11 +1,14 @@
 import asyncio
 import json
+import signal
 import sys
 
 import pytest
 
 from engines.errors import ConfigError, StackError
-from frontend.studies import Studies, earlier, report
+from engines.settings import Settings
+from frontend.results import earlier
+from frontend.studies import KINDS, Studies, kinds
 from frontend.studies_view import framed, progress, results_table
 from frontend.track import Track
 
@@ -15,8 +18,8 @@ ENDLESS = (
 )
 
 
-def studies_of(script):
-    return Studies(Track(), (sys.executable, "-c", script))
+def studies_of(results, script):
+    return Studies(Track(), results, (sys.executable, "-c", script))
 
 
 def a_result(folder, name="ttft-1", **more):
@@ -28,8 +31,8 @@ def a_result(folder, name="ttft-1", **more):
 
 def test_a_run_is_the_bench_itself_with_its_lines_and_its_exit_code(tmp_path):
     async def run():
-        studies = studies_of(QUICK)
-        await studies.start("ttft", 3, tmp_path)
+        studies = studies_of(tmp_path, QUICK)
+        await studies.start("ttft", 3)
         await studies.ended()
         return studies.now
 
@@ -41,10 +44,10 @@ def test_a_run_is_the_bench_itself_with_its_lines_and_its_exit_code(tmp_path):
 
 def test_cancel_is_a_ctrl_c_and_frees_the_track(tmp_path):
     async def run():
-        studies = studies_of(ENDLESS)
-        await studies.start("ttft", 3, tmp_path)
+        studies = studies_of(tmp_path, ENDLESS)
+        await studies.start("ttft", 3)
         with pytest.raises(StackError, match="bench ttft"):
-            await studies.start("aa", 3, tmp_path)
+            await studies.start("aa", 3)
         while not studies.now.lines:  # noqa: ASYNC110 - a child process sets no event
             await asyncio.sleep(0.01)
         studies.cancel()
@@ -58,10 +61,10 @@ def test_cancel_is_a_ctrl_c_and_frees_the_track(tmp_path):
 
 def test_no_run_begins_while_a_question_is_under_way(tmp_path):
     async def run():
-        studies = studies_of(QUICK)
+        studies = studies_of(tmp_path, QUICK)
         async with studies.track.turn(lambda _: None):
             with pytest.raises(StackError, match="a question"):
-                await studies.start("ttft", 3, tmp_path)
+                await studies.start("ttft", 3)
 
     asyncio.run(run())
 
@@ -69,7 +72,7 @@ def test_no_run_begins_while_a_question_is_under_way(tmp_path):
 @pytest.mark.parametrize(("kind", "number"), [("peer", 3), ("ttft", 0), ("--help", 1)])
 def test_only_known_runs_of_a_sane_size_are_started(tmp_path, kind, number):
     with pytest.raises(ConfigError):
-        asyncio.run(studies_of(QUICK).start(kind, number, tmp_path))
+        asyncio.run(studies_of(tmp_path, QUICK).start(kind, number))
 
 
 def test_results_are_listed_newest_first_and_broken_ones_passed_over(tmp_path):
@@ -86,7 +89,7 @@ def test_results_are_listed_newest_first_and_broken_ones_passed_over(tmp_path):
 
 def test_a_report_is_shown_in_a_frame_that_runs_nothing(tmp_path):
     (a_result(tmp_path) / "report.html").write_text("<script>alert('1')</script>")
-    shown = framed(report(tmp_path, "ttft-1"))
+    shown = framed(asyncio.run(studies_of(tmp_path, QUICK).report("ttft-1")))
     assert 'sandbox=""' in shown
     assert "<script>" not in shown
 
@@ -95,12 +98,44 @@ def test_a_report_is_shown_in_a_frame_that_runs_nothing(tmp_path):
 def test_only_listed_results_are_read(tmp_path, name):
     a_result(tmp_path)
     with pytest.raises(ConfigError):
-        report(tmp_path, name)
+        asyncio.run(studies_of(tmp_path, QUICK).report(name))
     with pytest.raises(ConfigError):
-        asyncio.run(studies_of(QUICK).compare(name, "ttft-1", tmp_path))
+        asyncio.run(studies_of(tmp_path, QUICK).compare(name, "ttft-1"))
 
 
 def test_two_results_are_compared_by_the_bench(tmp_path):
     a_result(tmp_path, "one")
     a_result(tmp_path, "two")
-    assert "compare" in asyncio.run(studies_of(QUICK).compare("one", "two", tmp_path))
+    assert "compare" in asyncio.run(studies_of(tmp_path, QUICK).compare("one", "two"))
+
+
+REPORTS = "import pathlib, sys; pathlib.Path(sys.argv[2], 'report.html').write_text(sys.argv[1])"
+
+
+def test_a_run_that_was_cancelled_gets_a_report_of_what_there_is(tmp_path):
+    a_result(tmp_path, complete=False)
+    assert asyncio.run(studies_of(tmp_path, REPORTS).report("ttft-1")) == "report"
+
+
+def test_a_result_that_no_report_can_be_made_of_says_what_the_bench_says(tmp_path):
+    a_result(tmp_path)
+    with pytest.raises(ConfigError, match="has no report: it is of another version"):
+        asyncio.run(studies_of(tmp_path, "print('it is of another version')").report("ttft-1"))
+
+
+def test_a_run_that_cannot_be_read_is_ended_and_frees_the_track(tmp_path):
+    async def run():
+        studies = studies_of(tmp_path, "import time; print('x' * 2_000_000, flush=True); time.sleep(600)")
+        await studies.start("ttft", 3)
+        await studies.ended()
+        return studies
+
+    studies = asyncio.run(run())
+    assert studies.now.code == -signal.SIGKILL
+    assert not studies.track.study
+
+
+def test_storage_is_offered_where_it_can_write_to_the_volume(tmp_path):
+    settings = Settings.from_env({"ARENA_HOME": str(tmp_path)})
+    assert kinds(settings) == KINDS
+    assert kinds(settings, lambda *_: False) == ("ttft", "mm", "aa")

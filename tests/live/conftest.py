@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from fake_arena import fake_arena_process
+from fake_arena import Served, fake_arena_process
 from live.commands import run_arena
 from live.page import BARE, FAKE, visiting
 
@@ -51,14 +51,20 @@ def stack(arena: Arena) -> Iterator[Topology]:
 
 
 @pytest.fixture(scope="module")
-def url(request, tmp_path_factory):
-    """The page's address."""
+def served(request, tmp_path_factory):
+    """The page's address, and its engines'."""
     if FAKE:
-        with fake_arena_process() as address:
-            yield address
+        with fake_arena_process() as served:
+            yield served
     else:
-        request.getfixturevalue("stack")
-        yield Stack(tmp_path_factory.mktemp("home"), Settings.from_env({})).url
+        stack = request.getfixturevalue("stack")
+        url = Stack(tmp_path_factory.mktemp("home"), Settings.from_env({})).url
+        yield Served(url, {engine.name: engine.url for engine in stack.engines})
+
+
+@pytest.fixture(scope="module")
+def url(served):
+    return served.url
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,9 @@ import os
 import re
 from contextlib import contextmanager
 
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+
 from engines.document import HANDBOOK, read_document
 
 ENGINES = ("plain-a", "plain-b", "lmcache-a", "lmcache-b")
@@ -16,8 +19,14 @@ ENDED = """name => ["done", "failed", "stopped"].includes(
     document.querySelector(`[data-engine=${name}]`).dataset.stage)"""
 
 
+def arrive(page, url):
+    """Returns when the page knows its document."""
+    page.goto(url)
+    page.wait_for_function("document.querySelector('#facts')?.innerText.includes('tokens')", timeout=LIMIT_MS)
+
+
 @contextmanager
-def visiting(browser, url, **context):
+def visiting(browser, url, arrive=arrive, **context):
     """A page of a visitor of its own; at its end there was no error, and no foreign host."""
     visit = browser.new_context(**{"viewport": {"width": 1440, "height": 900}, "accept_downloads": True, **context})
     page = visit.new_page()
@@ -31,12 +40,6 @@ def visiting(browser, url, **context):
     visit.close()
     assert errors == []
     assert {host for host in hosts if "." in host} <= {"127.0.0.1"}
-
-
-def arrive(page, url):
-    """Returns when the page knows its document."""
-    page.goto(url)
-    page.wait_for_function("document.querySelector('#facts')?.innerText.includes('tokens')", timeout=LIMIT_MS)
 
 
 def ended(page, name):
@@ -69,6 +72,18 @@ def short(page, tmp_path):
     path.write_text(read_document(HANDBOOK)[:4000])
     brings(page, path)
     page.wait_for_function("document.querySelector('#facts').innerText.includes('first-pages.md')")
+
+
+def metrics(engine):
+    """Of an engine's `/metrics`, by name: requests at work, and those answered to their end."""
+    found = {"running": 0.0, "answered": 0.0}
+    for family in text_string_to_metric_families(httpx.get(f"{engine}/metrics").text):
+        for sample in family.samples:
+            if sample.name == "vllm:num_requests_running":
+                found["running"] += sample.value
+            if sample.name == "vllm:request_success_total" and sample.labels["finished_reason"] != "abort":
+                found["answered"] += sample.value
+    return found
 
 
 def open_tab(page, name):
