@@ -48,7 +48,7 @@ def serve_engine(engine: Engine, settings: Settings) -> Command:
     argv += [*_model(settings), "--allowed-media-domains", *(settings.media_domains or [NOWHERE])]
     argv += ["--dtype", dtype(settings)]
     if settings.device == "cpu":
-        argv += ["--enforce-eager"]
+        argv += ["--enforce-eager", "--distributed-executor-backend", "uni"]
     if engine.cache:
         argv += ["--kv-transfer-config", json.dumps(_connector(engine.cache, settings))]
     env = {**_QUIET, "HF_HOME": str(settings.local_hf_home)}
@@ -78,7 +78,12 @@ _QUIET = {
 
 
 # One thread a core, bound to none: four engines share the cores, and only one computes at a time.
-_CPU = {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": str(len(os.sched_getaffinity(0)))}
+_CPU = {
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    "OMP_NUM_THREADS": str(len(os.sched_getaffinity(0))),
+    # with `--distributed-executor-backend uni`: the engine core computes, instead of waiting for a worker by spinning
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+}
 
 
 def dtype(settings: Settings, cpuinfo: Path = Path("/proc/cpuinfo")) -> str:

@@ -54,6 +54,14 @@ def test_engines_with_a_bounded_kv_cache_may_share_a_gpu(topology):
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_on_a_cpu_no_engine_waits_for_a_worker_by_spinning(topology, device):
+    """vLLM takes the one process only where both are said, and spins on the cores that all engines share otherwise."""
+    command = serve_engine(topology.engine("plain-a"), Settings.from_env({"DEVICE": device}))
+    one_process = ("uni" in command.argv, command.env.get("VLLM_ENABLE_V1_MULTIPROCESSING") == "0")
+    assert one_process == (device == "cpu",) * 2
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_both_sides_agree_on_how_gpu_memory_is_shared(topology, device):
     settings = Settings.from_env({"DEVICE": device})
     engine = serve_engine(topology.engine("lmcache-a"), settings).argv
@@ -78,8 +86,9 @@ def test_a_cpu_that_emulates_bfloat16_computes_in_float32_unless_told_otherwise(
     assert dtype(settings, cpuinfo) == taken
 
 
-def test_print_shows_what_a_shell_would_take_and_runs_nothing(topology, settings):
-    env = {**os.environ, **settings.to_env(), "HF_TOKEN": "hf_secret"}
+def test_print_shows_what_a_shell_would_take_and_runs_nothing(topology, tmp_path):
+    settings = Settings.from_env({"ARENA_HOME": str(tmp_path)})  # where no stack runs, whose settings would go before
+    env = {**os.environ, **settings.to_env(), "ARENA_HOME": str(tmp_path), "HF_TOKEN": "hf_secret"}
     command = [sys.executable, "-m", "engines", "serve", "lmcache-a", "--print"]
     shown = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=True).stdout
     assert shown.strip() == str(serve_engine(topology.engine("lmcache-a"), settings))
