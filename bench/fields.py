@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from statistics import fmean, median, pstdev
 from typing import Any
 
+from bench.caveats import overhead_ms
 from bench.sample import Sample
 from bench.statistics import interval, outliers, percentile
 
@@ -40,7 +41,7 @@ def arm_fields(
         **flat("tpot", _ms(s.tpot_ms for s in valid)),
         **flat("itl", [gap * 1e3 for s in valid for gap in s.itls], sum(bool(s.itls) for s in valid)),
         **flat("e2el", _ms(s.e2el_ms for s in valid)),
-        "median_client_overhead_ms": _median_overhead(valid),
+        "median_client_overhead_ms": overhead_ms(valid),
         "outliers": [valid[index].document for index in outliers(ttfts)],
     }
     return fields | (_arrays(samples) if detailed else {})
@@ -71,16 +72,6 @@ def _tokens(valid: Sequence[Sample], duration: float) -> dict[str, Any]:
         "output_throughput": output / duration if duration else None,
         "total_token_throughput": (prompt + output) / duration if duration else None,
     }
-
-
-def _median_overhead(valid: Sequence[Sample]) -> float | None:
-    """Client TTFT less the engine's queue and TTFT: the network, HTTP, and tokenising the prompt."""
-    gaps = [
-        s.ttft_ms - s.server_queue_ms - s.server_ttft_ms
-        for s in valid
-        if s.ttft_ms is not None and s.server_queue_ms is not None and s.server_ttft_ms is not None
-    ]
-    return median(gaps) if gaps else None
 
 
 def _arrays(samples: Sequence[Sample]) -> dict[str, Any]:

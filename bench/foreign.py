@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.arms import Arm, Role, anything, as_it_is, not_warm
+from bench.caveats import caveats, untold
 from bench.comparison import compare
 from bench.media import under_another_nonce
 from bench.plan import Cast, plan, warmups
@@ -33,9 +34,10 @@ def study(options: Options, cast: Cast) -> Study:
     return Study(
         arms=ARMS,
         trials=plan(ARMS, fixed, options.input_lens, options.seed),
-        warmups=warmups((COLD,), cast, options.input_lens, options.num_warmups),
+        warmups=warmups((COLD, OTHER_INSTANCE), cast, options.input_lens, options.num_warmups),
         prompt=lambda nonce: Prompt(QUESTION, handbook, nonce, options.output_len),
         summary=summary,
+        caveats=lambda samples: [*untold(samples), *caveats(samples)],
     )
 
 

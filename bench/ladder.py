@@ -81,7 +81,7 @@ def covers_media(reply: Reply) -> str:
     """Why the KV of this reply's media was not reused, in whole chunks; empty when it was."""
     if reply.media_tokens is None:
         return UNCOUNTED
-    expected, cached = reply.media_tokens // CHUNK_SIZE * CHUNK_SIZE, reply.usage.cached_tokens
+    expected, cached = reply.media_tokens // CHUNK_SIZE * CHUNK_SIZE, reply.usage.cached_tokens or 0
     return f"only {cached} tokens were cached, and its media have {reply.media_tokens}" if cached < expected else ""
 
 
@@ -93,7 +93,7 @@ def stops_at_media(reply: Reply, same: int = 0, of: int = 1) -> str:
     """
     if reply.media_tokens is None or reply.before_media is None:
         return UNCOUNTED
-    known, cached = reply.before_media + reply.media_tokens * same // of, reply.usage.cached_tokens
+    known, cached = reply.before_media + reply.media_tokens * same // of, reply.usage.cached_tokens or 0
     if not reaches_media(cached, known):
         return ""
     return f"{cached} tokens were cached, though only the first {known} were ever seen: media were mixed up"

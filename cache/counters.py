@@ -30,7 +30,7 @@ async def stored_chunks(cache: CacheServer) -> int:
 
 def chunks_to_store(reply: Reply) -> int:
     """How many whole chunks of the prompt this reply had to compute, and therefore stores."""
-    return reply.usage.prompt_tokens // CHUNK_SIZE - reply.usage.cached_tokens // CHUNK_SIZE
+    return reply.usage.prompt_tokens // CHUNK_SIZE - (reply.usage.cached_tokens or 0) // CHUNK_SIZE
 
 
 async def wait_stored(

@@ -198,7 +198,7 @@ def summary(reply: Reply) -> str:
     """One line: TTFT, ITL, prompt and cached tokens, and where these came from."""
     itl = f"ITL {reply.mean_itl * 1e3:.0f} ms, " if reply.mean_itl else ""
     usage = reply.usage
-    cached = f"{usage.cached_tokens:,} of {usage.prompt_tokens:,} prompt tokens cached ({reply.source})"
+    cached = f"{usage.cached} of {usage.prompt_tokens:,} prompt tokens cached ({reply.source})"
     return f"{reply.engine}: TTFT {reply.ttft * 1e3:,.0f} ms, {itl}{cached}"
 
 

@@ -186,7 +186,7 @@ def line(reply: Reply) -> str:
     usage = reply.usage
     media = "" if reply.media_tokens is None else f", {reply.media_tokens:,} of them of media"
     times = f"TTFT {reply.ttft * 1e3:,.0f} ms, total {reply.e2el * 1e3:,.0f} ms"
-    return f"{times}; {usage.prompt_tokens:,} prompt tokens{media}; {usage.cached_tokens:,} cached ({reply.source})"
+    return f"{times}; {usage.prompt_tokens:,} prompt tokens{media}; {usage.cached} cached ({reply.source})"
 
 
 def as_json(request: Request, reply: Reply, given: Sequence[Given], number: int) -> str:

@@ -138,7 +138,7 @@ def _usage(chunk: Chunk) -> Usage | None:
     if not usage:
         return None
     details = usage.get("prompt_tokens_details") or {}
-    return Usage(usage["prompt_tokens"], usage["completion_tokens"], details.get("cached_tokens") or 0)
+    return Usage(usage["prompt_tokens"], usage["completion_tokens"], details.get("cached_tokens"))
 
 
 def _server_times(chunk: Chunk) -> ServerTimes | None:

@@ -35,7 +35,12 @@ class Usage:
 
     prompt_tokens: int
     completion_tokens: int
-    cached_tokens: int
+    cached_tokens: int | None  # None where the server does not tell (vLLM without --enable-prompt-tokens-details)
+
+    @property
+    def cached(self) -> str:
+        """For a person; a question mark where the server does not tell."""
+        return "?" if self.cached_tokens is None else f"{self.cached_tokens:,}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +139,7 @@ class Reply:
         """Where the cached tokens came from, for a person; never a guess."""
         if self.sources:
             return self.sources.label
-        return "not attributed" if self.usage.cached_tokens else "computed"
+        return "computed" if self.usage.cached_tokens == 0 else "not attributed"
 
     def to_json(self) -> dict[str, object]:
         """Field names and units as `vllm bench serve` has them: milliseconds in the flat fields, seconds in `itls`."""

@@ -69,10 +69,7 @@ def sources_bar(reply: Reply) -> str:
     """A stacked bar with its legend; where the sources are not told, a sentence."""
     usage = reply.usage
     if reply.sources is None:
-        return (
-            f'<p class="legend">{usage.cached_tokens:,} of {usage.prompt_tokens:,} prompt tokens cached '
-            f"({reply.source})</p>"
-        )
+        return f'<p class="legend">{usage.cached} of {usage.prompt_tokens:,} prompt tokens cached ({reply.source})</p>'
     found = parts(reply.sources)
     whole = max(1, sum(part.tokens for part in found))
     said = ", ".join(f"{part.tokens:,} {part.name}" for part in found)

@@ -105,7 +105,7 @@ def numbers(reply: Reply) -> tuple[tuple[str, str], ...]:
         ("ITL", itl),
         ("tokens/s", speed),
         ("prompt tokens", f"{usage.prompt_tokens:,}"),
-        ("cached", f"{usage.cached_tokens:,}"),
+        ("cached", usage.cached),
     )
 
 

@@ -39,5 +39,5 @@ def _measured(row: Row) -> str:
     if row.reply is None:
         return f'<td colspan="3" class="fault">{plain(row.reason[:160])}</td>'
     usage = row.reply.usage
-    cached = f"{usage.cached_tokens:,} of {usage.prompt_tokens:,}"
+    cached = f"{usage.cached} of {usage.prompt_tokens:,}"
     return f"<td>{seconds(row.reply.ttft)}</td><td>{cached}</td><td>{row.reply.source}</td>"

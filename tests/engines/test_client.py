@@ -121,3 +121,10 @@ def test_closing_the_answer_closes_the_stream_at_once(engine):
 def test_an_answer_without_usage_proves_nothing_and_is_a_failure(engine):
     with pytest.raises(StreamBroken, match="no usage"):
         replies(engine, chunk("a"))
+
+
+def test_a_server_that_does_not_tell_what_was_cached_is_not_taken_for_one_that_had_nothing(engine):
+    untold = chunk(usage={"prompt_tokens": 7000, "completion_tokens": 1})
+    reply = replies(engine, chunk("a"), untold)[-1]
+    assert reply.usage.cached_tokens is None
+    assert (reply.usage.cached, reply.source) == ("?", "not attributed")
