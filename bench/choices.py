@@ -12,7 +12,7 @@ from bench.media import MODALITIES, Sizes, pixels, written
 from cache.volume import CHUNK_SIZE
 from engines.errors import ConfigError
 
-INPUT_LEN = 20 * CHUNK_SIZE + 128  # whole chunks, and room for a question that no cache has
+INPUT_LEN = 26 * CHUNK_SIZE + 128  # whole chunks, and room for a question that no cache has
 
 NumPrompts = Annotated[int, typer.Option(min=1, max=10_000, help="Fresh documents; each goes through every arm.")]
 InputLen = Annotated[int, typer.Option(min=64, max=1_000_000, help="Tokens of each whole prompt.")]

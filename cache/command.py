@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 
 from cache.volume import CHUNK_SIZE, adapter
-from engines.command import Command, serve_engine
+from engines.command import HUGE_PAGES, Command, serve_engine
 from engines.settings import Settings
 from engines.topology import CacheServer, Topology
 
@@ -27,7 +27,8 @@ def serve_cache(cache: CacheServer, settings: Settings) -> Command:
     else:
         argv += ["--isolated-ipc"]  # as the engines' connector says
     argv += ["--l2-adapter", json.dumps(adapter(settings, cache.side))]
-    return Command(tuple(argv), {"PYTHONHASHSEED": "0", "LMCACHE_TRACK_USAGE": "false", "DO_NOT_TRACK": "1"})
+    env = {"PYTHONHASHSEED": "0", "LMCACHE_TRACK_USAGE": "false", "DO_NOT_TRACK": "1"}
+    return Command(tuple(argv), env | HUGE_PAGES if settings.device == "cpu" else env)
 
 
 def commands(settings: Settings) -> Iterator[tuple[str, Command]]:
