@@ -8,7 +8,7 @@ from engines.settings import Settings
 
 GIB = 2**30
 # Proportional set size of one engine (the embedded model, no KV), of one cache server (no L1), and of the page.
-ENGINE_GIB, CACHE_GIB, PAGE_GIB = 2.6, 0.6, 0.4
+ENGINE_GIB, CACHE_GIB, PAGE_GIB = 2.2, 0.6, 0.4
 
 
 def memory_needed(settings: Settings) -> float:

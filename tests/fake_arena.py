@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -90,8 +91,8 @@ class FakeReception(Reception):
             engine = engines[history.count % len(engines)]
             prompt = Prompt(f"Question {history.count + 1}", desk.visit.document, desk.visit.nonce)
             reply = a_reply(engine, ttft=0.2 + history.count % 7)
-            history.began -= 5  # seconds between two questions
-            history.add(Pane(engine.name, Stage.DONE, prompt, reply=reply), desk.visit.name)
+            sent = time.time() - 5 * (self.rows - history.count)
+            history.add(Pane(engine.name, Stage.DONE, prompt, sent=sent, reply=reply), desk.visit.name)
         return desk
 
 

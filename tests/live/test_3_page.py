@@ -240,7 +240,7 @@ SETTINGS = {"max-tokens": "5", "temperature": "0.5", "seed": "7"}
 
 def choose(page, settings):
     page.click("#more > button")
-    for name, value in settings.items():
+    for name, value in (*settings.items(), *settings.items()):  # the first time they may not be quite there yet
         page.fill(f"#{name} input[type=number]", value)
         page.press(f"#{name} input[type=number]", "Tab")
 
