@@ -1,4 +1,7 @@
+import math
+import re
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -22,8 +25,12 @@ def test_too_little_memory_for_two_names_what_to_turn_down(settings):
     assert "KV_CACHE_MEMORY_GB" in doctor.memory(settings, 4 * GIB).advice
 
 
-def test_four_engines_take_sixteen_gib(settings):
-    assert round(doctor.memory_needed(settings)) == 16
+def test_the_readme_promises_the_memory_that_doctor_asks_for(settings):
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    promised = re.search(r"(\d+) GiB of memory \(`\./arena up --engines 2`: (\d+) GiB", readme)
+    assert promised
+    needed = [doctor.memory_needed(settings), doctor.memory_needed(settings.model_copy(update={"engines": 2}))]
+    assert [int(figure) for figure in promised.groups()] == [math.ceil(round(gib, 1)) for gib in needed]
 
 
 def test_a_missing_libnuma_is_told_with_the_command_that_brings_it():
