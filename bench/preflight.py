@@ -11,7 +11,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from cache.volume import CHUNK_SIZE
 from engines.counters import scrape
-from engines.errors import ConfigError, EngineUnreachable
+from engines.elsewhere import authorization
+from engines.errors import ConfigError
+from engines.served import served_model
 from engines.tls import TLS
 from engines.topology import Engine
 
@@ -91,12 +93,9 @@ async def facts_of(engine: Engine) -> Facts:
 
     Only the model must be told by every server.
     """
-    async with httpx.AsyncClient(timeout=10, verify=TLS) as client:
-        try:
-            model = (await client.get(f"{engine.url}/v1/models")).raise_for_status().json()["data"][0]
-        except (httpx.HTTPError, ValueError, LookupError, TypeError) as exc:
-            raise EngineUnreachable(engine.name, f"no list of models at {engine.url}/v1/models; is it up?") from exc
-        facts = {"model": model.get("root") or model.get("id"), "max_model_len": model.get("max_model_len")}
+    model = await served_model(engine.name, engine.url)
+    facts = {"model": model.get("root") or model.get("id"), "max_model_len": model.get("max_model_len")}
+    async with httpx.AsyncClient(timeout=10, verify=TLS, headers=authorization()) as client:
         facts |= {"version": await _json(client, f"{engine.url}/version", "version")}
         if engine.cache:
             facts["lmcache_version"] = await _json(client, f"{engine.cache.url}/lmc_version")

@@ -11,11 +11,12 @@ from enum import StrEnum
 from typing import Any
 
 from cache.counters import Stored, chunks_to_store, stored_chunks, wait_stored
-from engines import client
+from engines.client import ask
 from engines.errors import ArenaError, StackError
 from engines.prompt import Prompt
 from engines.reply import Delta, Reply
 from engines.topology import CacheServer, Engine, Kind
+from engines.wire import Chunk, stream
 
 Sent = Callable[[], None]  # called when the request goes out
 Ask = Callable[[Engine, Prompt, Sent], AsyncGenerator[Delta | Reply]]
@@ -149,11 +150,11 @@ def heats(engines: Sequence[Engine], *, pinned: bool) -> tuple[tuple[Engine, ...
 def measured(engine: Engine, prompt: Prompt, sent: Sent) -> AsyncGenerator[Delta | Reply]:
     """`engines.client.ask`, which also tells when the request goes out: then the pane's clock starts."""
 
-    def opened(engine: Engine, prompt: Prompt) -> AsyncGenerator[client.Chunk]:
+    def opened(engine: Engine, request: Chunk) -> AsyncGenerator[Chunk]:
         sent()
-        return client.stream(engine, prompt)
+        return stream(engine, request)
 
-    return client.ask(engine, prompt, open_stream=opened)
+    return ask(engine, prompt, open_stream=opened)
 
 
 async def run(

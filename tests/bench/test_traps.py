@@ -6,8 +6,8 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+import aiohttp
 import httpx
-import openai
 import pytest
 from fake_engine import Behaviour, FakeEngine, Volume, topology_of
 from fakes import collect
@@ -202,9 +202,9 @@ def test_an_error_is_a_failed_sample_and_no_retry_hides_it(start):
 
 def test_the_making_of_a_client_is_not_in_the_ttft(start, monkeypatch):
     order = []
-    making = openai.AsyncOpenAI.__init__
+    making = aiohttp.ClientSession.__init__
     load = ssl.SSLContext.load_verify_locations  # what takes its time in a new client: tens of milliseconds
-    monkeypatch.setattr(openai.AsyncOpenAI, "__init__", lambda *a, **k: order.append("client") or making(*a, **k))
+    monkeypatch.setattr(aiohttp.ClientSession, "__init__", lambda *a, **k: order.append("client") or making(*a, **k))
     monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", lambda *args: order.append("client") or load(*args))
 
     def clock():

@@ -1,13 +1,11 @@
 import asyncio
 
-import httpx2
-import openai
 import pytest
 from fakes import chunk, collect, streaming, ticking, usage_chunk
 
 from engines.client import ask
 from engines.counters import Counters
-from engines.errors import EmptyReply, EngineRefused, EngineUnreachable, StreamBroken
+from engines.errors import EmptyReply, StreamBroken
 from engines.prompt import Prompt
 from engines.reply import Delta, Reply
 
@@ -51,29 +49,11 @@ def test_usage_comes_from_the_last_chunk(engine):
     assert (usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens) == (7000, 1, 6912)
 
 
-REQUEST = httpx2.Request("POST", "http://engine/v1")
-
-
-@pytest.mark.parametrize(
-    ("error", "ours"),
-    [
-        (openai.APIConnectionError(request=REQUEST), EngineUnreachable),
-        (openai.APITimeoutError(request=REQUEST), EngineUnreachable),
-        (openai.BadRequestError("no", response=httpx2.Response(400, request=REQUEST), body=None), EngineRefused),
-        (httpx2.RemoteProtocolError("closed"), StreamBroken),
-        (openai.APIError("error in stream", REQUEST, body=None), StreamBroken),
-    ],
-)
-def test_foreign_errors_become_ours_and_name_the_engine(engine, error, ours):
-    with pytest.raises(ours, match="plain-a"):
-        replies(engine, chunk("a"), error)
-
-
 def test_text_that_came_before_the_break_was_handed_on(engine):
     seen = []
 
     async def consume():
-        stream = streaming(chunk("half"), httpx2.ReadError("gone"))
+        stream = streaming(chunk("half"), StreamBroken("plain-a", "gone"))
         async for event in ask(engine, Prompt("why?"), open_stream=stream, counters=unread):
             seen.append(event.text)
 

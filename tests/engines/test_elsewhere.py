@@ -7,16 +7,19 @@ import pytest
 
 from engines.elsewhere import engine_at
 from engines.errors import ConfigError, EngineUnreachable
+from engines.served import served_model
 
 
 class Handler(BaseHTTPRequestHandler):
     """One model, for those who have the key."""
 
+    listed = json.dumps({"data": [{"id": "arena", "max_model_len": 8192}]})
+
     def do_GET(self):
         known = self.headers.get("Authorization") == "Bearer k"
         self.send_response(200 if known else 401)
         self.end_headers()
-        self.wfile.write(json.dumps({"data": [{"id": "arena"}]}).encode())
+        self.wfile.write(self.listed.encode())
 
     def log_message(self, *_):
         pass
@@ -36,6 +39,20 @@ def address():
 def test_the_list_of_models_is_asked_for_with_the_key(address, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "k")
     assert asyncio.run(engine_at(f"{address}/v1", "a", None)).model == "arena"
+
+
+def test_vllms_own_facts_come_with_the_model(address, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    card = asyncio.run(served_model("plain-a", address))
+    assert (card["id"], card["max_model_len"]) == ("arena", 8192)
+
+
+@pytest.mark.parametrize("listed", ['{"data": []}', "[]", "<p>Hello</p>", ""])
+def test_a_server_that_lists_no_model_is_told_by_name(address, listed, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    monkeypatch.setattr(Handler, "listed", listed)
+    with pytest.raises(EngineUnreachable, match="plain-a: no list of models at http"):
+        asyncio.run(served_model("plain-a", address))
 
 
 def test_who_has_no_key_is_told_of_it(address, monkeypatch):

@@ -1,12 +1,16 @@
 """The stack as its commands show it. Files of this folder run in order: those that break things come last."""
 
+import asyncio
 import json
 import stat
 from pathlib import Path
 
 import psutil
 import pytest
+from openai import OpenAI
 
+from engines.client import reply_to
+from engines.prompt import Prompt, new_nonce
 from engines.settings import Settings
 
 pytestmark = pytest.mark.live
@@ -57,6 +61,28 @@ def test_ask_streams_and_then_tells_the_cost(stack, arena):
     assert asked.returncode == 0, asked.stderr
     assert "TTFT" in asked.stdout
     assert "prompt tokens cached" in asked.stdout
+
+
+def test_the_openai_sdk_reads_of_an_engine_what_the_arenas_own_client_reads(stack):
+    engine = stack.engine("plain-a")
+    prompt = Prompt("What is a codec?", "A codec turns frames into packets. " * 60, new_nonce(), max_tokens=16)
+    _, ours = [asyncio.run(reply_to(engine, prompt)) for _ in range(2)]  # both clients find the prompt cached
+    with OpenAI(base_url=f"{engine.url}/v1", api_key="none") as sdk:
+        chunks = list(
+            sdk.chat.completions.create(
+                model=engine.model,
+                messages=prompt.messages,
+                max_tokens=prompt.max_tokens,
+                temperature=prompt.temperature,
+                stream=True,
+                stream_options={"include_usage": True},
+            )
+        )
+    texts = [choice.delta.content for chunk in chunks for choice in chunk.choices if choice.delta.content]
+    usage = chunks[-1].usage
+    assert "".join(texts) == ours.text
+    assert (usage.prompt_tokens, usage.completion_tokens) == (ours.usage.prompt_tokens, ours.usage.completion_tokens)
+    assert usage.prompt_tokens_details.cached_tokens == ours.usage.cached_tokens > 0
 
 
 def test_a_context_that_is_too_long_is_told_by_how_much_and_can_be_cut(stack, arena, tmp_path):

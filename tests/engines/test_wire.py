@@ -1,0 +1,205 @@
+"""Against a server of raw bytes: what comes over a wire, and what it means."""
+
+import asyncio
+import json
+from contextlib import aclosing
+
+import pytest
+
+from engines.errors import EngineRefused, EngineUnreachable, StreamBroken
+from engines.topology import Engine, Kind
+from engines.wire import LINE_BYTES, proxy_for, stream
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+END = b"0\r\n\r\n"
+HELLO = b'data: {"n": 1}\n\n'
+
+
+def part(data):
+    """A chunk of HTTP's chunked encoding."""
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+def refusal(status, body=b"", headers=b""):
+    return b"HTTP/1.1 %d No\r\nContent-Length: %d\r\n%s\r\n%s" % (status, len(body), headers, body)
+
+
+class Server:
+    """Sends the same packets in answer to each request, and keeps what it was sent."""
+
+    def __init__(self, *packets, hangs_up=True):
+        self.packets, self.hangs_up = packets, hangs_up
+        self.requests, self.writers = [], []
+        self.hung_up_on = asyncio.Event()
+
+    async def __aenter__(self):
+        self.listening = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self.listening.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_):
+        self.listening.close()
+        for writer in self.writers:
+            writer.close()
+            await writer.wait_closed()
+
+    @property
+    def engine(self):
+        return Engine("plain-a", Kind.PLAIN, "a", self.port, f"http://127.0.0.1:{self.port}")
+
+    async def _serve(self, reader, writer):
+        self.writers.append(writer)
+        while head := await self._head(reader):
+            length = int(
+                next(line for line in head.splitlines() if line.lower().startswith("content-length")).split()[1]
+            )
+            self.requests.append((head, json.loads(await reader.readexactly(length))))
+            for packet in self.packets:
+                writer.write(packet)
+                await writer.drain()
+            if self.hangs_up:
+                break
+        else:
+            self.hung_up_on.set()
+        writer.close()
+
+    async def _head(self, reader):
+        try:
+            return (await reader.readuntil(b"\r\n\r\n")).decode()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return ""
+
+
+async def chunks_of(engine, **patience):
+    return [chunk async for chunk in stream(engine, {"model": "arena"}, **patience)]
+
+
+def answer(*packets, hangs_up=True, **patience):
+    async def ask():
+        async with Server(*packets, hangs_up=hangs_up) as server:
+            return await chunks_of(server.engine, **patience)
+
+    return asyncio.run(ask())
+
+
+def test_each_event_is_a_chunk_however_it_was_cut_into_packets():
+    first, second = part(HELLO + b'data: {"n"'), part(b": 2}\n\ndata: [DONE]\n\n")
+    assert answer(HEAD, first[:9], first[9:], second, END) == [{"n": 1}, {"n": 2}]
+
+
+def test_comments_and_other_fields_are_no_chunks():
+    assert answer(HEAD, part(b": ping\n\nevent: x\nid: 7\n"), part(HELLO), END) == [{"n": 1}]
+
+
+def test_a_whole_answer_in_one_event_is_read():
+    text = "x" * LINE_BYTES
+    assert answer(HEAD, part(b'data: {"text": "%s"}\n\n' % text.encode()), END) == [{"text": text}]
+
+
+def test_a_line_without_end_is_broken_off():
+    with pytest.raises(StreamBroken, match="plain-a"):
+        answer(HEAD, part(b"data: " + b"x" * 2 * LINE_BYTES), part(b"x" * LINE_BYTES))
+
+
+@pytest.mark.parametrize(
+    ("event", "said"),
+    [
+        (b"data: nonsense\n\n", "not JSON"),
+        (b'data: {"error": {"message": "out of memory"}}\n\n', "out of memory"),
+        (b"data: [1]\n\n", r"\[1\]"),
+    ],
+)
+def test_an_event_that_is_no_chunk_breaks_the_answer_off(event, said):
+    with pytest.raises(StreamBroken, match=said):
+        answer(HEAD, part(HELLO), part(event), END)
+
+
+def test_a_connection_that_ends_in_the_middle_is_a_broken_answer():
+    with pytest.raises(StreamBroken, match="arena logs plain-a"):
+        answer(HEAD, part(HELLO))
+
+
+def test_a_connection_that_ends_before_an_answer_is_an_engine_that_is_down():
+    with pytest.raises(EngineUnreachable, match="down or still starting"):
+        answer()
+
+
+def test_where_nobody_listens_the_engine_is_down():
+    with pytest.raises(EngineUnreachable, match="down or still starting"):
+        asyncio.run(chunks_of(Engine("plain-a", Kind.PLAIN, "a", 9, "http://127.0.0.1:9")))
+
+
+@pytest.mark.parametrize("packets", [(), (HEAD, part(HELLO))])
+def test_silence_ends_after_a_while_before_and_within_an_answer(packets):
+    with pytest.raises(EngineUnreachable, match=r"no answer within 0\.05 s"):
+        answer(*packets, hangs_up=False, patience_s=0.05)
+
+
+def test_what_is_refused_is_told_in_the_servers_words_with_the_next_step():
+    body = json.dumps({"error": {"message": "At most 1 image(s) may be provided in one prompt."}}).encode()
+    with pytest.raises(EngineRefused, match=r"HTTP 400: At most 1 image\(s\) may .* prompt: give fewer"):
+        answer(refusal(400, body))
+
+
+@pytest.mark.parametrize(("body", "said"), [(b"<h1>Bad gateway</h1>", "Bad gateway"), (b"", "HTTP 502: No")])
+def test_a_refusal_that_is_not_json_is_told_too(body, said):
+    with pytest.raises(EngineRefused, match=said):
+        answer(refusal(502, body))
+
+
+def test_an_address_that_sends_one_on_is_refused_with_the_one_to_give():
+    with pytest.raises(EngineRefused, match="HTTP 301: it sends one on to https://other/; give that address"):
+        answer(refusal(301, headers=b"Location: https://other/\r\n"))
+
+
+def test_the_key_goes_along_and_packed_answers_are_not_asked_for(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+
+    async def ask():
+        async with Server(HEAD, part(HELLO), END) as server:
+            await chunks_of(server.engine)
+            return server.requests
+
+    [(head, body)] = asyncio.run(ask())
+    assert head.startswith("POST /v1/chat/completions HTTP/1.1")
+    assert "Authorization: Bearer k" in head
+    assert "Accept-Encoding: identity" in head
+    assert body == {"model": "arena"}
+
+
+def test_a_connection_is_used_again():
+    async def ask():
+        async with Server(HEAD, part(HELLO), END, hangs_up=False) as server:
+            await chunks_of(server.engine)
+            await chunks_of(server.engine)
+            return len(server.requests), len(server.writers)
+
+    assert asyncio.run(ask()) == (2, 1)
+
+
+def test_an_answer_that_is_left_early_takes_its_connection_along():
+    async def ask():
+        async with Server(HEAD, part(HELLO), hangs_up=False) as server:
+            async with aclosing(stream(server.engine, {})) as chunks:
+                await anext(chunks)
+            await asyncio.wait_for(server.hung_up_on.wait(), 5)
+
+    asyncio.run(ask())
+
+
+@pytest.mark.parametrize(
+    ("environ", "proxy"),
+    [
+        ({}, None),
+        ({"http_proxy": "http://proxy:3128"}, "http://proxy:3128"),
+        ({"http_proxy": "http://proxy:3128", "no_proxy": "engine"}, None),
+        ({"https_proxy": "http://proxy:3128"}, None),
+    ],
+)
+def test_the_machines_proxy_is_used_unless_it_is_not_for_this_host(monkeypatch, environ, proxy):
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    assert proxy_for("http://engine:8000") == proxy
