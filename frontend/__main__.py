@@ -16,7 +16,7 @@ from frontend.house import House
 from frontend.login import login
 from frontend.theme import css, head, theme
 
-SESSIONS = 200  # that Gradio remembers, a third of a MiB each; ours end when their tab is closed
+SESSIONS = 200  # that Gradio remembers at most, a third of a MiB each
 JOBS = 1000  # at once: each who waits in the line is one, and nobody's Stop or page may wait for theirs
 QUEUE = {  # Gradio's own settings of its queue, which it offers no other way to
     "sleep_when_free": 0.05,  # it looks for work 1,000 times a second else, and takes 6 % of a shared core

@@ -43,7 +43,9 @@ def _arrivals(page: gr.Blocks, house: House, race: RaceTab, token: gr.Textbox) -
         return *race.controls_of(link, visit), *Screen(house.topology.engines, link).whole(visit)
 
     async def leave(request: gr.Request) -> None:
-        await house.reception.leave(str(request.session_hash))
+        session = str(request.session_hash)
+        await house.reception.leave(session)
+        page.state_holder.session_data.pop(session, None)  # Gradio keeps it for the next visit
 
     outputs, visitor = [*race.controls, *race.outputs], "() => [window.arena.visitor()]"
     race.describes(page.load(greet, token, outputs, js=visitor, show_progress="hidden", api_visibility="private"))

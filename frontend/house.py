@@ -11,6 +11,7 @@ from frontend.bars import title
 from frontend.desk import Desk, Reception
 from frontend.link import Link
 from frontend.model_note import model_name
+from frontend.race import Ask, in_calm, measured
 from frontend.restart import Restart
 from frontend.studies import Studies
 from frontend.track import Track
@@ -39,6 +40,11 @@ class House:
     def desk(self, session: str | None) -> Desk:
         """Of the tab with this session."""
         return self.reception.desk(str(session))
+
+    @property
+    def ask(self) -> Ask:
+        """How this house asks an engine."""
+        return measured if self.pinned else in_calm
 
     def engines_of(self, target: str) -> tuple[Engine, ...]:
         """All, one pair, or one engine. Raises ConfigError for a name that is none."""

@@ -83,7 +83,7 @@ class Player:
         had = visit.media if follow else ()
         self.limits.of_prompt(list(dict.fromkeys((*had, *media))))
         link = Link(words, target, visit.name, choices)
-        return lambda visit: replace(visit, caption="").asking(chosen, words, choices, media), link
+        return lambda visit: replace(visit, caption="").asking(chosen, words, choices, media, self.house.ask), link
 
     @shown
     async def again(
@@ -103,7 +103,9 @@ class Player:
         choices = Choices.of(max_tokens, temperature, last.seed + bool(temperature), cut, follow)
         link = Link(last.question, target, visit.name, choices)
         return (
-            lambda visit: replace(visit, caption="").asking(chosen, last.question, choices, last.media, again=True),
+            lambda visit: replace(visit, caption="").asking(
+                chosen, last.question, choices, last.media, self.house.ask, again=True
+            ),
             link,
         )
 
@@ -111,7 +113,7 @@ class Player:
     async def demo(self, request: gr.Request) -> Run:
         """The seeds' story."""
         link = Link(FIRST, document=self.desk(request).visit.name)
-        return lambda visit: play(visit, self.house.topology, demo()), link
+        return lambda visit: play(visit, self.house.topology, demo(), ask=self.house.ask), link
 
     @shown
     async def media(
@@ -122,13 +124,13 @@ class Player:
         media = await media_of(given or [SAMPLE], self.limits)
         steps = demo(LOOK, LOOK_AGAIN, media[0].name)
         link = Link(LOOK, document=self.desk(request).visit.name)
-        return lambda visit: play(visit, self.house.topology, steps, media), link
+        return lambda visit: play(visit, self.house.topology, steps, media, self.house.ask), link
 
     @shown
     async def remember(self, request: gr.Request) -> Run:
         """A restart, and what the volume still has."""
         link = Link(FIRST, "lmcache-a", self.desk(request).visit.name)
-        return lambda visit: remember(visit, self.house.topology, self.house.restart), link
+        return lambda visit: remember(visit, self.house.topology, self.house.restart, self.house.ask), link
 
     async def stop(self, request: gr.Request) -> None:
         """The run's own generator then shows what it has."""

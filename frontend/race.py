@@ -18,6 +18,7 @@ from engines.reply import Delta, Reply
 from engines.topology import CacheServer, Engine, Kind
 from engines.wire import Chunk, stream
 
+CALM_S = 0.3
 Sent = Callable[[], None]  # called when the request goes out
 Ask = Callable[[Engine, Prompt, Sent], AsyncGenerator[Delta | Reply]]
 
@@ -155,6 +156,14 @@ def measured(engine: Engine, prompt: Prompt, sent: Sent) -> AsyncGenerator[Delta
         return stream(engine, request)
 
     return ask(engine, prompt, open_stream=opened)
+
+
+async def in_calm(engine: Engine, prompt: Prompt, sent: Sent) -> AsyncGenerator[Delta | Reply]:
+    """`measured` on shared cores, when the browser has drawn what came before: it may be drawing on them as well."""
+    await asyncio.sleep(CALM_S)
+    async with aclosing(measured(engine, prompt, sent)) as events:
+        async for event in events:
+            yield event
 
 
 async def run(

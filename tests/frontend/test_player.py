@@ -2,17 +2,21 @@
 
 import asyncio
 import os
+import time
 from contextlib import aclosing
 from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 from fake_engine import Behaviour, FakeEngine, topology_of
+from fakes import collect
+from gradio_client import Client
 
 from cache.volume import namespace
 from engines.errors import DocumentError
 from engines.media.generate import image
 from engines.ports import is_free
+from engines.prompt import Prompt
 from engines.settings import Settings
 from frontend.__main__ import launch
 from frontend.app import build
@@ -21,7 +25,7 @@ from frontend.context import TokenSize, described
 from frontend.house import House
 from frontend.link import Link
 from frontend.player import Player
-from frontend.race import Stage
+from frontend.race import Stage, in_calm, measured
 from frontend.reader import Reader
 from frontend.restart import Restart
 
@@ -225,13 +229,44 @@ def test_stop_waits_for_nobody(house):
     assert stop.queue is False
 
 
-def test_visitors_in_the_line_leave_jobs_to_the_others(house, settings):
+@pytest.fixture
+def served(house, settings, monkeypatch):
+    """The page, and its address. A client that leaves is missed at its next heartbeat."""
+    monkeypatch.setenv("GRADIO_HEARTBEAT_INTERVAL", "0.1")
     port = next(number for number in range(7940, 7960) if is_free(number))
     page = build(house)
     launch(page, settings.model_copy(update={"ui_port": port}), wait=False)
-    try:
-        assert page._queue.max_thread_count > 200
-        limits = {fn.concurrency_limit for fn in page.fns.values() if fn.queue}
-        assert (limits, page._queue.default_concurrency_limit) == ({"default"}, None)
-    finally:
-        page.close(verbose=False)
+    yield page, f"http://127.0.0.1:{port}"
+    page.close(verbose=False)
+
+
+def test_visitors_in_the_line_leave_jobs_to_the_others(served):
+    page, _ = served
+    assert page._queue.max_thread_count > 200
+    limits = {fn.concurrency_limit for fn in page.fns.values() if fn.queue}
+    assert (limits, page._queue.default_concurrency_limit) == ({"default"}, None)
+
+
+def test_of_a_visitor_who_left_gradio_keeps_nothing_either(served):
+    page, address = served
+    client = Client(address, verbose=False)
+    client.predict("No document", api_name="/document")
+    kept = page.state_holder.session_data
+    assert list(kept) == [client.session_hash]
+    client.close()
+    deadline = time.monotonic() + 10
+    while kept and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert list(kept) == []
+
+
+@pytest.mark.parametrize(("pinned", "how"), [(True, measured), (False, in_calm)])
+def test_where_cores_are_shared_an_engine_is_asked_when_the_browser_has_drawn(topology, settings, pinned, how):
+    assert House.of(topology, settings, pinned=pinned).ask is how
+
+
+def test_what_is_asked_in_calm_is_answered_as_ever():
+    with FakeEngine() as fake:
+        sent = []
+        *deltas, reply = collect(in_calm(fake.engine, Prompt("What is a codec?"), lambda: sent.append(True)))
+    assert (sent, len(deltas), reply.text) == ([True], 4, "it copies frames around ")

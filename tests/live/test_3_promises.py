@@ -6,8 +6,9 @@ import re
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
+from multiprocessing import get_context
 from statistics import median
 
 import httpx
@@ -17,6 +18,7 @@ from fake_arena import fake_arena_process
 from live.commands import run_arena
 from live.page import BARE, ENGINES, FAKE, LIMIT_MS, TABS, ask, ended, idle, open_tab, short, visiting
 
+from engines.document import HANDBOOK
 from engines.ports import is_free
 from engines.prompt import new_nonce
 from engines.settings import ROOT
@@ -25,7 +27,7 @@ pytestmark = pytest.mark.live
 VISITORS = 20
 VISIT_S = float(os.environ.get("ARENA_TEST_VISIT_S", "4"))  # for how long each visitor goes on asking; 120 on demand
 ASKS = 5  # of all four engines
-GROWTH_MIB = 10  # of the page from the second wave of visitors to the third
+GROWTH_MIB = 5  # of the page from the second wave of visitors to the third
 PAIRS = int(os.environ.get("ARENA_TEST_PAIRS", "3"))
 
 
@@ -164,10 +166,18 @@ def _spread(late):
 
 
 @pytest.mark.skipif(FAKE, reason="the front door asks the real stack")
-def test_the_page_and_the_front_door_measure_the_same(page, tmp_path):
-    """Alternately, each time with a document that nobody has seen."""
-    short(page, tmp_path)
-    context = ["--context", str(tmp_path / "first-pages.md"), "--max-tokens", "1", "--json"]
+def test_the_page_and_the_front_door_measure_the_same(browser, url):
+    """Alternately, of the page's own document, each time as nobody has seen it."""
+    _as_if_elsewhere()
+    context = ["--context", str(HANDBOOK), "--max-tokens", "1", "--json"]
+    with visiting(browser, f"{url}?max_tokens=1") as page:
+        on_page, by_command = _in_turns(page, context)
+    ratio = median(on_page) / median(by_command)
+    print(f"page: {on_page} ms, ./arena ask: {by_command} ms, ratio of the medians {ratio:.3f}")
+    assert min(on_page + by_command) > 0
+
+
+def _in_turns(page, context):
     on_page, by_command = [], []
     for _ in range(PAIRS):
         page.click("#cold")
@@ -176,22 +186,33 @@ def test_the_page_and_the_front_door_measure_the_same(page, tmp_path):
         on_page.append(ended(page, "plain-a"))
         idle(page)
         said = run_arena("ask", "plain-a", "What is a codec?", "--nonce", new_nonce(), *context)
-        by_command.append(json.loads(said.stdout)["ttft_ms"])
-    ratio = median(on_page) / median(by_command)
-    print(f"page: {on_page} ms, ./arena ask: {by_command} ms, ratio of the medians {ratio:.3f}")
-    assert min(on_page + by_command) > 0
+        by_command.append(round(json.loads(said.stdout)["ttft_ms"], 1))
+    return on_page, by_command
+
+
+def _as_if_elsewhere():
+    """A visitor's browser draws with cores of its own, and this one with what the engines leave."""
+    for process in psutil.Process().children(recursive=True):
+        if "chrom" in process.name():
+            process.nice(19)
 
 
 def test_every_visitor_gets_the_answers_to_their_own_questions_and_leaves_nothing(url):
     """Each is a session of a real client; all ask at once, and wait in the line."""
     grown, answers = [], 0
-    with ThreadPoolExecutor(VISITORS) as pool:
-        for at_least in (2, 1, 1):
-            answers += sum(pool.map(partial(visit, url, at_least), range(VISITORS)))
-            time.sleep(2)  # the server hears a moment later that they have left
-            grown.append(page_process(url).memory_info().rss / 2**20)
+    for at_least in (2, 1, 1):
+        with ProcessPoolExecutor(1, get_context("spawn")) as process:  # whose end closes all connections
+            answers += process.submit(wave, url, at_least).result()
+        time.sleep(2)  # the server hears a moment later that they have left
+        grown.append(page_process(url).memory_info().rss / 2**20)
     print(f"{answers} answers; the page after each of three waves of {VISITORS} visitors: {grown} MiB")
     assert grown[-1] - grown[-2] < GROWTH_MIB
+
+
+def wave(url, at_least):
+    """All visitors at once. Returns how many answers they had."""
+    with ThreadPoolExecutor(VISITORS) as pool:
+        return sum(pool.map(partial(visit, url, at_least), range(VISITORS)))
 
 
 def visit(url, at_least, number):
