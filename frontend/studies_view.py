@@ -11,6 +11,7 @@ from frontend.results import Result
 from frontend.studies import Study
 
 STEP = re.compile(r"^(\d+)/(\d+) ")
+STATES = {None: "running", 0: "done", 130: "cancelled"}  # by exit code
 
 
 def progress(study: Study | None) -> str:
@@ -19,7 +20,7 @@ def progress(study: Study | None) -> str:
         return '<p class="quiet">No run of this page yet.</p>'
     done, of = _steps(study.lines)
     share = 100 * done / of if of else 0
-    state = "running" if study.code is None else "done" if study.code == 0 else f"ended with exit code {study.code}"
+    state = STATES.get(study.code, f"ended with exit code {study.code}")
     lines = plain("\n".join(study.lines[-40:]))
     return (
         f'<section class="study" data-state="{"running" if study.code is None else "ended"}" aria-label="Run">'

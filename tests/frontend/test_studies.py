@@ -8,7 +8,7 @@ import pytest
 from engines.errors import ConfigError, StackError
 from engines.settings import Settings
 from frontend.results import earlier
-from frontend.studies import KINDS, Studies, kinds
+from frontend.studies import KINDS, Studies, Study, kinds
 from frontend.studies_view import framed, progress, results_table
 from frontend.track import Track
 
@@ -40,6 +40,11 @@ def test_a_run_is_the_bench_itself_with_its_lines_and_its_exit_code(tmp_path):
     assert now.code == 0
     assert "ttft --num-prompts 3 --result-dir" in now.lines[-1]
     assert 'aria-valuenow="100"' in progress(now)
+
+
+@pytest.mark.parametrize(("code", "said"), [(None, "running"), (130, "cancelled"), (2, "ended with exit code 2")])
+def test_the_page_says_how_a_run_ended(tmp_path, code, said):
+    assert f"<b>bench ttft</b>: {said} " in progress(Study("ttft", tmp_path, code=code))
 
 
 def test_cancel_is_a_ctrl_c_and_frees_the_track(tmp_path):
