@@ -43,8 +43,8 @@ def chart(rows: Sequence[Row], engines: Sequence[Engine]) -> str:
         for index, engine in enumerate(engines)
     )
     return (
-        f'<figure class="chart" tabindex="0"><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="TTFT of the last '
-        f'{len(found)} answers, over the time of the visit">{lines}{"".join(marks)}'
+        f'<figure class="chart" tabindex="0"><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
+        f'aria-label="TTFT of the last {len(found)} answers, over the time of the visit">{lines}{"".join(marks)}'
         f'<text x="{LEFT}" y="{HEIGHT - 8}">{first:%H:%M:%S}</text>'
         f'<text x="{WIDTH - 20}" y="{HEIGHT - 8}" text-anchor="end">{until:%H:%M:%S} UTC</text></svg>'
         f"<ul>{legend}</ul></figure>"
