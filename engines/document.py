@@ -14,7 +14,7 @@ from engines.elsewhere import authorization
 from engines.errors import ConfigError, ContextTooLong, DocumentError, EngineRefused, EngineUnreachable
 from engines.pdf import read_pdf
 from engines.prompt import Prompt
-from engines.refusal import message, next_step
+from engines.refusal import message, next_step, told
 from engines.tls import TLS
 from engines.topology import Engine
 
@@ -163,8 +163,8 @@ async def post(
 
 def _refused(engine: str, answer: httpx.Response) -> DocumentError | EngineRefused:
     said = message(answer.text)
-    if answer.is_client_error and (step := next_step(said)):
-        return EngineRefused(engine, f"HTTP {answer.status_code}: {said.rstrip('.')}: {step}")
+    if answer.is_client_error and next_step(said):
+        return EngineRefused(engine, told(answer.status_code, said))
     if answer.is_client_error:
         return DocumentError(f"{engine} cannot tokenize this text: {said}")
     return EngineRefused(engine, f"HTTP {answer.status_code} (./arena logs {engine})")

@@ -25,6 +25,6 @@ async def engine_at(base_url: str, side: str, model: str | None) -> Engine:
 
 
 def authorization() -> dict[str, str]:
-    """The header with OPENAI_API_KEY, where one is set; those of the SDK have it by themselves."""
+    """The header with OPENAI_API_KEY, where one is set; the SDK sends its own."""
     key = os.environ.get("OPENAI_API_KEY")
     return {"Authorization": f"Bearer {key}"} if key else {}

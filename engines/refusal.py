@@ -18,6 +18,12 @@ def next_step(said: str) -> str:
     return next((step for words, step in NEXT_STEPS.items() if words in said), "")
 
 
+def told(status: int, said: str) -> str:
+    """What was said, with the next step where its words are known."""
+    step = next_step(said)
+    return f"HTTP {status}: {said.rstrip('.')}: {step}" if step else f"HTTP {status}: {said}"
+
+
 def message(body: str) -> str:
     """The words of an error's JSON, or of what stands in its place."""
     try:

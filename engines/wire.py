@@ -20,7 +20,7 @@ from pydantic_core import from_json, to_json
 
 from engines.elsewhere import authorization
 from engines.errors import EngineError, EngineRefused, EngineUnreachable, StreamBroken
-from engines.refusal import message, next_step
+from engines.refusal import message, told
 from engines.tls import TLS
 from engines.topology import Engine
 
@@ -83,9 +83,8 @@ def _chunk(engine: str, data: bytes) -> Chunk:
 async def _refusal(answer: ClientResponse) -> str:
     if "Location" in answer.headers:
         return f"HTTP {answer.status}: it sends one on to {answer.headers['Location']}; give that address"
-    said = message((await answer.content.read(REFUSAL_BYTES)).decode(errors="replace")) or str(answer.reason)
-    step = next_step(said)
-    return f"HTTP {answer.status}: {said.rstrip('.')}: {step}" if step else f"HTTP {answer.status}: {said}"
+    body = (await answer.content.read(REFUSAL_BYTES)).decode(errors="replace")
+    return told(answer.status, message(body) or str(answer.reason))
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from engines.reply import Delta, Reply
 from engines.topology import CacheServer, Engine, Kind
 from engines.wire import Chunk, stream
 
-CALM_S = 0.3
+CALM_S = 0.3  # what Chromium takes to draw a race, twice over
 Sent = Callable[[], None]  # called when the request goes out
 Ask = Callable[[Engine, Prompt, Sent], AsyncGenerator[Delta | Reply]]
 

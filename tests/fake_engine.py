@@ -117,8 +117,11 @@ class FakeCache:
 class FakeEngine:
     """A context manager: serves inside it, on a port of its own."""
 
-    def __init__(self, name: str = "plain-a", behaviour: Behaviour | None = None, volume: Volume | None = None) -> None:
+    def __init__(
+        self, name: str = "plain-a", behaviour: Behaviour | None = None, volume: Volume | None = None, key: str = ""
+    ) -> None:
         self.name, self.behaviour = name, behaviour or Behaviour()
+        self.key = key  # without which nothing is answered but metrics
         self.cache = FakeCache(volume) if volume else None
         self.asked = 0  # chat requests
         self.last: Body = {}  # the newest of them
@@ -372,6 +375,9 @@ class _Handler(BaseHTTPRequestHandler):
         """A test's output is no place for it."""
 
     def _json(self, body: Body) -> None:
+        key = self.server.fake.key
+        if key and self.headers["Authorization"] != f"Bearer {key}":
+            return self._whole(401, "application/json", b"{}")
         try:
             self._whole(200, "application/json", json.dumps(self.server.fake.json(self.path, body)).encode())
         except LookupError:

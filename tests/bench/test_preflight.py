@@ -1,7 +1,10 @@
-import pytest
+import asyncio
 
-from bench.preflight import changed, judge
-from engines.errors import ConfigError
+import pytest
+from fake_engine import FakeEngine
+
+from bench.preflight import changed, facts_of, judge
+from engines.errors import ConfigError, EngineUnreachable
 
 SOUND = {
     "model": "/models/small",
@@ -63,3 +66,15 @@ def test_without_prefix_caching_there_is_nothing_to_measure():
     off = {**SOUND, "enable_prefix_caching": "False"}
     with pytest.raises(ConfigError, match="--enable-prefix-caching"):
         judge({"one": off, "two": off})
+
+
+@pytest.mark.parametrize("key", ["", "k"])
+def test_a_server_that_wants_a_key_is_asked_with_it_for_all_its_facts(monkeypatch, key):
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    with FakeEngine(key="k") as fake:
+        if key:
+            facts = asyncio.run(facts_of(fake.engine))
+            assert (facts["model"], facts["version"]) == ("fake", "0.32.0")
+        else:
+            with pytest.raises(EngineUnreachable, match="OPENAI_API_KEY"):
+                asyncio.run(facts_of(fake.engine))
