@@ -20,6 +20,7 @@ QUESTION = "What is this? Answer in one sentence."
 OTHER_QUESTION = "Which colours, shapes or sounds are in it?"
 CANDIDATES = 20  # of each token: so many that the best five of one answer are found in another
 FLIPPED = 2**64 - 1
+OTHER_DIGITS = str.maketrans("0123456789", "5678901234")
 
 Show = Callable[[int], tuple[Media, ...]]  # of a seed
 Pair = tuple[int, int]
@@ -73,12 +74,11 @@ def with_candidates(variant: Variant) -> Variant:
 
 
 def under_another_nonce(variant: Variant) -> Variant:
-    """The same media in a prompt of which no KV can be reused."""
+    """The same in a prompt of which no KV can be reused, and which is as long.
 
-    def renamed(prompt: Prompt) -> Prompt:
-        return replace(variant(prompt), nonce=f"{other_seed(int(prompt.nonce, 16)):016x}")
-
-    return renamed
+    Only digits differ: how many tokens letters make depends on what stands beside them.
+    """
+    return lambda prompt: replace(variant(prompt), nonce=prompt.nonce.translate(OTHER_DIGITS))
 
 
 def other(show: Show) -> Show:

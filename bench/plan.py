@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -54,10 +54,14 @@ class Trial:
 
 
 def plan(arms: Sequence[Arm], cast: Cast, input_lens: Sequence[int], seed: int, first: int = 0) -> tuple[Trial, ...]:
-    """One trial for each of `input_lens`, numbered from `first`, arms in random order; roles are swapped half-way."""
-    shuffle = random.Random(seed)
+    """One trial for each of `input_lens`, numbered from `first`; roles are swapped half-way.
+
+    Arms are in random order, and in the next trial the other way round: what comes first on an engine that has rested
+    takes longer, and so no arm comes first more often than another.
+    """
+    orders = _orders(arms, random.Random(seed))
     return tuple(
-        Trial(first + place, input_len, _steps(arms, cast, swapped=2 * place >= len(input_lens), shuffle=shuffle))
+        Trial(first + place, input_len, _steps(next(orders), cast, swapped=2 * place >= len(input_lens)))
         for place, input_len in enumerate(input_lens)
     )
 
@@ -66,9 +70,7 @@ def warmups(arms: Sequence[Arm], cast: Cast, input_lens: Sequence[int], times: i
     """Every engine computes, or loads, each length `times` times, on documents of their own (numbered below zero)."""
     lengths = sorted(set(input_lens)) * times
     both_ways = [
-        Trial(-1, input_len, _steps(arms, cast, swapped=swapped, shuffle=random.Random(0)))
-        for input_len in lengths
-        for swapped in (False, True)
+        Trial(-1, input_len, _steps(arms, cast, swapped=swapped)) for input_len in lengths for swapped in (False, True)
     ]
     return tuple(both_ways)
 
@@ -84,12 +86,18 @@ def cast(first: Engine, second: Engine) -> dict[Role, tuple[Engine, Engine]]:
     return {Role.PLAIN: (first, second), Role.OTHER: (second, first)}
 
 
-def _steps(arms: Sequence[Arm], cast: Cast, *, swapped: bool, shuffle: random.Random) -> tuple[Step, ...]:
-    """A random order in which every arm comes after the one that it needs."""
-    waiting, done = list(arms), list[Arm]()
+def _orders(arms: Sequence[Arm], shuffle: random.Random) -> Iterator[Sequence[Arm]]:
+    while True:
+        order = shuffle.sample(list(arms), len(arms))
+        yield order
+        yield order[::-1]
+
+
+def _steps(order: Sequence[Arm], cast: Cast, *, swapped: bool) -> tuple[Step, ...]:
+    """This order, as far as every arm comes after the one that it needs."""
+    waiting, done = list(order), list[Arm]()
     while waiting:
-        ready = [arm for arm in waiting if not arm.after or arm.after in {other.name for other in done}]
-        arm = shuffle.choice(ready)
+        arm = next(arm for arm in waiting if not arm.after or arm.after in {other.name for other in done})
         waiting.remove(arm)
         done.append(arm)
     return tuple(Step(arm, cast[arm.role][swapped]) for arm in done)
