@@ -12,6 +12,7 @@ from frontend.race_tab import RaceTab, race_tab
 from frontend.screen import Screen
 from frontend.stack_tab import stack_tab
 from frontend.theme import HEAD
+from frontend.wiring import PRIVATE
 
 KEPT_FILES = (3600, 24 * 3600)  # uploads: looked through every hour, deleted after a day
 
@@ -48,5 +49,5 @@ def _arrivals(page: gr.Blocks, house: House, race: RaceTab, token: gr.Textbox) -
         page.state_holder.session_data.pop(session, None)  # Gradio keeps it for the next visit
 
     outputs, visitor = [*race.controls, *race.outputs], "() => [window.arena.visitor()]"
-    race.describes(page.load(greet, token, outputs, js=visitor, show_progress="hidden", api_visibility="private"))
+    race.describes(page.load(greet, token, outputs, js=visitor, **PRIVATE))
     page.unload(leave)

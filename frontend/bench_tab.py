@@ -15,9 +15,9 @@ from frontend.results import earlier
 from frontend.studies import KINDS, Studies, Study, kinds
 from frontend.studies_view import framed, progress, results_table
 from frontend.while_open import while_open
+from frontend.wiring import PRIVATE
 
 POLL_S = 1
-PRIVATE: Any = {"show_progress": "hidden", "api_visibility": "private"}
 ABOUT = (
     "Runs `./arena bench` as it is on the command line. One run at a time for all visitors, and no questions "
     "meanwhile: both would measure each other."

@@ -11,9 +11,9 @@ from frontend.chart import POINTS, chart
 from frontend.history import History, as_csv, as_json
 from frontend.house import House
 from frontend.rows import table
+from frontend.wiring import PRIVATE
 
 PAGE = 50  # rows
-PRIVATE: Any = {"show_progress": "hidden", "api_visibility": "private"}
 SAVE = "(text) => window.arena.save('{name}', text, '{mime}')"
 
 

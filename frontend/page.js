@@ -1,18 +1,18 @@
 // What must happen in the browser: clocks, the clipboard, downloads, and who this browser is. All else is Python.
 (() => {
-  const began = new Map(); // engine -> when its clock was first seen
+  const began = new Map(); // engine -> when its clock starts
 
   const tick = () => {
     const running = new Set();
     document.querySelectorAll("[data-clock]").forEach((clock) => {
       const engine = clock.dataset.clock;
       running.add(engine);
-      if (!began.has(engine)) began.set(engine, performance.now());
-      clock.textContent = ((performance.now() - began.get(engine)) / 1000).toFixed(1) + " s";
+      if (!began.has(engine)) began.set(engine, performance.now() + 1000 * clock.dataset.calmS);
+      clock.textContent = Math.max(0, (performance.now() - began.get(engine)) / 1000).toFixed(1) + " s";
     });
     for (const engine of began.keys()) if (!running.has(engine)) began.delete(engine);
   };
-  setInterval(tick, 100);
+  setInterval(tick, 200);
 
   // Gradio names its upload buttons otherwise than they read
   const renamed = () => {

@@ -39,11 +39,12 @@ def _ms(pane: Pane) -> str:
 
 
 def _large(pane: Pane) -> str:
-    """The clock runs in the browser from when it is first shown (page.js), which costs the server nothing."""
+    """The clock runs in the browser from soon after it is first shown (page.js), which costs the server nothing."""
     if pane.ttft is not None:
         return f"{seconds(pane.ttft)} <small>to first token</small>"
     if pane.stage is Stage.ASKED:
-        return f'<span class="clock" data-clock="{pane.engine}" aria-hidden="true">0.0 s</span>'
+        data = f'data-clock="{pane.engine}" data-calm-s="{pane.calm}"'
+        return f'<span class="clock" {data} aria-hidden="true">0.0 s</span>'
     return f'<span class="quiet">{WAITS.get(pane.stage, "")}</span>'
 
 

@@ -19,7 +19,7 @@ from engines.topology import CacheServer, Engine, Kind
 from engines.wire import Chunk, stream
 
 CALM_S = 0.3  # what Chromium takes to draw a race, twice over
-Sent = Callable[[], None]  # called when the request goes out
+Sent = Callable[[float], None]  # told in how many seconds the request goes out
 Ask = Callable[[Engine, Prompt, Sent], AsyncGenerator[Delta | Reply]]
 
 
@@ -51,6 +51,7 @@ class Pane:
     reply: Reply | None = None
     fault: str = ""  # why there is no whole answer
     note: str = ""  # what went wrong after it
+    calm: float = 0.0  # seconds from when it is first shown as asked until the request goes out
     sent: float = 0.0  # when the request went out, in Unix time
     first: float = 0.0  # when the first delta came, in Unix time
     reasoning: str = ""  # came before the text, and is no part of the answer
@@ -152,16 +153,17 @@ def measured(engine: Engine, prompt: Prompt, sent: Sent) -> AsyncGenerator[Delta
     """`engines.client.ask`, which also tells when the request goes out: then the pane's clock starts."""
 
     def opened(engine: Engine, request: Chunk) -> AsyncGenerator[Chunk]:
-        sent()
+        sent(0)
         return stream(engine, request)
 
     return ask(engine, prompt, open_stream=opened)
 
 
 async def in_calm(engine: Engine, prompt: Prompt, sent: Sent) -> AsyncGenerator[Delta | Reply]:
-    """`measured` on shared cores, when the browser has drawn what came before: it may be drawing on them as well."""
+    """The same on shared cores, when the browser, which may draw on them too, has drawn the clock and all before."""
+    sent(CALM_S)
     await asyncio.sleep(CALM_S)
-    async with aclosing(measured(engine, prompt, sent)) as events:
+    async with aclosing(ask(engine, prompt)) as events:
         async for event in events:
             yield event
 
@@ -216,9 +218,9 @@ async def _together(
 async def _run_one(engine: Engine, prompt: Prompt, ask: Ask, stored: Stored, show: Show) -> None:
     pane = Pane(engine.name, Stage.QUEUED, prompt)
 
-    def sent() -> None:
+    def sent(calm: float) -> None:
         nonlocal pane
-        pane = replace(pane, stage=Stage.ASKED, sent=time.time())
+        pane = replace(pane, stage=Stage.ASKED, calm=calm, sent=time.time() + calm)
         show(pane)
 
     try:

@@ -18,6 +18,7 @@ from frontend.reader import TITLES, Reader, choice, with_built_in
 from frontend.screen import Screen
 from frontend.tour import FIRST
 from frontend.visitor import NO_DOCUMENT, Visit
+from frontend.wiring import PRIVATE, QUIET
 
 IN_TURN = "One after the other: the engines share {}, and would measure each other."
 BY_SIDE = "Each engine has a GPU of its own: those of (A) start together, then (B), who reads what (A) stored."
@@ -26,8 +27,6 @@ NO_RESTART = (
     "or with RESTART_COMMAND set."
 )
 KINDS_OF_FILE = ["image", "audio", "video"]
-HIDDEN: Any = {"show_progress": "hidden"}
-PRIVATE: Any = {**HIDDEN, "api_visibility": "private"}
 
 
 @dataclass(frozen=True)
@@ -142,7 +141,7 @@ def race_tab(house: House) -> RaceTab:
 
     player, media = Player(house), [files, spoken, seen, filmed]
     asked = [target, question, max_tokens, temperature, seed, cut, follow, *media]
-    runs: list[Any] = [ask.click(player.ask, asked, outputs, api_name="ask", **HIDDEN)]
+    runs: list[Any] = [ask.click(player.ask, asked, outputs, api_name="ask", **QUIET)]
     runs.append(question.submit(player.ask, asked, outputs, **PRIVATE))
     runs.append(again.click(player.again, [target, max_tokens, temperature, cut, follow], outputs, **PRIVATE))
     runs.append(demo_tour.click(player.demo, None, outputs, **PRIVATE))
@@ -151,7 +150,7 @@ def race_tab(house: House) -> RaceTab:
         runs.append(volume_tour.click(player.remember, None, outputs, **PRIVATE))
     for run in runs:
         tab.describes(run)
-    stop.click(player.stop, None, None, queue=False, **HIDDEN)
+    stop.click(player.stop, None, None, queue=False, **QUIET)
     tab.describes(fresh.click(player.fresh, None, outputs, **PRIVATE))
     tab.describes(talk.click(player.edit, None, [question, *outputs], **PRIVATE))
     for changed in (max_tokens.release, follow.input):
@@ -161,7 +160,7 @@ def race_tab(house: House) -> RaceTab:
 
 def _wire_documents(tab: RaceTab, document: gr.Dropdown, upload: gr.File, pasted: gr.Textbox, paste: gr.Button) -> None:
     reader = tab.reader
-    tab.describes(document.input(reader.chosen, document, tab.outputs, api_name="document", **HIDDEN))
+    tab.describes(document.input(reader.chosen, document, tab.outputs, api_name="document", **QUIET))
     tab.describes(upload.upload(reader.uploaded, upload, tab.outputs, **PRIVATE))
     tab.describes(paste.click(reader.pasted, pasted, tab.outputs, **PRIVATE))
 

@@ -10,9 +10,9 @@ from frontend.house import House
 from frontend.stack import commands, look
 from frontend.stack_view import panel
 from frontend.while_open import while_open
+from frontend.wiring import PRIVATE
 
 EVERY_S = 5
-PRIVATE: Any = {"show_progress": "hidden", "api_visibility": "private"}
 COLD = "Your document has a new nonce: no engine has seen it, whatever they know already."
 
 

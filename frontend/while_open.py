@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gradio as gr
 
+from frontend.wiring import PRIVATE
+
 
 def while_open(tabs: gr.Tabs, tab: gr.Tab, every_s: float) -> gr.Timer:
     """Of each visitor's own; the tab's own `select` has drawn it before the first tick."""
@@ -12,5 +14,5 @@ def while_open(tabs: gr.Tabs, tab: gr.Tab, every_s: float) -> gr.Timer:
     def selected(event: gr.SelectData) -> gr.Timer:
         return gr.Timer(active=event.value == tab.label)
 
-    tabs.select(selected, None, timer, show_progress="hidden", api_visibility="private")
+    tabs.select(selected, None, timer, **PRIVATE)
     return timer

@@ -111,7 +111,7 @@ def test_an_answer_that_breaks_off_keeps_its_text(topology):
 
 def test_a_pane_says_when_its_engine_is_really_asked(topology):
     async def ask(engine, prompt, sent):
-        sent()
+        sent(0)
         async for event in answering(engine, prompt, sent):
             yield event
 
@@ -134,7 +134,7 @@ def test_a_follow_up_opens_otherwise_than_the_first_question_so_the_panes_go(top
 
 def test_a_pane_knows_when_its_request_went_out_and_keeps_reasoning_apart(topology):
     async def ask(engine, prompt, sent):
-        sent()
+        sent(0)
         yield Delta("Well. ", 0.4, reasoning=True)
         async for event in answering(engine, prompt, sent):
             yield event
