@@ -156,7 +156,7 @@ def _canaries(
 
 
 def _row(read: Sample, expected: str, plain: Sequence[Sample], floor: float) -> dict[str, Any]:
-    """One reply beside the plain engine's to the same media, `nats` apart in the first token's best candidates."""
+    """One reply beside the plain engine's to the same media, `nats` apart in the best candidates of a token."""
     nats = _finite(verify.nearest(plain, [read]))
     flaw = next((s.reason for s in (read, *plain) if s.reason), "")
     far = "" if nats is not None and nats <= floor else "further from the plain engine's answer than noise explains"

@@ -9,7 +9,7 @@
 | cross_read | lmcache reader | from the KV volume, and all of the media |
 | other_question | lmcache reader | the same media, asked otherwise: their KV helps, by then from its own cache |
 | other_media | lmcache reader | the canary: same nonce, text and question, and no token of other media's KV |
-| own_answer, plain_other_media | the plain engine | not timed: its answers to these media and to the other ones |
+| own_answer, plain_other_media | the plain engine | not compared: its answers to these media and to the other ones |
 """
 
 from __future__ import annotations
@@ -81,6 +81,8 @@ def covers_media(reply: Reply) -> str:
     """Why the KV of this reply's media was not reused, in whole chunks; empty when it was."""
     if reply.media_tokens is None:
         return UNCOUNTED
+    if reply.media_tokens < CHUNK_SIZE:
+        return f"its media have {reply.media_tokens} tokens, less than a chunk of KV: nothing of them can be shared"
     expected, cached = reply.media_tokens // CHUNK_SIZE * CHUNK_SIZE, reply.usage.cached_tokens or 0
     return f"only {cached} tokens were cached, and its media have {reply.media_tokens}" if cached < expected else ""
 

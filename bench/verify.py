@@ -1,8 +1,9 @@
 """Does the fast path give the right answer?
 
 Texts are not the test: at temperature 0 a cold and a cached prefill round differently, near-ties flip, and answers
-differ now and then on one plain engine too. The test is the best log-probabilities of the first token on the engine
-that read another's KV, beside the noise floor: how far one plain engine differs from itself, cold against own-warm.
+differ now and then on one plain engine too. The test is the best log-probabilities of each token, up to where texts
+part, on the engine that read another's KV, beside the noise floor: how far one plain engine differs from itself, cold
+against own-warm.
 """
 
 from __future__ import annotations

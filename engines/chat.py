@@ -90,7 +90,7 @@ def prepare(
     wanted: Modality, named: Sequence[str | Path], limits: Limits, clock: Callable[[], Second] = time.perf_counter
 ) -> tuple[Given, ...]:
     """Reads, checks and encodes, for one prompt. Raises MediaError."""
-    from engines.media.load import encode, read  # an engine's own environment has no PyAV, and never comes here
+    from engines.media.load import encode, read  # --help need not wait for PyAV
 
     prepared = list[Given]()
     for each in named:

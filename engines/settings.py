@@ -49,6 +49,7 @@ class Settings(BaseModel):
     media_max_pixels: int = Field(50_000_000, alias="MEDIA_MAX_PIXELS", ge=1)
     media_max_seconds: int = Field(600, alias="MEDIA_MAX_SECONDS", ge=1)
     media_max_frames: int = Field(18_000, alias="MEDIA_MAX_FRAMES", ge=1)
+    media_max_film_pixels: int = Field(600_000_000, alias="MEDIA_MAX_FILM_PIXELS", ge=1)
     media_max_files: int = Field(16, alias="MEDIA_MAX_FILES", ge=1)
     media_max_total_mb: int = Field(100, alias="MEDIA_MAX_TOTAL_MB", ge=1, le=16384)
     ui_username: str = Field("", alias="UI_USERNAME")

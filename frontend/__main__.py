@@ -23,7 +23,7 @@ QUEUE = {  # Gradio's own settings of its queue, which it offers no other way to
     "ANAYLTICS_CACHE_FREQUENCY": 10**9,  # (sic) statistics that nobody sees, of all events after each one
     "ANALYTICS_MAX_EVENTS": 100,
 }
-UPLOAD_BYTES = 64 * 2**20  # documents and media have narrower limits of their own
+UPLOAD_BYTES = 64 * 2**20  # or what media may have; documents have narrower limits of their own
 
 
 def main() -> None:
@@ -43,7 +43,7 @@ def launch(page: gr.Blocks, settings: Settings, *, wait: bool = True) -> None:
     page.launch(
         server_name=settings.bind_host,
         server_port=settings.ui_port,
-        max_file_size=UPLOAD_BYTES,
+        max_file_size=max(UPLOAD_BYTES, settings.media_max_mb * 2**20),
         max_threads=JOBS,
         state_session_capacity=SESSIONS,
         auth=login(settings),

@@ -47,8 +47,8 @@ def bench_tab(house: House, tabs: gr.Tabs, tab: gr.Tab) -> None:
     seen = gr.State(None)
     shown = [seen, run, table, one, other, frame]
 
-    does = _Handlers(house.studies)
-    tab.select(does.look, None, shown, **PRIVATE)
+    does = Handlers(house.studies)
+    tab.select(does.look, seen, shown, **PRIVATE)
     while_open(tabs, tab, POLL_S).tick(does.watch, seen, shown, **PRIVATE)
     start.click(does.start, [kind, number], [run, frame], **PRIVATE)
     cancel.click(does.cancel, None, None, **PRIVATE)
@@ -56,19 +56,22 @@ def bench_tab(house: House, tabs: gr.Tabs, tab: gr.Tab) -> None:
     compare.click(does.compare, [one, other], said, **PRIVATE)
 
 
-class _Handlers:
+class Handlers:
     """What they return for all of the tab: the run as it was seen, its lines, the list, two choices of it, a report."""
 
     def __init__(self, studies: Studies) -> None:
         self.studies = studies
 
-    async def look(self) -> tuple[Any, ...]:
-        """Everything but a report."""
+    async def look(self, seen: Study | None) -> tuple[Any, ...]:
+        """Everything; a report when the run has ended since it was seen last."""
+        now = self.studies.now
         found = await asyncio.to_thread(earlier, self.studies.results)
         names = [result.name for result in found]
         first, second = ([*names, None, None])[:2]
         chosen = gr.update(choices=names, value=first), gr.update(choices=names, value=second)
-        return self.studies.now, progress(self.studies.now), results_table(found), *chosen, gr.skip()
+        ended = now is not None and now.code is not None and now != seen
+        report = await self._ended(now) if now and ended else gr.skip()
+        return now, progress(now), results_table(found), *chosen, report
 
     async def watch(self, seen: Study | None) -> tuple[Any, ...]:
         """A run's lines as they come, and at its end its report: whoever began it."""
@@ -77,7 +80,7 @@ class _Handlers:
             return (nothing,) * 6
         if now.code is None:
             return now, progress(now), nothing, nothing, nothing, nothing
-        return *(await self.look())[:-1], await self._ended(now)
+        return await self.look(seen)
 
     async def start(self, kind: str, number: int) -> tuple[Any, Any]:
         """The run, and no report any more."""

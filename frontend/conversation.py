@@ -18,7 +18,7 @@ def conversation(visit: Visit) -> str:
     if asked is None and not visit.turns:
         return ""
     turns = "".join(
-        f'<li>{_question(turn.question, turn.media, number)}<div class="reply">{markdown(turn.answer)}</div></li>'
+        f"<li>{_question(turn.question, turn.media, number)}{_answer(turn.answer, number)}</li>"
         for number, turn in enumerate(visit.turns)
     )
     now = f"<li>{_question(asked.question, asked.media, len(visit.turns))}</li>" if asked else ""
@@ -30,6 +30,13 @@ def _question(text: str, media: Sequence[Media], number: int) -> str:
         f'<div class="asked"><div class="words">{media_row(media)}{plain(text)}</div><span class="tools">'
         f'<button type="button" data-edit="{number}" aria-label="Edit question {number + 1}">Edit</button>'
         f'<button type="button" data-copy="words" aria-label="Copy question {number + 1}">Copy</button></span></div>'
+    )
+
+
+def _answer(text: str, number: int) -> str:
+    return (
+        f'<div class="reply"><div class="words">{markdown(text)}</div><span class="tools">'
+        f'<button type="button" data-copy="reply" aria-label="Copy answer {number + 1}">Copy</button></span></div>'
     )
 
 

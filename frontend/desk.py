@@ -17,6 +17,7 @@ from frontend.visitor import Visit
 FRAME_S = 0.03  # between two frames of one tab: more often, text comes no sooner, and the engines lose CPU time
 KEPT_S = 3600  # a history after its last tab was closed
 DESKS, PEOPLE = 500, 500  # at most; the idlest go
+LEFT = 5000  # sessions that are remembered as closed
 
 Script = Callable[[Visit], AsyncGenerator[Visit]]
 
@@ -113,10 +114,17 @@ class Reception:
     def __init__(self, start: Visit, clock: Callable[[], float] = time.monotonic, desks: int = DESKS) -> None:
         self._start, self._clock, self._most = start, clock, desks
         self._desks = OrderedDict[str, Desk]()
+        self._left = OrderedDict[str, None]()
         self._people = OrderedDict[str, Person]()
 
     def desk(self, session: str) -> Desk:
-        """This tab's, made at its first call; such a tab has a history of its own until it tells who it is."""
+        """This tab's, made at its first call; such a tab has a history of its own until it tells who it is.
+
+        Raises StackError for one that was closed: what it asked about is gone, but not from the eyes of a visitor whose
+        connection was lost.
+        """
+        if session in self._left:
+            raise StackError("the connection to this tab was lost, and with it the document: reload the page")
         if session not in self._desks:
             if len(self._desks) >= self._most:
                 self._take_down(_idlest(self._desks)).cancel()
@@ -137,6 +145,9 @@ class Reception:
     async def leave(self, session: str) -> None:
         """The tab was closed: its run is stopped, and its engine free."""
         if session in self._desks:
+            self._left[session] = None
+            if len(self._left) > LEFT:
+                self._left.popitem(last=False)
             await self._take_down(session).stop()
         self._forget()
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import gradio as gr
+
+from engines.errors import StackError
 from engines.results import results_folder
 from engines.settings import Settings
 from engines.topology import Engine, Kind, Topology
@@ -38,8 +41,11 @@ class House:
         return cls(topology, settings, pinned, track, Reception(start), Studies(track, results_folder()))
 
     def desk(self, session: str | None) -> Desk:
-        """Of the tab with this session."""
-        return self.reception.desk(str(session))
+        """Of the tab with this session. Raises gr.Error, which its visitor sees, for one that was closed."""
+        try:
+            return self.reception.desk(str(session))
+        except StackError as exc:
+            raise gr.Error(str(exc), title="Not connected", print_exception=False) from exc
 
     @property
     def ask(self) -> Ask:

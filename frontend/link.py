@@ -20,6 +20,11 @@ class Link:
     document: str = ""
     choices: Choices = AS_OPENED
 
+    @property
+    def fits(self) -> bool:
+        """Whether the question is short enough for an address."""
+        return len(self.question) <= LONGEST
+
     @classmethod
     def read(cls, query: Mapping[str, str]) -> Link:
         """From the address; what does not belong there, or is out of range, is the default."""
@@ -45,7 +50,7 @@ class Link:
 def _given(link: Link) -> dict[str, object]:
     choices = link.choices
     return {
-        "q": link.question[:LONGEST],
+        "q": link.question,
         "on": link.target,
         "doc": link.document,
         "max_tokens": choices.max_tokens,

@@ -38,6 +38,7 @@
     code: (button) => button.closest("figure").querySelector("code").textContent,
     answer: (button) => button.closest(".pane").querySelector(".answer").innerText,
     words: (button) => button.closest(".asked").querySelector(".words").innerText,
+    reply: (button) => button.closest(".reply").querySelector(".words").innerText,
     link: (button) => location.origin + location.pathname + button.dataset.query,
   };
 
@@ -59,9 +60,9 @@
     if (button.matches("#ask, #again, #tours button")) document.getElementById("panes").scrollIntoView({ block: "nearest" });
     if (button.dataset.copy) {
       await copied(sources[button.dataset.copy](button));
-      const before = button.textContent;
+      button.dataset.label ??= button.textContent;
       button.textContent = "Copied";
-      setTimeout(() => (button.textContent = before), 1200);
+      setTimeout(() => (button.textContent = button.dataset.label), 1200);
     }
     if (button.dataset.svg) save("race.svg", button.dataset.svg);
     if (button.dataset.png) savePng(button.dataset.png);

@@ -113,7 +113,7 @@ def numbers(reply: Reply) -> tuple[tuple[str, str], ...]:
 def _fault(pane: Pane) -> str:
     """A question that failed, and what went wrong after one that did not."""
     if pane.stage is Stage.STOPPED:
-        return '<p class="note">stopped</p>' if pane.text else ""
+        return '<p class="note">stopped</p>' if pane.ttft is not None else ""
     if pane.fault:
         return f'<p class="fault" role="alert">{plain(pane.fault)}</p>'
     return f'<p class="note">{plain(pane.note)}</p>' if pane.note else ""

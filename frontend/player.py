@@ -12,7 +12,7 @@ from typing import Any
 
 import gradio as gr
 
-from engines.document import BUILT_IN
+from engines.chat import SAMPLES
 from engines.errors import ArenaError, DocumentError
 from engines.media.limits import Limits
 from engines.topology import Engine
@@ -23,10 +23,10 @@ from frontend.house import House
 from frontend.link import Link
 from frontend.race import heats
 from frontend.screen import Screen
-from frontend.tour import FIRST, LOOK, LOOK_AGAIN, demo, play, remember
-from frontend.visitor import Visit
+from frontend.tour import ALONE, FIRST, LOOK, LOOK_AGAIN, demo, play, remember
+from frontend.visitor import NO_DOCUMENT, Visit
 
-SAMPLE = str(BUILT_IN[0].parent.parent / "samples" / "image.png")
+SAMPLE = str(SAMPLES / "image.png")
 
 Frame = tuple[Any, ...]  # one value for each output of the screen
 Run = tuple[Script, Link]  # what is to be played, and the link that restores it
@@ -101,6 +101,7 @@ class Player:
         if last is None:
             raise DocumentError("there is no question yet: ask one first")
         choices = Choices.of(max_tokens, temperature, last.seed + bool(temperature), cut, follow)
+        choices = replace(choices, document=bool(last.document))
         link = Link(last.question, target, visit.name, choices)
         return (
             lambda visit: replace(visit, caption="").asking(
@@ -112,24 +113,24 @@ class Player:
     @shown
     async def demo(self, request: gr.Request) -> Run:
         """The seeds' story."""
-        link = Link(FIRST, document=self.desk(request).visit.name)
+        link = Link(FIRST, document=self.desk(request).visit.name, choices=ALONE)
         return lambda visit: play(visit, self.house.topology, demo(), ask=self.house.ask), link
 
     @shown
     async def media(
-        self, files: Files, spoken: str | None, seen: str | None, filmed: str | None, request: gr.Request
+        self, files: Files, spoken: str | None, seen: str | None, filmed: str | None, _request: gr.Request
     ) -> Run:
         """The same for media: the visitor's, or else the project's sample picture."""
         given = [path for path in (*(files or []), spoken, seen, filmed) if path]
         media = await media_of(given or [SAMPLE], self.limits)
         steps = demo(LOOK, LOOK_AGAIN, media[0].name)
-        link = Link(LOOK, document=self.desk(request).visit.name)
+        link = Link(LOOK, document=NO_DOCUMENT, choices=ALONE)
         return lambda visit: play(visit, self.house.topology, steps, media, self.house.ask), link
 
     @shown
     async def remember(self, request: gr.Request) -> Run:
         """A restart, and what the volume still has."""
-        link = Link(FIRST, "lmcache-a", self.desk(request).visit.name)
+        link = Link(FIRST, "lmcache-a", self.desk(request).visit.name, ALONE)
         return lambda visit: remember(visit, self.house.topology, self.house.restart, self.house.ask), link
 
     async def stop(self, request: gr.Request) -> None:

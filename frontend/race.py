@@ -12,6 +12,7 @@ from typing import Any
 
 from cache.counters import Stored, chunks_to_store, stored_chunks, wait_stored
 from engines.client import ask
+from engines.counters import Counters, read_counters
 from engines.errors import ArenaError, StackError
 from engines.prompt import Prompt
 from engines.reply import Delta, Reply
@@ -77,7 +78,7 @@ class Pane:
         """Before its time: keeps the text it has. An answer that was only being stored is whole."""
         if not self.at_work:
             return self
-        if self.stage is Stage.QUEUED:  # nobody has asked it anything
+        if self.stage is Stage.QUEUED or time.time() < self.sent:  # nobody has asked it anything
             return Pane(self.engine)
         if self.reply:
             return replace(self, stage=Stage.DONE, note=f"not stored: {why}")
@@ -160,10 +161,19 @@ def measured(engine: Engine, prompt: Prompt, sent: Sent) -> AsyncGenerator[Delta
 
 
 async def in_calm(engine: Engine, prompt: Prompt, sent: Sent) -> AsyncGenerator[Delta | Reply]:
-    """The same on shared cores, when the browser, which may draw on them too, has drawn the clock and all before."""
-    sent(CALM_S)
-    await asyncio.sleep(CALM_S)
-    async with aclosing(ask(engine, prompt)) as events:
+    """`measured` on shared cores: when the browser, which may draw on them too, has drawn the clock and all before."""
+    drawn = False
+
+    async def counted(engine: Engine) -> Counters | None:
+        nonlocal drawn
+        counters = await read_counters(engine)
+        if not drawn:  # what comes next is the request
+            drawn = True
+            sent(CALM_S)
+            await asyncio.sleep(CALM_S)
+        return counters
+
+    async with aclosing(ask(engine, prompt, counters=counted)) as events:
         async for event in events:
             yield event
 

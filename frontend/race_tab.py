@@ -114,7 +114,14 @@ def race_tab(house: House) -> RaceTab:
             spoken = gr.Audio(label="Microphone", sources=["microphone"], type="filepath", elem_id="spoken")
             with gr.Row():
                 seen = gr.Image(label="Camera", sources=["webcam"], type="filepath", elem_id="seen", height=180)
-                filmed = gr.Video(label="Film", sources=["webcam"], elem_id="filmed", height=180)
+                filmed = gr.Video(
+                    label="Film",
+                    sources=["webcam"],
+                    webcam_options=gr.WebcamOptions(mirror=False),  # else Gradio asks for an ffmpeg to turn it,
+                    include_audio=True,  # or to mute it
+                    elem_id="filmed",
+                    height=180,
+                )
         with gr.Accordion("More", open=False, elem_id="more"):
             follow = gr.Checkbox(True, label="The conversation so far goes along", elem_id="follow")
             max_tokens = gr.Slider(

@@ -39,16 +39,18 @@ class Reader:
         return choice(visit), excerpt(visit), described(facts, visit.nonce, await self.size.get())
 
     def replaced(self, change: Callable[[Visit, str], Visit]) -> Callable[..., Any]:
-        """Stops the run and shows empty panes; a document that cannot be used leaves all as it was."""
+        """Stops the run and shows empty panes; a document that cannot be used, or is the same, leaves all as it was."""
 
         async def handler(value: str | None, request: gr.Request) -> tuple[Any, ...]:
             desk = self.house.desk(request.session_hash)
-            screen = Screen(self.house.topology.engines, Link())
+            screen, was = Screen(self.house.topology.engines, Link()), desk.visit
             try:
-                visit = await asyncio.to_thread(change, desk.visit, value or "")  # a PDF takes up to a minute
+                visit = await asyncio.to_thread(change, was, value or "")  # a PDF takes up to a minute
             except ArenaError as exc:
                 gr.Warning(escape(str(exc)), title="Document not used")
-                return tuple(gr.skip() for _ in screen.whole(desk.visit))
+                visit = was
+            if visit is was:  # Gradio's choice says so whenever it loses the focus
+                return tuple(gr.skip() for _ in screen.whole(was))
             await desk.stop()
             desk.visit = visit
             return screen.whole(visit)

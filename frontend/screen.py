@@ -61,8 +61,9 @@ class Screen:
 
 def stage(visit: Visit) -> str:
     """One sentence, which screen readers say when it changes."""
-    told = " told" if visit.caption else ""
-    return f'<div class="stage{told}">{plain(visit.caption or _doing(visit))}</div>'
+    caption = "" if visit.before else visit.caption
+    told = " told" if caption else ""
+    return f'<div class="stage{told}">{plain(caption or _doing(visit))}</div>'
 
 
 def _doing(visit: Visit) -> str:
@@ -85,8 +86,14 @@ def share(visit: Visit, link: Link) -> str:
         return ""
     svg = f"data:image/svg+xml;base64,{base64.b64encode(drawn.encode()).decode()}"
     return (
-        f'<div class="share"><button type="button" data-copy="link" data-query="{plain(link.query())}">Copy link'
-        f"</button>"
+        f'<div class="share">{_link(link)}'
         f'<button type="button" data-svg="{svg}">Picture (SVG)</button>'
         f'<button type="button" data-png="{svg}">Picture (PNG)</button></div>'
     )
+
+
+def _link(link: Link) -> str:
+    """None to a question that is too long for an address."""
+    if not link.fits:
+        return ""
+    return f'<button type="button" data-copy="link" data-query="{plain(link.query())}">Copy link</button>'

@@ -94,8 +94,8 @@ class Visit:
         return replace(self, race=self.race.stopped(), before=0, caption="Stopped.")
 
     def broken(self, why: str) -> Visit:
-        """The same when it was nobody's wish."""
-        return replace(self, race=self.race.broken(why), before=0)
+        """The same when it was nobody's wish; a tour's sentence would not be true any more."""
+        return replace(self, race=self.race.broken(why), before=0, caption=why if self.caption else "")
 
     @property
     def sent(self) -> str:

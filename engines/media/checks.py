@@ -134,11 +134,12 @@ def _film(container: InputContainer, stream: VideoStream, name: str, limits: Lim
     limits.of_pixels(name, codec.width, codec.height)
     limits.of_frames(name, stream.frames)
     codec.options = {"max_pixels": str(limits.pixels)}
-    packets, pictures = 0, 0
+    packets, pictures, fps = 0, 0, float(stream.average_rate or 0)
     for packet in _packets(container, name, limits):
         if packet.stream is stream:
             packets += packet.size > 0
             limits.of_frames(name, packets)
+            limits.of_film(name, codec.width, codec.height, packets, fps)
             pictures += len(packet.decode())
             codec.skip_frame = "NONKEY" if pictures else "DEFAULT"
     if not pictures:

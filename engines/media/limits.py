@@ -8,12 +8,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 
 from engines.errors import MediaError
 from engines.media.part import Media
 from engines.recipe import Recipe, find
 from engines.settings import Settings
 
+TAKEN = 768  # frames of a film that vLLM takes at most: two a second, or as many as there are of a shorter one
+FPS = 2
 SAMPLES = 2 * 48_000  # a second: the most that a sound has which is not made for a studio
 
 
@@ -25,6 +28,7 @@ class Limits:
     pixels: int  # MEDIA_MAX_PIXELS
     seconds: int  # MEDIA_MAX_SECONDS
     frames: int  # MEDIA_MAX_FRAMES
+    film_pixels: int  # MEDIA_MAX_FILM_PIXELS, of all frames together that an engine takes: three bytes each there
     files: int  # MEDIA_MAX_FILES, of one prompt
     total_mb: int  # MEDIA_MAX_TOTAL_MB, likewise
     inside: frozenset[str] = frozenset()  # ALLOWED_MEDIA_DOMAINS: hosts that may have a private address
@@ -38,6 +42,7 @@ class Limits:
             settings.media_max_pixels,
             settings.media_max_seconds,
             settings.media_max_frames,
+            settings.media_max_film_pixels,
             settings.media_max_files,
             settings.media_max_total_mb,
             frozenset(settings.media_domains),
@@ -88,6 +93,13 @@ class Limits:
     def of_frames(self, name: str, frames: int) -> None:
         if frames > self.frames:
             raise _over(name, f"{frames:,} frames", f"{self.frames:,}", "MEDIA_MAX_FRAMES")
+
+    def of_film(self, name: str, width: int, height: int, frames: int, fps: float) -> None:
+        """Of what an engine unpacks at once: FPS frames a second, TAKEN at most; all if its own `fps` is unknown, 0."""
+        taken = min(TAKEN, frames, ceil(frames / fps * FPS) if fps else frames)
+        if taken * width * height > self.film_pixels:
+            has = f"{taken:,} frames of {width:,}×{height:,} pixels to look at"
+            raise _over(name, has, f"{self.film_pixels:,} pixels", "MEDIA_MAX_FILM_PIXELS")
 
 
 def _not_taken(model: str, modality: str, takes: int) -> MediaError:

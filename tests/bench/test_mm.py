@@ -13,7 +13,7 @@ from rich.console import Console
 
 from bench import canary, mm
 from bench.folder import read
-from bench.ladder import stops_at_media
+from bench.ladder import covers_media, stops_at_media
 from bench.media import MODALITIES, OTHER_QUESTION, Sizes, pixels, wanted, written
 from bench.plan import cast_of
 from bench.preflight import preflight
@@ -366,3 +366,10 @@ def test_an_answer_that_is_not_the_plain_engines_to_the_same_media_does_not_hold
     assert row["plain_nats"] == pytest.approx(1.9)
     assert row["told_by_answer"]
     assert "further" in row["why"]
+
+
+def test_media_of_less_than_a_chunk_prove_nothing():
+    """Nothing of them can be shared, so nothing can be mixed up either, and no canary may count them."""
+    said = covers_media(replace(a_reply(prompt=200, cached=0), text_tokens=75))
+    assert "less than a chunk" in said
+    assert covers_media(replace(a_reply(prompt=700, cached=512), text_tokens=100)) == ""

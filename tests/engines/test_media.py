@@ -20,7 +20,7 @@ from engines.media.load import File, encode, load
 from engines.recipe import find
 from engines.settings import ROOT
 
-LIMITS = Limits(mb=2, pixels=1_000_000, seconds=20, frames=30, files=3, total_mb=4)
+LIMITS = Limits(mb=2, pixels=1_000_000, seconds=20, frames=30, film_pixels=10**8, files=3, total_mb=4)
 PICTURE, FILM, SOUND = image(1, 64, 64), video(1, 8, 64, 64), audio(1, 1.0)
 ALL = (PICTURE, FILM, SOUND)
 
@@ -234,7 +234,7 @@ from engines.errors import MediaError
 from engines.media.load import File, encode
 from engines.media.limits import Limits
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-content, limits = sys.stdin.buffer.read(), Limits(99, 1_000_000, 20, 30, 3, 99)
+content, limits = sys.stdin.buffer.read(), Limits(99, 1_000_000, 20, 30, 10**8, 3, 99)
 encode(File("small", bytes.fromhex(sys.argv[1])), limits)
 before = peak()
 try:
@@ -267,6 +267,17 @@ def test_a_decompression_bomb_is_refused_before_it_is_unpacked_and_in_silence(bo
 @pytest.mark.parametrize("film", [FILM, in_another_container(FILM)], ids=str)  # Matroska does not say how many it has
 def test_too_many_frames_are_refused(film):
     refused(film.content, "frames", "MEDIA_MAX_FRAMES", limits=replace(LIMITS, frames=7))
+
+
+@pytest.mark.parametrize(("fps", "taken"), [(1, 8), (8, 2)])
+@pytest.mark.parametrize("other", [lambda film: film, in_another_container], ids=["mp4", "matroska"])
+def test_a_film_has_a_size_in_the_memory_of_an_engine(other, fps, taken):
+    """Which takes two frames a second of it, or all of a slower one, and unpacks them at once."""
+    film = other(video(1, 8, 64, 64, fps=fps))
+    pixels = taken * 64 * 64
+    assert loaded(film.content, "film", replace(LIMITS, film_pixels=pixels))
+    said = f"{taken} frames of 64×64 pixels to look at"
+    refused(film.content, said, "MEDIA_MAX_FILM_PIXELS", limits=replace(LIMITS, film_pixels=pixels - 1))
 
 
 @pytest.mark.parametrize("media", [video(1, 8, 64, 64, fps=1), audio(1, 6)], ids=str)

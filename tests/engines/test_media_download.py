@@ -16,7 +16,14 @@ from engines.media.load import load
 
 PICTURE = image(1, 32, 32)
 LIMITS = Limits(
-    mb=1, pixels=10_000, seconds=5, frames=9, files=9, total_mb=9, inside=frozenset({"127.0.0.1", "inside.test"})
+    mb=1,
+    pixels=10_000,
+    seconds=5,
+    frames=9,
+    film_pixels=10**8,
+    files=9,
+    total_mb=9,
+    inside=frozenset({"127.0.0.1", "inside.test"}),
 )
 
 

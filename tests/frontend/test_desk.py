@@ -1,5 +1,6 @@
 import asyncio
 import socket
+import time
 from contextlib import aclosing, suppress
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ from engines.errors import DocumentError, StackError
 from engines.media import Media, Modality
 from engines.prompt import Prompt, Turn
 from engines.reply import Delta
+from frontend import desk as desk_module
 from frontend.choices import Choices
 from frontend.desk import KEPT_S, Desk, Person, Reception
 from frontend.race import Pane, Stage
@@ -191,9 +193,25 @@ def test_visitors_who_left_leave_nothing(visit):
         now[0] = KEPT_S + 1.0
         reception.greet("last", "last")
         await reception.leave("last")
-        return reception._desks, reception._people
+        return reception
 
-    assert asyncio.run(visits()) == ({}, {})
+    reception = asyncio.run(visits())
+    assert (reception._desks, reception._people) == ({}, {})
+
+
+def test_of_tabs_that_were_closed_only_so_many_are_known(visit, monkeypatch):
+    async def come_and_go():
+        reception = Reception(visit)
+        for number in range(3):
+            reception.greet(f"tab-{number}", "")
+            await reception.leave(f"tab-{number}")
+        return reception
+
+    monkeypatch.setattr(desk_module, "LEFT", 2)
+    reception = asyncio.run(come_and_go())
+    assert list(reception._left) == ["tab-1", "tab-2"]
+    with pytest.raises(StackError, match="reload"):
+        reception.desk("tab-2")
 
 
 def test_closing_a_tab_frees_its_engine(visit):
@@ -316,6 +334,17 @@ def test_stopping_a_race_writes_no_row_for_engines_that_were_not_asked(visit):
     desk = asyncio.run(stop())
     assert [row.engine for row in desk.person.history.rows] == ["plain-a"]
     assert desk.visit.race.panes["plain-b"].stage is Stage.IDLE
+
+
+def test_an_engine_that_is_asked_in_a_moment_has_not_been_asked():
+    pane = Pane("plain-a", Stage.ASKED, PROMPT, calm=60, sent=time.time() + 60)
+    assert pane.stopped() == Pane("plain-a")
+
+
+def test_a_tour_that_fails_says_no_more_what_it_does(visit):
+    touring = replace(visit, caption="2 of 4. lmcache-a is restarted.")
+    assert touring.broken("the restart failed").caption == "the restart failed"
+    assert visit.broken("gone").caption == ""
 
 
 def test_a_run_that_breaks_ends_its_clocks(visit):

@@ -170,6 +170,8 @@ def test_a_visitor_sees_how_many_are_before_them(topology):
     visit = Visit.begin(topology.engines, "a name", "text")
     waiting = Visit(topology.engines, "a name", "text", visit.nonce, visit.race, before=2)
     assert "2 visitors are before you" in Screen(topology.engines, Link()).whole(waiting)[0]
+    stopped_before = replace(waiting, caption="Stopped.")
+    assert "2 visitors are before you" in Screen(topology.engines, Link()).whole(stopped_before)[0]
 
 
 def test_the_picture_is_xml_that_names_question_document_and_times(topology):
@@ -197,6 +199,26 @@ def test_a_link_restores_what_it_was_made_of_and_refuses_nonsense():
     assert Link.read(dict(parse_qsl(link.query()[1:]))) == link
     assert Link.read({"max_tokens": "1025", "temperature": "nan", "seed": "-1"}) == Link()
     assert Link().query() == "?"
+
+
+def test_a_question_too_long_for_an_address_has_no_link(topology):
+    def shared(question):
+        visit = Visit.begin(topology.engines, "a name", "")
+        visit = replace(visit, race=raced(topology, done("plain-a", 9.0)))
+        return Screen(topology.engines, Link(question)).whole(visit)[-1]
+
+    assert 'data-copy="link"' in shared("Why?")
+    assert 'data-copy="link"' not in shared("Why? " * 500)
+
+
+def test_a_stop_is_said_also_where_only_reasoning_had_come(topology):
+    thinking = Pane("plain-a", Stage.ASKED, PROMPT).grown(Delta("Well.", 0.4, reasoning=True))
+    assert '<p class="note">stopped</p>' in card(raced(topology, thinking.stopped()), topology.engine("plain-a"))
+
+
+def test_every_answer_of_the_conversation_can_be_copied(topology):
+    visit = replace(Visit.begin(topology.engines, "a name", ""), turns=(Turn("Why?", "So."), Turn("And?", "Too.")))
+    assert conversation(visit).count('data-copy="reply"') == 2
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from types import SimpleNamespace
 
+import gradio as gr
 import pytest
 from fake_engine import Behaviour, FakeEngine, topology_of
 from fakes import collect
@@ -133,6 +134,55 @@ def test_a_document_that_cannot_be_used_does_not_even_stop_the_run(house, tmp_pa
         frame = asyncio.run(Reader(house).uploaded(str(tmp_path / "cat.png"), TAB))
     assert not any(isinstance(part, str) for part in frame)
     assert house.desk("tab").visit is before
+
+
+def test_choosing_the_document_that_is_chosen_does_not_even_stop_the_run(house):
+    """Gradio's choice tells so whenever it loses the focus."""
+
+    async def chosen():
+        frames, told = [], []
+        async with aclosing(asking(Player(house))) as run:
+            async for frame in run:
+                frames.append(frame)
+                told.append(await Reader(house).chosen("No document", TAB))
+        return frames, told
+
+    frames, told = asyncio.run(chosen())
+    assert 'data-stage="done"' in frames[-1][2]
+    assert not any(isinstance(part, str) for frame in told for part in frame)
+
+
+def test_what_was_asked_without_the_document_is_regenerated_without_it(house, fake):
+    """As after the tour for a picture."""
+    house.desk("tab").visit = house.desk("tab").visit.reading("my.md", "Words of mine.")
+
+    async def again():
+        player = Player(house)
+        await all_of(player.media(None, None, None, None, TAB))
+        picture = house.desk("tab").visit.race.prompt
+        await all_of(player.again("plain-a", 8, 0, False, True, TAB))
+        return picture, house.desk("tab").visit.race.prompt
+
+    picture, regenerated = asyncio.run(again())
+    assert picture.media
+    assert (regenerated.document, regenerated.media) == ("", picture.media)
+    assert fake.asked == 2
+
+
+def test_a_tab_whose_connection_was_lost_is_told_to_reload(house):
+    async def lost():
+        await house.reception.leave("tab")
+        await all_of(asking(Player(house)))
+
+    with pytest.raises(gr.Error, match="reload the page"):
+        asyncio.run(lost())
+
+
+def test_a_film_from_the_camera_is_taken_as_it_is(house):
+    """To mirror or to mute it Gradio would run an ffmpeg that need not be there."""
+    [camera] = [block for block in build(house).blocks.values() if block.elem_id == "filmed"]
+    taken = camera.preprocess(camera.data_model(path="film.webm"))
+    assert taken == "film.webm"
 
 
 def test_a_document_is_read_elsewhere_than_in_the_loop(house, tmp_path):
@@ -276,3 +326,12 @@ def test_what_is_asked_in_calm_is_answered_as_ever():
         sent = []
         *deltas, reply = collect(in_calm(fake.engine, Prompt("What is a codec?"), sent.append))
     assert (sent, len(deltas), reply.text) == ([CALM_S], 4, "it copies frames around ")
+
+
+def test_nothing_stands_between_the_calm_and_the_request():
+    """A clock that starts after it would be early by as long as the counters take to be read."""
+    with FakeEngine() as fake:
+        done, metrics = [], fake.metrics
+        fake.metrics = lambda path: [done.append("counted"), metrics(path)][1]
+        collect(in_calm(fake.engine, Prompt("What is a codec?"), lambda _: done.append("drawn")))
+    assert done == ["counted", "drawn", "counted"]

@@ -7,6 +7,7 @@ import pytest
 
 from engines.errors import ConfigError, StackError
 from engines.settings import Settings
+from frontend.bench_tab import Handlers
 from frontend.results import earlier
 from frontend.studies import KINDS, Studies, Study, kinds
 from frontend.studies_view import framed, progress, results_table
@@ -45,6 +46,19 @@ def test_a_run_is_the_bench_itself_with_its_lines_and_its_exit_code(tmp_path):
 @pytest.mark.parametrize(("code", "said"), [(None, "running"), (130, "cancelled"), (2, "ended with exit code 2")])
 def test_the_page_says_how_a_run_ended(tmp_path, code, said):
     assert f"<b>bench ttft</b>: {said} " in progress(Study("ttft", tmp_path, code=code))
+
+
+def test_whoever_comes_back_to_the_tab_sees_the_report_of_the_run_that_ended(tmp_path):
+    folder = a_result(tmp_path)
+    (folder / "report.html").write_text("<p>It pays off.</p>")
+    studies = studies_of(tmp_path, QUICK)
+    studies.now, ended = Study("ttft", folder), Study("ttft", folder, code=0)
+    seen = studies.now
+    tab = Handlers(studies)
+    assert not isinstance(asyncio.run(tab.look(seen))[-1], str)
+    studies.now = ended
+    assert "It pays off." in asyncio.run(tab.look(seen))[-1]
+    assert not isinstance(asyncio.run(tab.look(ended))[-1], str)
 
 
 def test_cancel_is_a_ctrl_c_and_frees_the_track(tmp_path):

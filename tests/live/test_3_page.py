@@ -25,10 +25,9 @@ from live.page import (
 )
 from pdfs import a_pdf
 
-from engines.settings import ROOT
+from engines.chat import SAMPLES
 
 pytestmark = pytest.mark.live
-SAMPLES = ROOT / "engines" / "samples"
 
 
 @pytest.fixture
@@ -71,7 +70,7 @@ def test_the_tour_plays_the_seeds_story_and_ends_with_the_comparison(page, resul
 
 
 def test_the_second_tour_does_it_for_a_picture(page, results):
-    if not (SAMPLES / "image.png").exists() or not _takes(page, "image"):
+    if not _takes(page, "image"):
         pytest.skip("the model takes no pictures")
     page.click("#tour-media")
     page.wait_for_function("document.querySelector('#stage').innerText.startsWith('Without')", timeout=4 * LIMIT_MS)
@@ -96,8 +95,6 @@ def _takes(page, modality):
 
 @pytest.mark.parametrize("name", ["image.png", "speech.wav", "video.mp4"])
 def test_a_medium_is_uploaded_raced_and_shown_in_the_conversation_and_the_history(page, results, name):
-    if not (SAMPLES / name).exists():
-        pytest.skip("no sample of it yet")
     kind = {"png": "image", "wav": "audio", "mp4": "video"}[name[-3:]]
     if not _takes(page, kind):
         pytest.skip(f"the model takes no {kind}")
