@@ -93,6 +93,31 @@ def _takes(page, modality):
     return FAKE or modality in page.inner_text("#model")
 
 
+def test_a_photo_a_film_and_a_sound_are_taken_in_the_browser(page, results):
+    """With Chromium's own camera and microphone, which beep and show a green disc."""
+    if not all(_takes(page, kind) for kind in ("image", "audio", "video")):
+        pytest.skip("the model does not take all of them")
+    page.click("#media-panel > button")
+    page.click("#seen button:has-text('Access')")
+    page.click("#seen [aria-label='capture photo']")
+    page.wait_for_selector("#seen img")
+    page.click("#filmed button:has-text('Access')")
+    page.click("#filmed .capture-button")
+    page.wait_for_timeout(2000)  # of film
+    page.click("#filmed .capture-button")
+    page.wait_for_selector("#filmed [aria-label='Clear']")
+    page.click("#spoken .record-button")
+    page.wait_for_timeout(1500)  # of sound
+    page.click("#spoken .stop-button")
+    page.wait_for_selector("#spoken [aria-label='Play']")
+    ask(page, "What is this?", "plain-a")
+    assert ended(page, "plain-a") > 0
+    idle(page)
+    page.screenshot(path=results / "race-recorded.png", full_page=True)
+    for element in ("img", "video", "audio"):
+        assert page.locator(f"#conversation {element}").count() == 1
+
+
 @pytest.mark.parametrize("name", ["image.png", "speech.wav", "video.mp4"])
 def test_a_medium_is_uploaded_raced_and_shown_in_the_conversation_and_the_history(page, results, name):
     kind = {"png": "image", "wav": "audio", "mp4": "video"}[name[-3:]]
