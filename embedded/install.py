@@ -55,7 +55,8 @@ ENVIRONMENTS = {
         "engines",
         "engines",
         6 * GIB,
-        "import torch, torchvision, av, soundfile, vllm, lmcache, importlib.metadata as m; m.version('vllm')",
+        "import torch, torchvision, torchaudio, av, soundfile, vllm, lmcache; "
+        "import importlib.metadata as m; m.version('vllm')",
     ),
 }
 
@@ -139,6 +140,7 @@ def install(environment: Environment, home: Path) -> None:
         if environment.name == "engines":
             name_vllm(folder)
             complete_torchvision(folder)
+            lighten_torchaudio(folder)
         progress.say("checking")
         prove(environment, folder)
     stamp(environment, home).write_text(digest(environment))
@@ -189,7 +191,7 @@ def complete_torchvision(folder: Path) -> None:
     vLLM needs its transforms of video alone, which are Python. So torch names the operators at its own import, by its
     entry point for extensions. The build from PyTorch's CPU index is whole, and left as it is.
     """
-    if subprocess.run([folder / "bin" / "python", "-c", "import torchvision"], capture_output=True).returncode == 0:
+    if _imports(folder, "torchvision"):
         return
     (site,) = folder.glob("lib/python3*/site-packages")
     (site / "torchvision_schemas.py").write_text(SCHEMAS)
@@ -197,6 +199,19 @@ def complete_torchvision(folder: Path) -> None:
     metadata.mkdir(exist_ok=True)
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: torchvision-schemas\nVersion: 1\n")
     (metadata / "entry_points.txt").write_text("[torch.backends]\ntorchvision_schemas = torchvision_schemas:define\n")
+
+
+def lighten_torchaudio(folder: Path) -> None:
+    """As above: it cannot load its operators. vLLM has it resample sound, which is Python, and needs none of them."""
+    if _imports(folder, "torchaudio"):
+        return
+    (site,) = folder.glob("lib/python3*/site-packages")
+    for library in (site / "torchaudio" / "lib").glob("*.so"):
+        library.unlink()
+
+
+def _imports(folder: Path, module: str) -> bool:
+    return subprocess.run([folder / "bin" / "python", "-c", f"import {module}"], capture_output=True).returncode == 0
 
 
 def prove(environment: Environment, folder: Path) -> None:

@@ -13,6 +13,7 @@ from engines.media.checks import examine
 from engines.media.download import download
 from engines.media.limits import Limits
 from engines.media.part import Media, Modality
+from engines.media.timed import timed
 
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 GIVE = {Modality.IMAGE: "an image", Modality.VIDEO: "a video", Modality.AUDIO: "a sound"}
@@ -48,7 +49,8 @@ def encode(file: File, limits: Limits, wanted: Modality | None = None) -> Media:
     found = examine(file.content, file.name, limits, wanted)
     if wanted and found.modality is not wanted:
         raise MediaError(f"{file.name} is {GIVE[found.modality]} ({found.mime}): give {GIVE[wanted]}")
-    return Media.of(found.modality, file.name, found.mime, file.content, url=file.url, extent=found.extent)
+    content = timed(file.content) if found.modality is Modality.VIDEO else file.content
+    return Media.of(found.modality, file.name, found.mime, content, url=file.url, extent=found.extent)
 
 
 def _file(path: Path, limits: Limits) -> File:

@@ -74,13 +74,30 @@ def test_every_package_of_a_lock_is_pinned_and_no_lock_names_a_place(name):
     assert "index" not in re.sub(r"(?m)^#.*$", "", text)
 
 
-@pytest.mark.parametrize(("imports", "named"), [(False, True), (True, False)])
-def test_a_torchvision_that_does_not_import_gets_its_operators_named_by_torch(imports, named, tmp_path):
-    site, python = tmp_path / "lib" / "python3.11" / "site-packages", tmp_path / "bin" / "python"
+def an_environment(folder, *, imports):
+    """Whose Python imports everything, or nothing."""
+    site, python = folder / "lib" / "python3.11" / "site-packages", folder / "bin" / "python"
     site.mkdir(parents=True)
     python.parent.mkdir()
     python.write_text(f"#!/bin/sh\nexit {int(not imports)}\n")
     python.chmod(0o755)
+    return site
+
+
+@pytest.mark.parametrize("imports", [False, True])
+def test_a_torchaudio_that_does_not_import_is_left_its_python_half(imports, tmp_path):
+    package = an_environment(tmp_path, imports=imports) / "torchaudio"
+    (package / "lib").mkdir(parents=True)
+    operators, python = package / "lib" / "_torchaudio.abi3.so", package / "__init__.py"
+    for file in (operators, python):
+        file.touch()
+    install.lighten_torchaudio(tmp_path)
+    assert (operators.exists(), python.exists()) == (imports, True)
+
+
+@pytest.mark.parametrize(("imports", "named"), [(False, True), (True, False)])
+def test_a_torchvision_that_does_not_import_gets_its_operators_named_by_torch(imports, named, tmp_path):
+    site = an_environment(tmp_path, imports=imports)
     install.complete_torchvision(tmp_path)
     found = list(distributions(path=[str(site)]))
     assert bool(found) is named

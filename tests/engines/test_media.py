@@ -388,3 +388,40 @@ def test_a_sound_that_says_it_has_more_than_it_has_is_refused():
 def test_a_wav_from_a_pipe_that_does_not_know_its_length_is_taken(size):
     streamed = SOUND.content[:4] + size + SOUND.content[8:40] + size + SOUND.content[44:]
     assert loaded(streamed, "spoken.wav").extent == "1.0 s"
+
+
+def streamed(kind):
+    """A film as a browser's recorder writes it: to a target in which it cannot go back."""
+
+    class Pipe(BytesIO):
+        def seekable(self):
+            return False
+
+        seek = None
+
+    pipe = Pipe()
+    with av.open(pipe, "w", format=kind) as target:
+        stream = target.add_stream("libvpx", rate=20)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        black = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")
+        for _ in range(12):
+            target.mux(stream.encode(black))
+        target.mux(stream.encode())
+    return pipe.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["webm", "matroska"])
+def test_a_film_that_was_recorded_as_a_stream_is_given_its_length(kind):
+    """Else vLLM counts no frames in it, and answers with an error of its own."""
+    content = streamed(kind)
+    with av.open(BytesIO(content)) as film:
+        assert film.duration is None
+    media = loaded(content, "camera.webm")
+    assert (media.modality, media.mime) == (
+        Modality.VIDEO,
+        {"webm": "video/webm", "matroska": "video/x-matroska"}[kind],
+    )
+    with av.open(BytesIO(media.content)) as film:
+        assert film.duration == pytest.approx(12 / 20 * 1e6, rel=0.1)
+        assert sum(packet.size > 0 for packet in film.demux(video=0)) == 12
+    assert loaded(content, "again.webm").content == media.content

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import wave
 from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -10,7 +11,8 @@ from threading import Thread
 import pytest
 from live.conftest import MEDIA_HOST
 
-from bench.ladder import from_the_volume, stops_at_media
+from bench.arms import through_the_cache_server
+from bench.ladder import stops_at_media
 from bench.run import measured
 from cache.counters import chunks_to_store, stored_chunks, wait_stored
 from engines.chat import SAMPLES, ChatType
@@ -99,21 +101,38 @@ class Quiet(SimpleHTTPRequestHandler):
         """Nothing."""
 
 
-@pytest.fixture
-def fetched(address):
-    """The sample picture, downloaded from there."""
+def fetched(address, name="image.png", modality=Modality.IMAGE):
+    """A sample, downloaded from there."""
     limits = replace(Limits.of(Settings.from_env({})), inside=frozenset({MEDIA_HOST}))
-    return load(f"{address}/image.png", limits, Modality.IMAGE)
+    return load(f"{address}/{name}", limits, modality)
 
 
-def test_a_picture_sent_by_address_is_found_that_the_other_engine_had_as_bytes(stack, fetched):
-    prompt = Prompt(LONG, "", new_nonce(), 4, media=(fetched,))
-    by_address = replace(prompt, media=(replace(fetched, form=Form.URL),))
+@pytest.mark.parametrize(
+    ("name", "modality"),
+    [("image.png", Modality.IMAGE), ("video.mp4", Modality.VIDEO), ("speech.wav", Modality.AUDIO)],
+)
+def test_media_sent_by_another_name_are_found_that_the_other_engine_had_as_bytes(stack, address, name, modality):
+    media = fetched(address, name, modality)
+    prompt = Prompt(LONG, "", new_nonce(), 4, media=(media,))
+    by_address = replace(prompt, media=(replace(media, form=Form.URL, url=f"{media.url}?again"),))
     first, second = asyncio.run(crossing(stack.engine("lmcache-a"), stack.engine("lmcache-b"), prompt, by_address))
     assert stops_at_media(first) == ""
     assert first.usage.cached_tokens == 0
     assert (second.usage.prompt_tokens, second.media_tokens) == (first.usage.prompt_tokens, first.media_tokens)
-    assert from_the_volume(second) == ""
+    assert through_the_cache_server(second) == ""
+    assert second.usage.cached_tokens >= second.before_media + second.media_tokens
+
+
+def test_a_sound_of_another_rate_than_the_models_is_heard(stack, tmp_path):
+    path = tmp_path / "stereo.wav"
+    with wave.open(str(path), "wb") as sound:
+        sound.setnchannels(2)
+        sound.setsampwidth(2)
+        sound.setframerate(44_100)
+        sound.writeframes(bytes(4 * 44_100))
+    media = load(path, Limits.of(Settings.from_env({})), Modality.AUDIO)
+    reply = asyncio.run(measured(stack.engine("plain-a"), Prompt("What is it?", "", new_nonce(), 4, media=(media,))))
+    assert reply.media_tokens == pytest.approx(25, abs=3)  # of a second
 
 
 async def crossing(writer, reader, written, read):
@@ -124,7 +143,8 @@ async def crossing(writer, reader, written, read):
     return first, await measured(reader, read)
 
 
-def test_an_engine_fetches_from_allowed_hosts_only(stack, fetched):
-    elsewhere = replace(fetched, form=Form.URL, url=fetched.url.replace(MEDIA_HOST, "127.0.0.1"))
+def test_an_engine_fetches_from_allowed_hosts_only(stack, address):
+    media = fetched(address)
+    elsewhere = replace(media, form=Form.URL, url=media.url.replace(MEDIA_HOST, "127.0.0.1"))
     with pytest.raises(EngineError, match="ALLOWED_MEDIA_DOMAINS"):
         asyncio.run(measured(stack.engine("plain-a"), Prompt(LONG, "", new_nonce(), 4, media=(elsewhere,))))

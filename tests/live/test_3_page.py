@@ -88,6 +88,12 @@ def test_the_third_tour_restarts_an_engine_and_the_volume_remembers(page, result
     assert "shared volume" in page.inner_text("#stage")
 
 
+def _camera(page, where):
+    """Switched on, and with a picture to be seen."""
+    page.click(f"{where} button:has-text('Access')")
+    page.wait_for_function("where => document.querySelector(`${where} video`)?.videoWidth > 0", arg=where)
+
+
 def _takes(page, modality):
     """Whether the served model does; fake engines take all."""
     return FAKE or modality in page.inner_text("#model")
@@ -98,10 +104,10 @@ def test_a_photo_a_film_and_a_sound_are_taken_in_the_browser(page, results):
     if not all(_takes(page, kind) for kind in ("image", "audio", "video")):
         pytest.skip("the model does not take all of them")
     page.click("#media-panel > button")
-    page.click("#seen button:has-text('Access')")
+    _camera(page, "#seen")
     page.click("#seen [aria-label='capture photo']")
-    page.wait_for_selector("#seen img")
-    page.click("#filmed button:has-text('Access')")
+    page.wait_for_selector("#seen img:not(.hide)")
+    _camera(page, "#filmed")
     page.click("#filmed .capture-button")
     page.wait_for_timeout(2000)  # of film
     page.click("#filmed .capture-button")
@@ -167,11 +173,11 @@ def _wait_until(true):
         time.sleep(0.05)
 
 
-def test_a_reload_in_mid_run_stops_it_and_the_history_is_there(reader, url):
+def test_a_reload_in_mid_run_stops_it_and_the_history_is_there(reader, served):
     page = reader
     ask(page, "Tell me everything about containers.", "plain-a")
-    page.wait_for_selector("[data-engine=plain-a]:is([data-stage=asked], [data-stage=answering])", timeout=LIMIT_MS)
-    arrive(page, url + BARE)
+    _wait_until(lambda: metrics(served.engines["plain-a"])["running"] == 1)
+    arrive(page, served.url + BARE)
     page.said.clear()  # Gradio's client calls it an error that the reload closed its stream
     open_tab(page, "History")
     page.wait_for_function("document.querySelector('#rows').innerText.includes('stopped')")

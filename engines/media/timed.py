@@ -1,0 +1,33 @@
+"""Films with their length in their head.
+
+One that was recorded as a stream, as browsers record a camera, does not say how long it is; vLLM counts its frames by
+that, finds none, and fails.
+"""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+import av
+
+from engines.media.checks import CONFINED, FOREIGN_WORDS
+
+STREAMED = "matroska,webm"  # the one of our containers that may leave it out; FFmpeg's name
+SAME_EACH_TIME = {"fflags": "+bitexact"}  # no random id, or equal films would have other keys
+
+
+def timed(content: bytes) -> bytes:
+    """A film that has been examined, its pictures and sound as they are; the same bytes where it says its length."""
+    with av.open(BytesIO(content), "r", options=CONFINED, metadata_errors=FOREIGN_WORDS) as source:
+        if source.format.name != STREAMED or source.duration is not None:
+            return content
+        streams = (*source.streams.video, *source.streams.audio)
+        kind = "matroska" if b"matroska" in content[:64] else "webm"
+        written = BytesIO()
+        with av.open(written, "w", format=kind, options=SAME_EACH_TIME) as target:
+            kept = {stream.index: target.add_stream_from_template(stream) for stream in streams}
+            for packet in source.demux(*streams):
+                if packet.dts is not None:
+                    packet.stream = kept[packet.stream.index]
+                    target.mux(packet)
+        return written.getvalue()
