@@ -202,7 +202,10 @@ def complete_torchvision(folder: Path) -> None:
 
 
 def lighten_torchaudio(folder: Path) -> None:
-    """As above: it cannot load its operators. vLLM has it resample sound, which is Python, and needs none of them."""
+    """PyPI's build of this one cannot load its operators there either, and looks for none where it finds no libraries.
+
+    vLLM has it resample sound, which is Python.
+    """
     if _imports(folder, "torchaudio"):
         return
     (site,) = folder.glob("lib/python3*/site-packages")

@@ -69,8 +69,7 @@ class Handlers:
         names = [result.name for result in found]
         first, second = ([*names, None, None])[:2]
         chosen = gr.update(choices=names, value=first), gr.update(choices=names, value=second)
-        ended = now is not None and now.code is not None and now != seen
-        report = await self._ended(now) if now and ended else gr.skip()
+        report = await self._ended(now) if now and now.code is not None and now != seen else gr.skip()
         return now, progress(now), results_table(found), *chosen, report
 
     async def watch(self, seen: Study | None) -> tuple[Any, ...]:

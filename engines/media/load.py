@@ -49,7 +49,7 @@ def encode(file: File, limits: Limits, wanted: Modality | None = None) -> Media:
     found = examine(file.content, file.name, limits, wanted)
     if wanted and found.modality is not wanted:
         raise MediaError(f"{file.name} is {GIVE[found.modality]} ({found.mime}): give {GIVE[wanted]}")
-    content = timed(file.content) if found.modality is Modality.VIDEO else file.content
+    content = timed(file.content, file.name) if found.modality is Modality.VIDEO else file.content
     return Media.of(found.modality, file.name, found.mime, content, url=file.url, extent=found.extent)
 
 

@@ -10,14 +10,26 @@ from io import BytesIO
 
 import av
 
+from engines.errors import MediaError
 from engines.media.checks import CONFINED, FOREIGN_WORDS
 
 STREAMED = "matroska,webm"  # the one of our containers that may leave it out; FFmpeg's name
 SAME_EACH_TIME = {"fflags": "+bitexact"}  # no random id, or equal films would have other keys
 
 
-def timed(content: bytes) -> bytes:
-    """A film that has been examined, its pictures and sound as they are; the same bytes where it says its length."""
+def timed(content: bytes, name: str) -> bytes:
+    """A film that has been examined, its pictures and sound as they are; the same bytes where it says its length.
+
+    Raises MediaError for one that cannot be written again.
+    """
+    try:
+        return _timed(content)
+    except (av.error.FFmpegError, ValueError) as exc:  # PyAV's own, of a codec that has no place in its container
+        fact = f"{name} does not say how long it is, and cannot be written again with its length ({exc})"
+        raise MediaError(f"{fact}: convert it to MP4") from exc
+
+
+def _timed(content: bytes) -> bytes:
     with av.open(BytesIO(content), "r", options=CONFINED, metadata_errors=FOREIGN_WORDS) as source:
         if source.format.name != STREAMED or source.duration is not None:
             return content

@@ -390,7 +390,7 @@ def test_a_wav_from_a_pipe_that_does_not_know_its_length_is_taken(size):
     assert loaded(streamed, "spoken.wav").extent == "1.0 s"
 
 
-def streamed(kind):
+def streamed(kind, codec="libvpx"):
     """A film as a browser's recorder writes it: to a target in which it cannot go back."""
 
     class Pipe(BytesIO):
@@ -401,7 +401,7 @@ def streamed(kind):
 
     pipe = Pipe()
     with av.open(pipe, "w", format=kind) as target:
-        stream = target.add_stream("libvpx", rate=20)
+        stream = target.add_stream(codec, rate=20)
         stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
         black = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")
         for _ in range(12):
@@ -425,3 +425,9 @@ def test_a_film_that_was_recorded_as_a_stream_is_given_its_length(kind):
         assert film.duration == pytest.approx(12 / 20 * 1e6, rel=0.1)
         assert sum(packet.size > 0 for packet in film.demux(video=0)) == 12
     assert loaded(content, "again.webm").content == media.content
+
+
+def test_a_streamed_film_that_cannot_be_written_again_is_refused():
+    """It says that it is WebM, which has no H.264."""
+    film = streamed("matroska", "h264").replace(b"\x42\x82\x88matroska", b"\x42\x82\x88webm\0\0\0\0", 1)
+    refused(film, "how long it is", "convert it to MP4", name="camera.webm")
