@@ -153,6 +153,12 @@ class Round:
     took: Second  # all of them; reading and encoding files was before
 
 
+NOTHING_KEPT = (
+    "Nothing was cached, so these ratios are noise: engines keep whole blocks of tokens only, and a chunk on the KV "
+    "volume has 256. Longer media or a longer --prompt fill them."
+)
+
+
 def compared(asked: Sequence[Request], rounds: Sequence[Round]) -> Iterator[str]:
     """How much sooner the last round was than the first, and each of its requests; nothing for a single round."""
     if len(rounds) < 2:
@@ -162,6 +168,8 @@ def compared(asked: Sequence[Request], rounds: Sequence[Round]) -> Iterator[str]
     for request, cold, warm in zip(asked, first.replies, last.replies, strict=True):
         times = f"{cold.ttft * 1e3:,.0f} ms, then {warm.ttft * 1e3:,.0f} ms: {cold.ttft / warm.ttft:.2f} times"
         yield f"{request.title}: TTFT {times}"
+    if all(reply.usage.cached_tokens == 0 for reply in last.replies):
+        yield NOTHING_KEPT
 
 
 async def converse(request: Request) -> AsyncIterator[Delta | Reply]:

@@ -93,12 +93,20 @@ def test_two_rounds_show_by_how_much_the_second_is_sooner(pair):
 
 def test_the_ratio_of_rounds_and_of_each_request(topology):
     wanted = chat.requests(topology.engines[2:3], Prompt("why?", media=(image(1, 32, 32),)), [Form.DATA_URL])
-    rounds = [chat.Round([replace(a_reply(), ttft=ttft)], took) for ttft, took in ((9.0, 37.96), (0.3, 5.4))]
+    rounds = [chat.Round([replace(a_reply(cached=512), ttft=ttft)], took) for ttft, took in ((9.0, 37.96), (0.3, 5.4))]
     assert list(chat.compared(wanted, rounds)) == [
         "Round 1 took 37.96 s, round 2 5.40 s: 7.03 times",
         "lmcache-a, data-url: TTFT 9,000 ms, then 300 ms: 30.00 times",
     ]
     assert list(chat.compared(wanted, rounds[:1])) == []
+
+
+def test_ratios_of_what_is_too_short_to_be_kept_are_called_noise(topology):
+    wanted = chat.requests(topology.engines[:1], Prompt("Why?"), ())
+    rounds = [chat.Round([a_reply(cached=cached)], 9.0) for cached in (0, 0)]
+    assert list(chat.compared(wanted, rounds))[-1] == chat.NOTHING_KEPT
+    rounds.append(chat.Round([a_reply(cached=512)], 9.0))
+    assert chat.NOTHING_KEPT not in chat.compared(wanted, rounds)
 
 
 def test_a_json_object_says_what_each_file_took_apart_from_the_request(pair):
