@@ -4,6 +4,7 @@ import json
 import os
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -30,7 +31,8 @@ pytestmark = pytest.mark.skipif(not compose_is_here(), reason="docker compose is
 def config(files, profiles=(), **environ):
     command = ["docker", "compose", "--env-file", "/dev/null", *(w for f in files for w in ("--file", str(ROOT / f)))]
     command += [*(w for p in profiles for w in ("--profile", p)), "config", "--format", "json"]
-    env = {"PATH": os.environ["PATH"], "HOME": "/nobody", **environ}
+    settings = os.environ.get("DOCKER_CONFIG") or str(Path.home() / ".docker")  # a user's own plugins lie there
+    env = {"PATH": os.environ["PATH"], "HOME": "/nobody", "DOCKER_CONFIG": settings, **environ}
     done = subprocess.run(command, env=env, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
