@@ -17,6 +17,7 @@ from bench.choices import (
     VIDEO,
     AudioSeconds,
     Detailed,
+    ExtraBody,
     Gain,
     ImageSize,
     ImagesSize,
@@ -65,6 +66,7 @@ def ttft_(
         typer.Option(help="Twice: any two OpenAI-compatible servers instead of the arena's engines."),
     ] = None,
     model: Annotated[str | None, typer.Option(help="With --base-url: the model's name there.")] = None,
+    extra_body: ExtraBody = None,
     expected_ttft_gain: Gain = None,
     prepare: Prepare = None,
     result_dir: ResultDir = None,
@@ -94,6 +96,7 @@ def ttft_(
         metadata=choices.pairs(metadata),
         base_url=tuple(base_url or ()),
         model=model,
+        extra_body=choices.extra_body(extra_body, base_url),
         prepare=prepare,
     )
     result = measure(options, result_dir, resume, json_file)

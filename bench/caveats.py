@@ -51,8 +51,8 @@ def _spread(name: str, valid: Sequence[Sample]) -> Iterator[str]:
         yield f"{name}: the first sample is the slowest by far; raise --num-warmups"
     if bursts := sum(s.in_one_burst for s in valid):
         yield (
-            f"{name}: {bursts} of {len(valid)} answers came in one burst, so their first token was handed on late; "
-            "the engine's processes were waiting for a core"
+            f"{name}: {bursts} of {len(valid)} answers came in one burst, so their first token was handed on late: "
+            "by an engine that waited for a core, or by what lies between it and this client"
         )
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from bench.media import MODALITIES, Sizes, pixels, written
 from cache.volume import CHUNK_SIZE
+from engines.elsewhere import extra_body as fields_of
 from engines.errors import ConfigError
 
 INPUT_LEN = 26 * CHUNK_SIZE + 128  # whole chunks, and room for a question that no cache has
@@ -33,6 +34,9 @@ ImagesSize = Annotated[str, typer.Option(metavar="WxH", help="Pixels of each of 
 VideoSize = Annotated[str, typer.Option(metavar="WxH", help="Pixels of a frame.")]
 NumFrames = Annotated[int, typer.Option(min=2, max=10_000, help="Of a video, two to a second.")]
 AudioSeconds = Annotated[float, typer.Option(min=0.1, max=3600, help="Length of a sound.")]
+ExtraBody = Annotated[
+    str | None, typer.Option(metavar="JSON", help="With --base-url: fields for each request; null leaves one out.")
+]
 USUAL = Sizes()
 IMAGE, IMAGES, VIDEO = map(written, (USUAL.image, USUAL.images, USUAL.video))
 Gain = Annotated[float | None, typer.Option(min=0, help="Exit code 1 unless the interval's lower bound reaches this.")]
@@ -44,6 +48,13 @@ def pairs(metadata: Sequence[str] | None) -> dict[str, str]:
     if bad := [key for key, equals, _ in found if not key or not equals]:
         raise ConfigError(f"--metadata {bad[0]} has no value: write KEY=VALUE")
     return {key: value for key, _, value in found}
+
+
+def extra_body(text: str | None, base_urls: Sequence[str] | None) -> dict[str, Any]:
+    """The fields of `--extra-body`. Raises ConfigError, for the arena's own engines too: what they take is known."""
+    if text and not base_urls:
+        raise ConfigError("--extra-body is for servers named by --base-url: name two, or leave it out")
+    return fields_of(text)
 
 
 def modalities(named: Sequence[str] | None) -> tuple[str, ...]:

@@ -15,13 +15,13 @@ from rich.console import Console
 
 from bench import aa, canary, decode, folder, foreign, mm, peer, storage, sweep, ttft
 from bench.plan import Cast, cast, cast_of
-from bench.preflight import introduce
+from bench.preflight import introduce, standing
 from bench.record import stack_of
 from bench.report.terminal import report as shown
 from bench.run import Bench
 from bench.session import Past, conduct, preparation, publish, reports, resume
 from bench.study import Options, Study
-from bench.target import engines_at, sizing
+from bench.target import engines_at, scales_of, sizing
 from engines.door import settings_of_the_caller
 from engines.errors import ArenaError, ConfigError
 from engines.results import results_folder, run_folder
@@ -65,10 +65,13 @@ def _kept(path: Path) -> Iterator[None]:
 async def _conduct(options: Options, path: Path, past: Past | None) -> dict[str, Any]:
     measured = partial(conduct, path=path, say=err.print, command=command(), past=past)
     if options.base_url:
-        pair = await engines_at(options.base_url, options.model)
-        bench = Bench(prepare=preparation(options.prepare), sized=sizing())
-        return await measured(foreign.study(options, cast(*pair)), options, pair, bench=bench, check=introduce)
+        pair = await engines_at(options.base_url, options.model, options.extra_body)
+        study = foreign.study(options, cast(*pair))
+        err.print("asking each server twice how many tokens a prompt has; this is not measured")
+        bench = Bench(prepare=preparation(options.prepare), sized=sizing(await scales_of(pair, study.prompt)))
+        return await measured(study, options, pair, bench=bench, check=introduce)
     settings, topology = four_engines()
+    await standing(topology.engines)
     bench = Bench(prepare=preparation(options.prepare))
     if past is None and (options.kind == "mm" or options.modality):
         options = await _taken(options, topology, bench)

@@ -21,9 +21,8 @@ from bench.statistics import interval
 from bench.study import Options, Study
 from bench.ttft import rungs
 from bench.verify import RESOLUTION, difference
-from engines.errors import EngineRefused
+from engines.errors import EngineRefused, Refusal
 from engines.prompt import Prompt
-from engines.refusal import says_not_taken
 from engines.topology import Engine
 
 WARMED_UP = ("cold", "first_sight", "cross_read")
@@ -79,7 +78,7 @@ async def refused(options: Options, engine: Engine, bench: Bench) -> Mapping[str
         try:
             await bench.ask(engine, asking(showing(modality, options.sizes))(prompt))
         except EngineRefused as exc:
-            if not says_not_taken(str(exc)):
+            if exc.kind is not Refusal.MEDIA:
                 raise
             found[modality] = str(exc)
     return found

@@ -37,6 +37,7 @@ from engines.topology import Engine
 
 BEGINS, ENDS = "Starting main benchmark run", "Serving Benchmark Result"  # lines of `vllm bench serve`
 OURS, THEIRS = Arm("arena", Role.PLAIN, anything), Arm("vllm_bench_serve", Role.PLAIN, anything)
+SECRETS = ("OPENAI_API_KEY", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "UI_PASSWORD")
 ORDER = ((OURS, 0), (THEIRS, 0), (THEIRS, 1), (OURS, 1))  # of a round: whose block, and which of the client's two
 
 Times = tuple[Sequence[float], float]  # TTFT of each request in seconds, and CPU seconds of all
@@ -170,9 +171,7 @@ def _theirs(vllm: Path, settings: Settings, engine: Engine, prompt: Prompt, coun
         rows = [{"prompt": _anew(prompt).messages[0]["content"]} for _ in range(count)]
         (folder / "prompts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
         command = [str(vllm), "bench", "serve", *_arguments(engine, settings, prompt, count, folder)]
-        child = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, **_ENVIRON}
-        )
+        child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=_environ())
         said, cpu_s = _watched(child)
         if child.returncode or cpu_s is None:
             raise StackError(f"vllm bench serve failed: {said[-300:]}")
@@ -218,7 +217,10 @@ def _arguments(engine: Engine, settings: Settings, prompt: Prompt, count: int, f
     return [*(word for key, value in given.items() for word in (f"--{key}", str(value))), *flags, "--disable-tqdm"]
 
 
-_ENVIRON = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "PYTHONUNBUFFERED": "1"}
+def _environ() -> dict[str, str]:
+    """The caller's without secrets: neither the engine nor `vllm bench serve` wants one."""
+    kept = {name: value for name, value in os.environ.items() if name not in SECRETS}
+    return kept | {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "PYTHONUNBUFFERED": "1"}
 
 
 def _anew(prompt: Prompt) -> Prompt:

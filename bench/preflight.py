@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
-from prometheus_client.parser import text_string_to_metric_families
+from pydantic_core import from_json
 
 from cache.volume import CHUNK_SIZE
-from engines.counters import scrape
-from engines.elsewhere import authorization
-from engines.errors import ConfigError
+from engines.counters import samples, scrape
+from engines.errors import ConfigError, EngineError, EngineUnreachable, StackError
+from engines.http import body_of, client
 from engines.served import served_model
-from engines.tls import TLS
 from engines.topology import Engine
 
 CACHE_CONFIG = "vllm:cache_config_info"
@@ -46,6 +45,18 @@ class Preflight:
     engines: Mapping[str, Facts]
     mismatches: tuple[str, ...] = ()
     unchecked: tuple[str, ...] = ()
+
+
+async def standing(engines: Sequence[Engine]) -> None:
+    """Raises StackError when none of the arena's engines answers."""
+    for engine in engines:
+        try:
+            await served_model(engine)
+        except EngineUnreachable:
+            continue
+        return
+    first = engines[0]
+    raise StackError(f"nothing runs: no engine answers ({first.name} at {first.url}): {first.if_down}")
 
 
 async def preflight(engines: Sequence[Engine]) -> Preflight:
@@ -91,35 +102,45 @@ def changed(then: Mapping[str, Facts], now: Mapping[str, Facts]) -> list[str]:
 async def facts_of(engine: Engine) -> Facts:
     """What an engine, and its cache server, answer about themselves: None for what they do not tell.
 
-    Only the model must be told by every server.
+    Only the model must be told by every server; one that is not the arena's may list none where it was named.
     """
-    model = await served_model(engine.name, engine.url)
+    model = await _model(engine)
     facts = {"model": model.get("root") or model.get("id"), "max_model_len": model.get("max_model_len")}
-    async with httpx.AsyncClient(timeout=10, verify=TLS, headers=authorization()) as client:
-        facts |= {"version": await _json(client, f"{engine.url}/version", "version")}
+    async with client(10, engine) as http:
+        facts |= {"version": await _json(http, f"{engine.url}/version", "version")}
         if engine.cache:
-            facts["lmcache_version"] = await _json(client, f"{engine.cache.url}/lmc_version")
-            facts["chunk_size"] = await _json(client, f"{engine.cache.url}/status", "chunk_size")
+            facts["lmcache_version"] = await _json(http, f"{engine.cache.url}/lmc_version")
+            facts["chunk_size"] = await _json(http, f"{engine.cache.url}/status", "chunk_size")
     return facts | await _cache_config(engine)
 
 
-async def _json(client: httpx.AsyncClient, url: str, *path: str) -> Any:
+async def _model(engine: Engine) -> Facts:
     try:
-        value = (await client.get(url)).raise_for_status().json()
+        return await served_model(engine, engine.model)
+    except EngineError:
+        if engine.ours:
+            raise
+    return {"id": engine.model}
+
+
+async def _json(http: httpx.AsyncClient, url: str, *path: str) -> Any:
+    """A word or a number, or None: another server may have anything there."""
+    try:
+        value = from_json(await body_of(http, url))
         for key in path:
             value = value[key]
     except (httpx.HTTPError, ValueError, LookupError, TypeError):
         return None
-    return value
+    return value if isinstance(value, str | int | float) else None
 
 
 async def _cache_config(engine: Engine) -> dict[str, str | None]:
     """The labels of vLLM's gauge."""
     try:
-        families = list(text_string_to_metric_families(await scrape(engine.url)))
-    except (httpx.HTTPError, ValueError):
-        families = []
-    labels = next((s.labels for family in families for s in family.samples if s.name == CACHE_CONFIG), {})
+        found = samples(await scrape(engine.url, engine), CACHE_CONFIG)
+    except httpx.HTTPError:
+        found = []
+    labels = next((sample.labels for sample in found if sample.name == CACHE_CONFIG), {})
     return {key: labels.get(key) for key in FROM_CACHE_CONFIG}
 
 

@@ -79,7 +79,7 @@ async def answered(samples: AsyncIterator[Sample]) -> AsyncIterator[Sample]:
         yield sample
         unanswered &= sample.unanswered
     if unanswered:
-        raise StackError("no engine answers any more: ./arena status; then go on with --resume")
+        raise StackError("no engine answers any more: see that they run, and go on with --resume")
 
 
 async def one_document(trial: Trial, ask_with: PromptOf, bench: Bench, began: float) -> AsyncIterator[Sample]:

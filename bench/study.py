@@ -37,6 +37,7 @@ class Options(BaseModel):
     metadata: Mapping[str, str] = Field(default_factory=dict)
     base_url: tuple[str, ...] = ()
     model: str | None = None
+    extra_body: Mapping[str, Any] = Field(default_factory=dict)  # of each request to `base_url`
     num_prompts: int = 0  # of each cell of a sweep
     max_concurrency: tuple[int, ...] = ()
     request_rate: tuple[float, ...] = ()

@@ -21,12 +21,18 @@ from embedded.progress import Progress
 from embedded.supervisor import Process, Supervisor
 from embedded.supervisor_config import Program
 from engines.errors import StackError
+from engines.http import client_of_our_own
 from engines.settings import Settings, running
 from engines.topology import Kind, Topology
 
 DEADLINE_S = 900  # for everything to be healthy; a start takes one to five minutes
 POLL_S = 0.5
-SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "UI_PASSWORD")  # in no service's environment but as a file's name
+SECRETS = (
+    "HF_TOKEN",
+    "HUGGING_FACE_HUB_TOKEN",
+    "UI_PASSWORD",
+    "OPENAI_API_KEY",
+)  # in no service's environment but as a file's name
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  # where POSIX shared memory lies on Linux
 
 
@@ -99,7 +105,7 @@ class Stack:
     def services(self) -> tuple[Service, ...]:
         """How each service does, right now."""
         processes = self.supervisor.processes()
-        with httpx.Client(timeout=2) as client:
+        with client_of_our_own(2) as client:
             return tuple(
                 _service(client, processes.get(name), name, kind, url, path)
                 for name, kind, url, path in self.roster

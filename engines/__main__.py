@@ -7,10 +7,10 @@ import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -22,7 +22,7 @@ from engines.client import ask as measured
 from engines.command import serve_engine
 from engines.document import fit, read_document
 from engines.door import run, settings_of_the_caller
-from engines.elsewhere import engine_at
+from engines.elsewhere import engine_at, extra_body
 from engines.errors import ConfigError
 from engines.media import Form, Modality
 from engines.media.limits import Limits
@@ -116,6 +116,9 @@ def ask(
     cut: Annotated[bool, typer.Option("--cut", help="Shorten the document when it is too long for the model.")] = False,
     max_tokens: Annotated[int, typer.Option("--max-tokens", min=1)] = 128,
     temperature: Annotated[float, typer.Option("--temperature", min=0, max=2)] = 0.0,
+    extra: Annotated[
+        str | None, typer.Option("--extra-body", metavar="JSON", help="Fields for the request; null leaves one out.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout instead of the stream.")] = False,
 ) -> None:
     """Ask one engine: the answer as it comes, then what it cost.
@@ -123,7 +126,7 @@ def ask(
     TTFT counts from just before the request is sent to the first chunk with text (docs/metrics.md). Ask lmcache-a with
     a --context of some thousand tokens, then lmcache-b with the same: the second reads what the first stored.
     """
-    chosen = Topology.of(settings_of_the_caller()).engine(engine)
+    chosen = replace(Topology.of(settings_of_the_caller()).engine(engine), extra_body=extra_body(extra))
     document = read_document(context) if context else ""
     prompt = Prompt(question, document, nonce, max_tokens, temperature)
     reply = asyncio.run(_ask(chosen, prompt, cut=cut, show=not as_json))
@@ -145,6 +148,9 @@ def chat(
         list[str] | None, typer.Option(help="Ask any server of the OpenAI API instead: http://host:port.")
     ] = None,
     model: Annotated[str | None, typer.Option(help="With --base-url: its model. Default: the first it lists.")] = None,
+    extra: Annotated[
+        str | None, typer.Option("--extra-body", metavar="JSON", help="Fields for each request; null leaves one out.")
+    ] = None,
     image: Annotated[list[str] | None, typer.Option(help="A file or an address; more with multi-image.")] = None,
     video: Annotated[list[str] | None, typer.Option(help="A file or an address.")] = None,
     audio: Annotated[list[str] | None, typer.Option(help="A file or an address.")] = None,
@@ -181,7 +187,7 @@ def chat(
         _tell(
             f"arena: not sent as url: engines fetch from ALLOWED_MEDIA_DOMAINS alone, and {unfetched[0]} is not there"
         )
-    engines = asyncio.run(_whom(Topology.of(settings), engine, base_url, model))
+    engines = asyncio.run(_whom(Topology.of(settings), engine, base_url, model, extra_body(extra)))
     wanted, rounds = talk.requests(engines, asked, sent_as), list[talk.Round]()
     for number in range(1, repeat + 1):
         if repeat > 1:
@@ -203,13 +209,17 @@ def summary(reply: Reply) -> str:
 
 
 async def _whom(
-    topology: Topology, names: Sequence[str] | None, base_urls: Sequence[str] | None, model: str | None
+    topology: Topology,
+    names: Sequence[str] | None,
+    base_urls: Sequence[str] | None,
+    model: str | None,
+    extra: Mapping[str, Any],
 ) -> Sequence[Engine]:
     if names and base_urls:
         raise ConfigError("--engine names one of the arena's, --base-url another server: choose one of the two options")
     if base_urls:
-        return [await engine_at(url, "a", model) for url in base_urls]
-    return [topology.engine(name) for name in names or ("lmcache-a", "lmcache-b")]
+        return [await engine_at(url, "a", model, extra) for url in base_urls]
+    return [replace(topology.engine(name), extra_body=extra) for name in names or ("lmcache-a", "lmcache-b")]
 
 
 async def _talk(request: talk.Request, given: Sequence[talk.Given], number: int, *, as_json: bool) -> Reply:

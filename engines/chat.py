@@ -16,10 +16,11 @@ from urllib.parse import urlsplit
 
 from engines.client import ask
 from engines.document import accepted
-from engines.errors import ConfigError, DocumentError, EngineRefused
+from engines.errors import ConfigError, DocumentError, EngineRefused, Refusal
 from engines.media import Form, Media, Modality
 from engines.media.limits import Limits
 from engines.prompt import Prompt
+from engines.refusal import wants_another_form
 from engines.reply import Delta, Reply, Second
 from engines.topology import Engine
 
@@ -173,9 +174,27 @@ def compared(asked: Sequence[Request], rounds: Sequence[Round]) -> Iterator[str]
 
 
 async def converse(request: Request) -> AsyncIterator[Delta | Reply]:
-    """As `ask` does, after a count of the tokens that are not of media. Raises EngineError."""
+    """As `ask` does, after a count of the tokens that are not of media. Raises EngineError.
+
+    A server that lends no tokenizer, which would have told the form that its chat template takes, is asked once more in
+    the other form where it refuses this one: a request with a clock of its own.
+    """
     prompt, text = await _counted(request.engine, request.prompt)
-    async with aclosing(ask(request.engine, prompt)) as events:
+    try:
+        async for event in _asked(request.engine, prompt, text):
+            yield event
+    except EngineRefused as exc:
+        if text is not None or prompt.no_system_role or not wants_another_form(exc):
+            raise
+        try:
+            async for event in _asked(request.engine, replace(prompt, no_system_role=True), None):
+                yield event
+        except EngineRefused as again:
+            raise (again if exc.kind is Refusal.SYSTEM_ROLE else exc) from None
+
+
+async def _asked(engine: Engine, prompt: Prompt, text: int | None) -> AsyncIterator[Delta | Reply]:
+    async with aclosing(ask(engine, prompt)) as events:
         async for event in events:
             yield replace(event, text_tokens=text) if isinstance(event, Reply) else event
 

@@ -5,20 +5,23 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
+from engines.chunk import Chunk, Halves, Malformed, logprobs, server_times, texts, usage_in
 from engines.counters import Counters, read_counters, sources_between
-from engines.errors import StreamBroken
+from engines.errors import EngineRefused, Refusal, StreamBroken
 from engines.prompt import Prompt
-from engines.reply import Delta, Reply, Second, ServerTimes, TokenLogprobs, Usage
+from engines.refusal import one_line, wants_another_form
+from engines.reply import Delta, Reply, Second, ServerTimes, TokenLogprobs
 from engines.topology import Engine
-from engines.wire import Chunk, connect, stream
+from engines.wire import TIMEOUT_S, connect, silent, stream
 
 OpenStream = Callable[[Engine, Chunk], AsyncGenerator[Chunk]]  # what is asked, and what is answered
+Answer = Callable[[Engine, Prompt], Awaitable[Reply]]
 ReadCounters = Callable[[Engine], Awaitable[Counters | None]]
 
 
@@ -29,33 +32,32 @@ async def ask(
     open_stream: OpenStream = stream,
     counters: ReadCounters = read_counters,
     clock: Callable[[], Second] = time.perf_counter,
+    patience_s: Second = TIMEOUT_S,
 ) -> AsyncGenerator[Delta | Reply]:
     """Yields each Delta as it arrives, and the Reply last.
 
-    The clock starts just before the request is sent and stands outside the reading of counters. Raises EngineError;
-    closing the generator closes the connection, and with it frees the engine.
+    The clock starts just before the request is sent and stands outside the reading of counters. Raises EngineError, for
+    a stream without new text for `patience_s`, too; closing the generator closes the connection, and with it frees the
+    engine.
     """
     await connect(engine)  # if that has to be made, then before the clock starts
     before = await counters(engine)
-    deltas: list[Delta] = []
-    usage: Usage | None = None
-    server: ServerTimes | None = None
-    logprobs: list[TokenLogprobs] = []
+    heard = _Heard(engine, prompt)
     sent = clock()
     async with aclosing(open_stream(engine, _request(engine, prompt))) as chunks:
         async for chunk in chunks:
             at = clock() - sent
-            for delta in _deltas(chunk, at):
-                deltas.append(delta)
+            for delta in heard.deltas_of(chunk, at):
                 yield delta
-            if prompt.top_logprobs:
-                logprobs += _logprobs(chunk)
-            usage = _usage(chunk) or usage
-            server = _server_times(chunk) or server
+            if at - heard.last_text > patience_s:
+                raise silent(engine, patience_s)
+    usage = usage_in(heard.usages)
     if usage is None:
-        raise StreamBroken(engine.name, f"the answer has no usage at its end; ./arena logs {engine.name} says why")
+        said = one_line(str(heard.usages[-1])) if heard.usages else ""
+        fact = f"its usage cannot be read: {said}" if said else "the answer has no usage at its end"
+        raise StreamBroken(engine.name, fact, said=said, hint=engine.if_failed)
     sources = sources_between(before, await counters(engine), usage.prompt_tokens)
-    yield Reply.of(engine.name, deltas, usage, sources, logprobs, server)
+    yield Reply.of(engine.name, heard.deltas, usage, sources, heard.logprobs, heard.server)
 
 
 async def reply_to(engine: Engine, prompt: Prompt, *, counters: ReadCounters = read_counters) -> Reply:
@@ -65,6 +67,55 @@ async def reply_to(engine: Engine, prompt: Prompt, *, counters: ReadCounters = r
             if isinstance(event, Reply):
                 return event
     raise AssertionError("ask ends with a Reply or an error")
+
+
+async def reply_in_a_form_taken(engine: Engine, prompt: Prompt, ask: Answer = reply_to) -> tuple[Prompt, Reply]:
+    """The answer, and the prompt in the form that the server's chat template takes: with a system message, or without.
+
+    For servers that lend no tokenizer, which would tell. Raises EngineError.
+    """
+    try:
+        return prompt, await ask(engine, prompt)
+    except EngineRefused as exc:
+        other = replace(prompt, no_system_role=True)
+        if prompt.no_system_role or not wants_another_form(exc):
+            raise
+        try:
+            return other, await ask(engine, other)
+        except EngineRefused as again:
+            raise (again if exc.kind is Refusal.SYSTEM_ROLE else exc) from None
+
+
+class _Heard:
+    """What came of one answer."""
+
+    def __init__(self, engine: Engine, prompt: Prompt) -> None:
+        self.engine, self.prompt = engine, prompt
+        self.deltas = list[Delta]()
+        self.usages = list[Any]()  # as they came: they are read at the end, outside the clock
+        self.server: ServerTimes | None = None
+        self.logprobs = list[TokenLogprobs]()
+        self.last_text: Second = 0.0  # when it came
+        self._halves = {True: Halves(), False: Halves()}  # of reasoning, and of the answer
+
+    def deltas_of(self, chunk: Chunk, at: Second) -> Sequence[Delta]:
+        """The text that a chunk brings. Raises StreamBroken where it has another shape than the API's."""
+        try:
+            found = [Delta(self._halves[thinking].whole(text), at, thinking) for text, thinking in texts(chunk)]
+            if self.prompt.top_logprobs:
+                self.logprobs += logprobs(chunk)
+        except Malformed as exc:
+            said = one_line(str(chunk))
+            fact = f"a chunk cannot be read, {exc}: {said}"
+            raise StreamBroken(self.engine.name, fact, said=said, hint=self.engine.if_failed) from exc
+        if found:
+            self.deltas += found
+            self.last_text = at
+        if usage := chunk.get("usage"):
+            self.usages.append(usage)
+        if told := chunk.get("metrics"):
+            self.server = server_times(told) or self.server
+        return found
 
 
 def _request(engine: Engine, prompt: Prompt) -> dict[str, Any]:
@@ -81,46 +132,6 @@ def _request(engine: Engine, prompt: Prompt) -> dict[str, Any]:
         request |= {"logprobs": True, "top_logprobs": prompt.top_logprobs}
     if prompt.ignore_eos:
         request |= {"ignore_eos": True, "min_tokens": prompt.max_tokens}
+    if engine.extra_body:
+        request = {key: value for key, value in (request | dict(engine.extra_body)).items() if value is not None}
     return request
-
-
-def _deltas(chunk: Chunk, at: Second) -> Iterator[Delta]:
-    """Role-only, empty, keep-alive and usage chunks carry no generated text, and yield nothing."""
-    for choice in chunk.get("choices") or ():
-        delta = choice.get("delta") or {}
-        reasoning = delta.get("reasoning") or delta.get("reasoning_content")
-        calls = [call["function"] for call in delta.get("tool_calls") or () if call.get("function")]
-        called = "".join((call.get("name") or "") + (call.get("arguments") or "") for call in calls)
-        if reasoning:
-            yield Delta(reasoning, at, reasoning=True)
-        if delta.get("content") or called:
-            yield Delta((delta.get("content") or "") + called, at)
-
-
-def _usage(chunk: Chunk) -> Usage | None:
-    usage = chunk.get("usage")
-    if not usage:
-        return None
-    details = usage.get("prompt_tokens_details") or {}
-    return Usage(usage["prompt_tokens"], usage["completion_tokens"], details.get("cached_tokens"))
-
-
-def _server_times(chunk: Chunk) -> ServerTimes | None:
-    metrics = chunk.get("metrics")
-    if not metrics:
-        return None
-    times = [metrics.get(name) for name in ("queue_time_ms", "time_to_first_token_ms", "generation_time_ms")]
-    queue, ttft, generation = (None if ms is None else ms / 1e3 for ms in times)
-    return None if queue is None or ttft is None else ServerTimes(queue, ttft, generation)
-
-
-def _logprobs(chunk: Chunk) -> Iterator[TokenLogprobs]:
-    for choice in chunk.get("choices") or ():
-        for token in (choice.get("logprobs") or {}).get("content") or ():
-            candidates = {best["token"]: best["logprob"] for best in token["top_logprobs"] if _is_number(best)}
-            yield TokenLogprobs(token["token"], candidates)
-
-
-def _is_number(candidate: Chunk) -> bool:
-    """Ruined KV gives probabilities that are no numbers: such a token is no candidate."""
-    return candidate["logprob"] is not None and math.isfinite(candidate["logprob"])

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import httpx
+from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
+from engines.http import body_of, client
 from engines.reply import Sources
-from engines.tls import TLS
 from engines.topology import Engine
 
 BY_SOURCE = "vllm:prompt_tokens_by_source"
@@ -18,6 +20,7 @@ COMPUTED, OWN_CACHE, SHARED = "local_compute", "local_cache_hit", "external_kv_t
 MM_CACHE_HITS = "vllm:mm_cache_hits_total"  # of the multimodal processor's cache, in media
 HIT_L1 = "lmcache_mp_lookup_hit_l1_tokens_total"
 HIT_L2 = "lmcache_mp_lookup_hit_l2_tokens_total"
+MOST = 2.0**63  # more than anything that is counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,7 @@ class Counters:
 async def read_counters(engine: Engine) -> Counters | None:
     """None when the engine does not answer."""
     try:
-        metrics = await scrape(engine.url)
+        metrics = await scrape(engine.url, engine)
     except httpx.HTTPError:
         return None
     engines = Counters(_by_source(metrics), mm_cache_hits=totals(metrics, MM_CACHE_HITS).get(MM_CACHE_HITS))
@@ -46,20 +49,28 @@ async def read_counters(engine: Engine) -> Counters | None:
     return replace(engines, l1=cache.get(HIT_L1, 0), l2=cache.get(HIT_L2, 0))
 
 
-async def scrape(url: str) -> str:
-    """The `/metrics` page in Prometheus' text form. Raises httpx.HTTPError."""
-    async with httpx.AsyncClient(timeout=5, verify=TLS) as client:
-        return (await client.get(f"{url}/metrics")).raise_for_status().text
+async def scrape(url: str, engine: Engine | None = None) -> str:
+    """The `/metrics` page of one of the arena's services, or of any `engine`. Raises httpx.HTTPError."""
+    async with client(5, engine) as http:
+        return (await body_of(http, f"{url}/metrics")).decode(errors="replace")
+
+
+def samples(metrics: str, *names: str) -> Sequence[Sample]:
+    """Numbers on a page in Prometheus' text form, none on any other; with `names`, of the lines that begin so."""
+    if names:
+        metrics = "\n".join(line for line in metrics.splitlines() if line.startswith(names)) + "\n"
+    try:
+        families: Sequence[Metric] = list(text_string_to_metric_families(metrics))
+    except (ValueError, LookupError, TypeError, AttributeError):  # whatever the parser trips over on a foreign page
+        return []
+    return [sample for family in families for sample in family.samples if abs(sample.value) < MOST]
 
 
 def totals(metrics: str, *names: str) -> Mapping[str, float]:
     """Each sample's name to its sum over all labels; with `names`, of these only."""
-    if names:
-        metrics = "\n".join(line for line in metrics.splitlines() if line.startswith(names)) + "\n"
     sums: defaultdict[str, float] = defaultdict(float)
-    for family in text_string_to_metric_families(metrics):
-        for sample in family.samples:
-            sums[sample.name] += sample.value
+    for sample in samples(metrics, *names):
+        sums[sample.name] += sample.value
     return sums
 
 
@@ -95,6 +106,5 @@ def _grown(before: float | None, after: float | None) -> int:
 
 def _by_source(metrics: str) -> Mapping[str, float]:
     """Only the lines that matter are parsed: there are a thousand, and this happens twice a request."""
-    lines = "\n".join(line for line in metrics.splitlines() if line.startswith(f"{BY_SOURCE}_total"))
-    samples = (sample for family in text_string_to_metric_families(f"{lines}\n") for sample in family.samples)
-    return {sample.labels["source"]: sample.value for sample in samples}
+    found = samples(metrics, f"{BY_SOURCE}_total")
+    return {sample.labels["source"]: sample.value for sample in found if "source" in sample.labels}

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import TypeVar
 
 import httpx
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, ValidationError
 
-from engines.elsewhere import authorization
-from engines.errors import ConfigError, ContextTooLong, DocumentError, EngineRefused, EngineUnreachable
+from engines.errors import ConfigError, ContextTooLong, DocumentError, EngineUnreachable, NotTokenized, Refusal
+from engines.http import client
 from engines.pdf import read_pdf
 from engines.prompt import Prompt
-from engines.refusal import message, next_step, told
-from engines.tls import TLS
+from engines.refusal import not_tokenized, wants_another_form
 from engines.topology import Engine
 
 HANDBOOK = Path(__file__).parent / "documents" / "ffmpeg.md"
@@ -24,16 +23,22 @@ LIMIT_BYTES = 2 * 2**20
 TIMEOUT_S = 30.0  # large media take seconds
 
 
-class _Counted(BaseModel):
-    count: int
-    max_model_len: int
+class _Answer(BaseModel):
+    """Of vLLM's tokenizer, as much as is used; a number is one, and not a word or a truth."""
+
+    model_config = ConfigDict(strict=True)
 
 
-class _Tokens(BaseModel):
+class _Counted(_Answer):
+    count: NonNegativeInt
+    max_model_len: NonNegativeInt
+
+
+class _Tokens(_Answer):
     tokens: list[int]
 
 
-class _Text(BaseModel):
+class _Text(_Answer):
     prompt: str
 
 
@@ -123,11 +128,14 @@ async def accepted(engine: Engine, prompt: Prompt) -> tuple[Prompt, int, int]:
     """
     try:
         return prompt, *await _count(engine, prompt)
-    except DocumentError as exc:
-        if prompt.no_system_role or "role" not in str(exc):
+    except NotTokenized as exc:
+        if prompt.no_system_role or not wants_another_form(exc):
             raise
-    prompt = replace(prompt, no_system_role=True)
-    return prompt, *await _count(engine, prompt)
+        other = replace(prompt, no_system_role=True)
+        try:
+            return other, *await _count(engine, other)
+        except NotTokenized as again:
+            raise (again if exc.kind is Refusal.SYSTEM_ROLE else exc) from None
 
 
 async def around_media(engine: Engine, prompt: Prompt) -> tuple[int, int]:
@@ -147,24 +155,15 @@ async def post(
 ) -> Answer:
     """What vLLM's tokenizer answers. Raises as `accepted` does."""
     try:
-        async with httpx.AsyncClient(timeout=patience, verify=TLS, headers=authorization()) as client:
-            answer = await client.post(f"{engine.url}/{path}", json={"model": engine.model, **body})
+        async with client(patience, engine) as http:
+            answer = await http.post(f"{engine.url}/{path}", json={"model": engine.model, **body})
         return shape.model_validate_json(answer.raise_for_status().content)
     except httpx.HTTPStatusError as exc:
-        raise _refused(engine.name, exc.response) from exc
+        raise not_tokenized(engine, exc.response.status_code, exc.response.content) from exc
     except ValidationError as exc:
         raise DocumentError(f"{engine.name}: its /{path} does not answer as vLLM's does: name a vLLM server") from exc
     except (httpx.ReadTimeout, httpx.WriteTimeout) as exc:
         busy = f"no answer from /{path} within {patience:g} s; it is busy, or the prompt is large: ask again"
         raise EngineUnreachable(engine.name, busy) from exc
     except httpx.HTTPError as exc:
-        raise EngineUnreachable(engine.name, "no answer; it is down or still starting (./arena status)") from exc
-
-
-def _refused(engine: str, answer: httpx.Response) -> DocumentError | EngineRefused:
-    said = message(answer.text)
-    if answer.is_client_error and next_step(said):
-        return EngineRefused(engine, told(answer.status_code, said))
-    if answer.is_client_error:
-        return DocumentError(f"{engine} cannot tokenize this text: {said}")
-    return EngineRefused(engine, f"HTTP {answer.status_code} (./arena logs {engine})")
+        raise EngineUnreachable(engine.name, "no answer; it is down or still starting", hint=engine.if_down) from exc

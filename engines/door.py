@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 
 import typer
 
@@ -13,7 +16,11 @@ from engines.settings import Settings, read_env
 
 def run(app: typer.Typer) -> None:
     """Runs a Typer application to its exit code: 0 done, 1 failed, 2 wrong usage or settings."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal may lack characters that models and servers write
+            stream.reconfigure(errors="backslashreplace")
     try:
+        check_arguments(sys.argv[1:])
         app(prog_name=os.environ.get("ARENA_PROG"))
     except ConfigError as exc:
         print(f"arena: {exc}", file=sys.stderr)  # noqa: T201
@@ -23,6 +30,16 @@ def run(app: typer.Typer) -> None:
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def check_arguments(words: Sequence[str]) -> None:
+    """Raises ConfigError for an argument that is not UTF-8, unless it names a file that there is."""
+    for word in words:
+        try:
+            word.encode()
+        except UnicodeEncodeError as exc:
+            if not Path(word.rpartition("=")[2] if word.startswith("--") else word).exists():
+                raise ConfigError(f"the argument {word!r} is not UTF-8: type it anew") from exc
 
 
 def settings_of_the_caller(**fixed: str) -> Settings:

@@ -3,28 +3,64 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 from urllib.parse import urlsplit
 
+from pydantic import SecretStr
+from pydantic_core import from_json
+
+from engines.address import normalised, port_of
 from engines.errors import ConfigError
 from engines.served import served_model
 from engines.topology import Engine, Kind
 
+KEY = "OPENAI_API_KEY"
+OURS = ("messages", "model", "stream")  # fields without which nothing could be measured
 
-async def engine_at(base_url: str, side: str, model: str | None) -> Engine:
-    """With the model that the server lists first, unless one is named. Raises ConfigError, EngineUnreachable."""
-    parts = urlsplit(base_url.rstrip("/").removesuffix("/v1"))
+
+async def engine_at(
+    base_url: str,
+    side: str,
+    model: str | None,
+    extra_body: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> Engine:
+    """With OPENAI_API_KEY, and the model that the server lists first unless one is named.
+
+    Raises ConfigError, and EngineError where no model is named and none is listed.
+    """
     try:
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-    except ValueError:
-        port = 0
-    if parts.scheme not in ("http", "https") or not parts.hostname or not port:
-        raise ConfigError(f"--base-url {base_url} is not an http address: give http://host:port")
-    url = parts.geturl()
+        url = normalised(base_url)
+    except ValueError as exc:
+        raise ConfigError(f"--base-url {base_url} {exc}") from exc
+    parts = urlsplit(url)
     name = f"{parts.netloc.rpartition('@')[2]}{parts.path}"
-    return Engine(name, Kind.PLAIN, side, port, url, model=model or str((await served_model(name, url))["id"]))
+    engine = Engine(
+        name, Kind.PLAIN, side, port_of(url), url, ours=False, key=key_of(environ), extra_body=extra_body or {}
+    )
+    return replace(engine, model=model or str((await served_model(engine))["id"]))
 
 
-def authorization() -> dict[str, str]:
-    """The header with OPENAI_API_KEY, where one is set; the SDK sends its own."""
-    key = os.environ.get("OPENAI_API_KEY")
-    return {"Authorization": f"Bearer {key}"} if key else {}
+def key_of(environ: Mapping[str, str]) -> SecretStr | None:
+    """OPENAI_API_KEY, where one is set. Raises ConfigError for what cannot stand in a header; the key is not shown."""
+    key = environ.get(KEY, "")
+    bad = next((place for place, each in enumerate(key, 1) if not "!" <= each <= "~"), None)
+    if bad is not None:
+        which = f"character {bad} of {len(key)} is U+{ord(key[bad - 1]):04X}"
+        raise ConfigError(f"{KEY} is no key: {which}, and keys have letters, digits and signs of ASCII; set it again")
+    return SecretStr(key) if key else None
+
+
+def extra_body(text: str | None) -> dict[str, Any]:
+    """The JSON object of `--extra-body`. Raises ConfigError for anything else."""
+    try:
+        fields = from_json(text) if text else {}
+    except ValueError as exc:
+        raise ConfigError(f"--extra-body {text} is not JSON ({exc}): write '{{\"seed\": null}}'") from exc
+    if not isinstance(fields, dict):
+        raise ConfigError(f"--extra-body {text} is no JSON object: write '{{\"seed\": null}}'")
+    if taken := [name for name in OURS if name in fields]:
+        raise ConfigError(f"--extra-body cannot set {taken[0]}, which every request needs as it is: leave it out")
+    return fields

@@ -3,18 +3,21 @@
 ArenaError
 ├── ConfigError              the settings do not describe a runnable stack
 ├── DocumentError            a context document cannot be used
-│   └── ContextTooLong       it has more tokens than the model takes
+│   ├── ContextTooLong       it has more tokens than the model takes
+│   └── NotTokenized         the engine's tokenizer does not take it, or there is none
 ├── MediaError               a picture, film or sound cannot be had, is not whole, or is too large
 ├── ResultError              a result cannot be read or written
 ├── StackError               the services cannot be started, found or stopped
 └── EngineError              one engine failed one request; names the engine
     ├── EngineUnreachable    no HTTP answer: down, starting or restarting
-    ├── EngineRefused        an HTTP answer that is not a success
+    ├── EngineRefused        an HTTP answer that is no success, or no stream
     ├── StreamBroken         the answer stopped in the middle
     └── EmptyReply           the stream ended before any text, so no TTFT exists
 """
 
 from __future__ import annotations
+
+from enum import StrEnum
 
 
 class ArenaError(Exception):
@@ -49,6 +52,24 @@ class ContextTooLong(DocumentError):
         return f"the prompt has {self.tokens:,} tokens, {over:,} more than {room}: {remedy}"
 
 
+class Refusal(StrEnum):
+    """What a server's words of refusal are about, as far as that changes what comes next (engines/refusal.py)."""
+
+    OTHER = "other"
+    MEDIA = "media"  # the model takes no such media, or not so many
+    HOST = "host"  # media from a host that the server does not fetch from
+    SYSTEM_ROLE = "system role"  # the chat template has none
+    FIELD = "field"  # of the request, which the server does not know
+
+
+class NotTokenized(DocumentError):
+    """The tokenizer refused a prompt: `status` of HTTP, the server's words `said`, and their `kind`."""
+
+    def __init__(self, fact: str, *, status: int, said: str, kind: Refusal = Refusal.OTHER) -> None:
+        super().__init__(fact)
+        self.status, self.said, self.kind = status, said, kind
+
+
 class MediaError(ArenaError):
     """A picture, film or sound that cannot be had, read or sent."""
 
@@ -62,23 +83,36 @@ class StackError(ArenaError):
 
 
 class EngineError(ArenaError):
-    """One engine failed one request."""
+    """One engine failed one request: `said` in the server's own words, `hint` what to do next; both may be empty."""
 
-    def __init__(self, engine: str, fact: str) -> None:
-        super().__init__(f"{engine}: {fact}")
-        self.engine = engine
+    def __init__(self, engine: str, fact: str, *, said: str = "", hint: str = "") -> None:
+        super().__init__(f"{engine}: {fact}: {hint}" if hint else f"{engine}: {fact}")
+        self.engine, self.said, self.hint = engine, said, hint
 
 
 class EngineUnreachable(EngineError):
-    """No HTTP answer came."""
+    """No HTTP answer came, or none went on."""
 
 
 class EngineRefused(EngineError):
-    """The engine answered with an HTTP error."""
+    """The engine answered with an HTTP error, or with something that is no stream: `status` of HTTP."""
+
+    def __init__(
+        self,
+        engine: str,
+        fact: str,
+        *,
+        status: int = 0,
+        said: str = "",
+        hint: str = "",
+        kind: Refusal = Refusal.OTHER,
+    ) -> None:
+        super().__init__(engine, fact, said=said, hint=hint)
+        self.status, self.kind = status, kind
 
 
 class StreamBroken(EngineError):
-    """The stream stopped before its end; what came until then is with the caller."""
+    """The stream stopped before its end, or what came is no answer; what came until then is with the caller."""
 
 
 class EmptyReply(EngineError):

@@ -47,6 +47,8 @@ class Prompt:
     def __post_init__(self) -> None:
         if not self.question.strip():
             raise DocumentError("the question is empty: type one")
+        for name in ("question", "nonce", "document", "appendix"):
+            _check_encodable(name, getattr(self, name))
 
     @property
     def messages(self) -> list[Message]:
@@ -65,6 +67,14 @@ class Prompt:
     def about(self, document: str) -> Prompt:
         """The same question about another text."""
         return replace(self, document=document)
+
+
+def _check_encodable(name: str, text: str) -> None:
+    """An argument that is not UTF-8, and half a character from a browser, cannot be sent."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as exc:
+        raise DocumentError(f"the {name} is no UTF-8 at character {exc.start + 1}: write it anew") from exc
 
 
 def _user(question: str, media: tuple[Media, ...]) -> Message:

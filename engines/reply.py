@@ -31,7 +31,7 @@ class TokenLogprobs:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """The engine's own count, from the stream's last chunk."""
+    """The engine's own count, from the stream's last chunk that has one."""
 
     prompt_tokens: int
     completion_tokens: int

@@ -2,29 +2,50 @@
 
 from __future__ import annotations
 
-import os
+import asyncio
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
-from openai import AsyncOpenAI, DefaultAsyncHttpxClient, OpenAIError
+from openai import APIStatusError, AsyncOpenAI, DefaultAsyncHttpxClient, Omit, OpenAIError
 
-from engines.errors import EngineUnreachable
-from engines.tls import TLS
+from engines.errors import EngineError, EngineUnreachable
+from engines.http import options, proxy_of
+from engines.refusal import one_line, refused
+from engines.topology import Engine
 
 PATIENCE_S = 10
+NO_ACCOUNT = cast("Mapping[str, str]", {"OpenAI-Organization": Omit(), "OpenAI-Project": Omit()})  # of the environment
 
 
-async def served_model(name: str, url: str) -> Mapping[str, Any]:
-    """The model that the server at `url` lists first: its `id`, and with vLLM `root` and `max_model_len`.
+async def served_model(engine: Engine, named: str | None = None) -> Mapping[str, Any]:
+    """The model of this name, or the one that the server lists first: its `id`, and vLLM's `root` and `max_model_len`.
 
-    OPENAI_API_KEY goes with the request. Raises EngineUnreachable, which calls the server `name`.
+    Raises EngineRefused, and EngineUnreachable where nothing answers or what answers is no list.
     """
-    key = os.environ.get("OPENAI_API_KEY") or "none"
-    http = DefaultAsyncHttpxClient(verify=TLS, timeout=PATIENCE_S)
+    key = engine.key.get_secret_value() if engine.key else "none"
+    base_url, http = f"{engine.url}/v1", DefaultAsyncHttpxClient(**options(PATIENCE_S), proxy=proxy_of(engine))
+    sdk = AsyncOpenAI(base_url=base_url, api_key=key, max_retries=0, http_client=http, default_headers=NO_ACCOUNT)
     try:
-        async with AsyncOpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0, http_client=http) as sdk:
-            listed = await sdk.models.list()
-            return listed.data[0].model_dump()
-    except (OpenAIError, LookupError, AttributeError, TypeError, ValueError) as exc:  # whatever stands there for a list
-        step = "is it up, and does it want OPENAI_API_KEY?"
-        raise EngineUnreachable(name, f"no list of models at {url}/v1/models: {step}") from exc
+        async with asyncio.timeout(PATIENCE_S), sdk:
+            cards = [_card(card.model_dump()) for card in (await sdk.models.list()).data]
+        return next((card for card in cards if named and card["id"] == named), cards[0])
+    except APIStatusError as exc:
+        raise _refused(engine, exc) from exc
+    except (OpenAIError, TimeoutError, LookupError, AttributeError, TypeError, ValueError) as exc:
+        fact = f"no list of models at {base_url}/models"  # whatever stands there
+        raise EngineUnreachable(engine.name, fact, hint=engine.if_down) from exc
+
+
+def _refused(engine: Engine, exc: APIStatusError) -> EngineError:
+    reason, location = f"no list of models at {exc.request.url}", exc.response.headers.get("Location", "")
+    return refused(engine, exc.status_code, exc.response.content, reason, location)
+
+
+def _card(told: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What is used of a model's card; None for a value of another kind. ValueError for one without a name."""
+    named = {key: told.get(key) for key in ("id", "root")}
+    card = {key: one_line(value) if isinstance(value, str) else None for key, value in named.items()}
+    if not card["id"]:
+        raise ValueError("a model without a name")
+    context = told.get("max_model_len")
+    return card | {"max_model_len": context if isinstance(context, int) else None}

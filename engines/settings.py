@@ -14,6 +14,7 @@ from typing import Literal
 from dotenv import dotenv_values
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
+from engines.address import normalised
 from engines.errors import ConfigError
 from engines.recipe import REVISION, find, is_on_hub, place
 
@@ -67,11 +68,7 @@ class Settings(BaseModel):
     @field_validator("engine_url", "cache_url")
     @classmethod
     def _template(cls, url: str) -> str:
-        try:
-            url.format(name="plain-a", port=1)
-        except (KeyError, IndexError, ValueError) as exc:
-            raise ValueError("takes {name} and {port}, and no other braces") from exc
-        return url
+        return normalised(url, name="plain-a", port=1)
 
     @model_validator(mode="after")
     def _ports_are_distinct(self) -> Settings:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 from urllib.parse import urlsplit
+
+from pydantic import SecretStr
 
 from engines.errors import ConfigError
 from engines.settings import Settings
@@ -39,7 +43,10 @@ class CacheServer:
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """One vLLM server. `cache` is the cache server of the same side, or None on a plain engine."""
+    """One vLLM server. `cache` is the cache server of the same side, or None on a plain engine.
+
+    One that is not `ours` was named by --base-url and may be any server of the OpenAI API. Only such a one has a `key`.
+    """
 
     name: str
     kind: Kind
@@ -48,6 +55,26 @@ class Engine:
     url: str
     cache: CacheServer | None = None
     model: str = SERVED_MODEL_NAME  # what it calls its model
+    ours: bool = True
+    key: SecretStr | None = None
+    extra_body: Mapping[str, Any] = field(default_factory=dict, hash=False)  # over a request's fields; None omits one
+
+    @property
+    def if_down(self) -> str:
+        """What to do when it does not answer."""
+        if self.ours:
+            return "./arena status shows the stack, ./arena up starts it"
+        return f"see that a server runs at {self.url}"
+
+    @property
+    def if_failed(self) -> str:
+        """Where to look for the reason of a failure."""
+        return f"./arena logs {self.name} says why" if self.ours else "see the log of that server"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """With the key of a server that has one."""
+        return {"Authorization": f"Bearer {self.key.get_secret_value()}"} if self.key else {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,116 +7,146 @@ seen in the TTFT (docs/decisions.md, 2026-11-25). The only place where foreign e
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
+import json
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import contextmanager, suppress
 from weakref import WeakKeyDictionary
 
 from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout, TCPConnector
-from aiohttp.http_exceptions import LineTooLong
 from pydantic_core import from_json, to_json
 
-from engines.elsewhere import authorization
+from engines.chunk import Chunk
 from engines.errors import EngineError, EngineRefused, EngineUnreachable, StreamBroken
-from engines.refusal import message, told
+from engines.events import Events, EventTooLarge
+from engines.http import proxy_of
+from engines.refusal import error_in, refused, words
 from engines.tls import TLS
 from engines.topology import Engine
 
-Chunk = Mapping[str, Any]
-DATA, DONE = b"data:", b"[DONE]"  # how a line of server-sent events begins that holds a chunk, and the last of them
+DONE = b"[DONE]"
+NOTHING: Chunk = {}  # bytes came, and no chunk is whole yet
 TIMEOUT_S = 600.0  # of silence: a long prompt on slow cores may take minutes to its first token
 KEPT_S = 3  # an idle connection; vLLM drops it after 5 s (VLLM_HTTP_TIMEOUT_KEEP_ALIVE), also under a new request
-LINE_BYTES = 2**22  # aiohttp takes lines of twice as many; some servers send a whole answer as one event
+END_S = 0.05  # for the end of a response to follow [DONE]; a connection without it is closed, and not used again
+READ_BYTES = 2**22  # that a connection holds for us before it stops receiving
 REFUSAL_BYTES = 2**16
 HEADERS = {"Content-Type": "application/json", "Accept": "text/event-stream", "Accept-Encoding": "identity"}
 
-Held = dict[str, tuple[ClientSession, AsyncGenerator[ClientSession]]]
+Held = dict[tuple[str, bool], tuple[ClientSession, AsyncGenerator[ClientSession]]]
 _held: WeakKeyDictionary[asyncio.AbstractEventLoop, Held] = WeakKeyDictionary()
 
 
 async def connect(engine: Engine) -> ClientSession:
     """The running event loop's connections to an engine, kept as long as that: so none is made under a clock."""
     held = _held.setdefault(asyncio.get_running_loop(), {})
-    if engine.url not in held:
-        keeper = _keep(engine.url, held)
-        held[engine.url] = (await anext(keeper), keeper)
-    return held[engine.url][0]
+    if (engine.url, engine.ours) not in held:
+        keeper = _keep(engine, held)
+        held[engine.url, engine.ours] = (await anext(keeper), keeper)
+    return held[engine.url, engine.ours][0]
 
 
 async def stream(engine: Engine, request: Chunk, *, patience_s: float = TIMEOUT_S) -> AsyncGenerator[Chunk]:
-    """The chunks of the answer as they come; closing it early closes the connection, and with that frees the engine.
+    """The chunks of the answer as they come, and NOTHING for bytes that end none, such as a keep-alive.
 
-    Nothing is tried twice: a retry would hide in the TTFT. Raises EngineUnreachable where no answer begins or nothing
-    comes for `patience_s`, EngineRefused for any status but 200, and StreamBroken for an answer that is not whole.
+    It ends at [DONE]. Closing it early closes the connection, and with that frees the engine. Nothing is tried twice: a
+    retry would hide in the TTFT. Raises EngineUnreachable where no answer begins or nothing comes for `patience_s`,
+    EngineRefused for any status but 200 and for what is no stream, and StreamBroken for an answer that is not whole.
     """
     session = await connect(engine)
-    with _translated(engine.name, patience_s, _no_answer):
+    with _translated(engine, patience_s, _no_answer):
         answer = await session.post(
             f"{engine.url}/v1/chat/completions",
             data=to_json(request),
-            headers=HEADERS | authorization(),
+            headers=HEADERS | engine.headers,
             timeout=ClientTimeout(sock_connect=patience_s, sock_read=patience_s),
             allow_redirects=False,
         )
-    with _translated(engine.name, patience_s, _broken):
+    with _translated(engine, patience_s, _broken):
         async with answer:
             if answer.status != 200:
-                raise EngineRefused(engine.name, await _refusal(answer))
-            async for line in answer.content:
-                data = line.removeprefix(DATA).strip() if line.startswith(DATA) else b""
-                if data and data != DONE:
-                    yield _chunk(engine.name, data)
+                raise await _refusal(engine, answer)
+            events = Events()
+            head: bytes | None = b""  # of what may be no stream at all
+            async for received in answer.content.iter_any():
+                if head is not None and len(head) < REFUSAL_BYTES:
+                    head += received[:REFUSAL_BYTES]
+                found = events.feed(received)
+                if not found:
+                    yield NOTHING
+                    continue
+                head = None
+                for data in found:
+                    if data.startswith(DONE):
+                        await _end(answer)
+                        return
+                    yield _chunk(engine, data)
+            if head is not None:
+                raise refused(engine, answer.status, head)
 
 
-def _chunk(engine: str, data: bytes) -> Chunk:
-    try:
-        chunk = from_json(data)
-    except ValueError as exc:
-        raise _broken(engine, "what it sends is not JSON") from exc
-    if not isinstance(chunk, dict) or chunk.get("error"):
-        raise _broken(engine, data[:300].decode(errors="replace"))
+def _chunk(engine: Engine, data: bytes) -> Chunk:
+    chunk = _json(engine, data)
+    if chunk is None:
+        return NOTHING
+    if not isinstance(chunk, dict) or error_in(chunk):
+        raise _broken(engine, "an error in place of a chunk", words(data, engine))
     return chunk
 
 
-async def _refusal(answer: ClientResponse) -> str:
-    if "Location" in answer.headers:
-        return f"HTTP {answer.status}: it sends one on to {answer.headers['Location']}; give that address"
-    body = (await answer.content.read(REFUSAL_BYTES)).decode(errors="replace")
-    return told(answer.status, message(body) or str(answer.reason))
+def _json(engine: Engine, data: bytes) -> object:
+    """Half a character, be it in UTF-8 or escaped, is none for the fast parser; None stands for white space."""
+    try:
+        return from_json(data)
+    except ValueError:
+        try:
+            return json.loads(data.decode(errors="replace")) if data.strip() else None
+        except (ValueError, RecursionError) as exc:
+            raise _broken(engine, "what it sends is not JSON", words(data, engine)) from exc
+
+
+async def _end(answer: ClientResponse) -> None:
+    """Takes the response's end where it follows at once, so that its connection can be used again."""
+    with suppress(TimeoutError, ClientError):
+        async with asyncio.timeout(END_S):
+            await answer.content.readany()
+
+
+async def _refusal(engine: Engine, answer: ClientResponse) -> EngineRefused:
+    body, location = await answer.content.read(REFUSAL_BYTES), answer.headers.get("Location", "")
+    return refused(engine, answer.status, body, str(answer.reason), location)
 
 
 @contextmanager
-def _translated(engine: str, patience_s: float, lost: Callable[[str, object], EngineError]) -> Iterator[None]:
+def _translated(engine: Engine, patience_s: float, lost: Callable[[Engine, object], EngineError]) -> Iterator[None]:
     try:
         yield
     except TimeoutError as exc:
-        raise EngineUnreachable(engine, f"no answer within {patience_s:g} s; ./arena status") from exc
-    except (ClientError, LineTooLong) as exc:
+        raise silent(engine, patience_s) from exc
+    except (ClientError, EventTooLarge) as exc:
         raise lost(engine, exc) from exc
 
 
-def _no_answer(engine: str, _: object) -> EngineError:
-    return EngineUnreachable(engine, "no answer; it is down or still starting (./arena status)")
+def silent(engine: Engine, patience_s: float) -> EngineUnreachable:
+    """Nothing, or no text, for so long."""
+    return EngineUnreachable(engine.name, f"no answer within {patience_s:g} s", hint=engine.if_down)
 
 
-def _broken(engine: str, why: object) -> EngineError:
-    return StreamBroken(engine, f"the answer broke off ({why}); ./arena logs {engine} says why")
+def _no_answer(engine: Engine, _: object) -> EngineError:
+    return EngineUnreachable(engine.name, "no answer; it is down or still starting", hint=engine.if_down)
 
 
-async def _keep(url: str, held: Held) -> AsyncGenerator[ClientSession]:
+def _broken(engine: Engine, why: object, said: str = "") -> EngineError:
+    fact = f"the answer broke off ({why}{': ' if said else ''}{said})"
+    return StreamBroken(engine.name, fact, said=said, hint=engine.if_failed)
+
+
+async def _keep(engine: Engine, held: Held) -> AsyncGenerator[ClientSession]:
     """A loop that ends finishes the generators that it began, and so closes the connections."""
+    proxy = proxy_of(engine)
     connector = TCPConnector(limit=0, keepalive_timeout=KEPT_S, ssl=TLS)
-    session = ClientSession(connector=connector, read_bufsize=LINE_BYTES, proxy=proxy_for(url))
+    session = ClientSession(connector=connector, read_bufsize=READ_BYTES, proxy=proxy)
     try:
         async with session:
             yield session
     finally:
-        del held[url]
-
-
-def proxy_for(url: str) -> str | None:
-    """What HTTP_PROXY, HTTPS_PROXY and NO_PROXY say, looked up once: aiohttp would do it for every request."""
-    parts = urlsplit(url)
-    return None if proxy_bypass(parts.netloc) else getproxies().get(parts.scheme)
+        del held[engine.url, engine.ours]

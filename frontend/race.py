@@ -11,13 +11,14 @@ from enum import StrEnum
 from typing import Any
 
 from cache.counters import Stored, chunks_to_store, stored_chunks, wait_stored
+from engines.chunk import Chunk
 from engines.client import ask
 from engines.counters import Counters, read_counters
 from engines.errors import ArenaError, StackError
 from engines.prompt import Prompt
 from engines.reply import Delta, Reply
 from engines.topology import CacheServer, Engine, Kind
-from engines.wire import Chunk, stream
+from engines.wire import stream
 
 CALM_S = 0.3  # what Chromium takes to draw a race, twice over
 Sent = Callable[[float], None]  # told in how many seconds the request goes out

@@ -15,8 +15,8 @@ from cache.command import serve_cache
 from cache.volume import namespace
 from engines.command import serve_engine
 from engines.counters import totals
+from engines.http import client as client_of_services
 from engines.settings import Settings
-from engines.tls import TLS
 from engines.topology import CacheServer, Engine, Topology
 
 TIMEOUT_S = 2
@@ -74,7 +74,7 @@ class StackState:
 
 async def look(topology: Topology, settings: Settings) -> StackState:
     """Asks all services at once; who does not answer within TIMEOUT_S is not healthy."""
-    async with httpx.AsyncClient(timeout=TIMEOUT_S, verify=TLS) as client:
+    async with client_of_services(TIMEOUT_S) as client:
         engines = asyncio.gather(*(_engine(client, engine) for engine in topology.engines))
         caches = asyncio.gather(*(_cache(client, cache) for cache in topology.caches))
         volume = asyncio.to_thread(volume_state, settings)

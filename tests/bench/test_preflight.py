@@ -1,10 +1,13 @@
 import asyncio
+from dataclasses import replace
 
 import pytest
 from fake_engine import FakeEngine
+from pydantic import SecretStr
 
-from bench.preflight import changed, facts_of, judge
-from engines.errors import ConfigError, EngineUnreachable
+from bench.preflight import changed, facts_of, judge, standing
+from engines.errors import ConfigError, EngineRefused, StackError
+from engines.topology import Engine, Kind
 
 SOUND = {
     "model": "/models/small",
@@ -69,12 +72,22 @@ def test_without_prefix_caching_there_is_nothing_to_measure():
 
 
 @pytest.mark.parametrize("key", ["", "k"])
-def test_a_server_that_wants_a_key_is_asked_with_it_for_all_its_facts(monkeypatch, key):
-    monkeypatch.setenv("OPENAI_API_KEY", key)
+def test_a_server_that_wants_a_key_is_asked_with_it_for_all_its_facts(key):
     with FakeEngine(key="k") as fake:
-        if key:
-            facts = asyncio.run(facts_of(fake.engine))
-            assert (facts["model"], facts["version"]) == ("fake", "0.32.0")
-        else:
-            with pytest.raises(EngineUnreachable, match="OPENAI_API_KEY"):
-                asyncio.run(facts_of(fake.engine))
+        engine = replace(fake.engine, ours=False, key=SecretStr(key) if key else None)
+        facts = asyncio.run(facts_of(engine))
+    assert (facts["model"], facts["version"]) == (("fake", "0.32.0") if key else ("arena", None))
+
+
+def test_an_engine_of_the_arena_must_tell_its_model():
+    with FakeEngine(key="k") as fake, pytest.raises(EngineRefused) as caught:
+        asyncio.run(facts_of(fake.engine))
+    assert caught.value.status == 401
+
+
+def test_where_nothing_runs_the_next_step_is_to_start_it():
+    nowhere = Engine("plain-a", Kind.PLAIN, "a", 9, "http://127.0.0.1:9")
+    with pytest.raises(StackError, match=r"nothing runs.*\./arena up"):
+        asyncio.run(standing([nowhere]))
+    with FakeEngine() as fake:
+        asyncio.run(standing([nowhere, fake.engine]))

@@ -2,11 +2,12 @@ import asyncio
 import json
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from fake_engine import Behaviour, FakeEngine
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 
 from engines.client import reply_to
 from engines.document import HANDBOOK, LIMIT_BYTES, accepted, fit, post, read_document
@@ -53,7 +54,10 @@ def counted(status, answer):
     return caught.value
 
 
-@pytest.mark.parametrize("answer", [{}, [], [1], "ok", {"tokens": [1]}, {"count": "many", "max_model_len": 1}])
+SHAPES = [{}, [], [1], "ok", None, {"tokens": [1]}, *({"count": n, "max_model_len": 1} for n in ("9", True, -1, 1.5))]
+
+
+@pytest.mark.parametrize("answer", SHAPES)
 def test_an_answer_in_another_shape_than_vllms_is_an_error_of_ours(answer):
     error = counted(200, answer)
     assert isinstance(error, DocumentError)
@@ -79,11 +83,13 @@ def test_a_tokenizer_that_takes_its_time_is_not_said_to_be_down():
         asyncio.run(post(engine, "tokenize", {}, BaseModel, patience=0.1))
 
 
-def test_the_key_goes_along(monkeypatch):
-    monkeypatch.setenv("OPENAI_API_KEY", "k")
+@pytest.mark.parametrize("key", ["", "k"])
+def test_the_key_of_a_server_goes_along_and_no_other(monkeypatch, key):
+    monkeypatch.setenv("OPENAI_API_KEY", "of another server")
     with tokenizer(200, {"count": 3, "max_model_len": 100}) as (engine, keys):
+        engine = replace(engine, key=SecretStr(key) if key else None)
         _, count, limit = asyncio.run(accepted(engine, Prompt("what is it?", max_tokens=10)))
-    assert (count, limit, keys) == (3, 90, ["Bearer k"])
+    assert (count, limit, keys) == (3, 90, ["Bearer k" if key else None])
 
 
 def test_the_handbook_is_a_document():
