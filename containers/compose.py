@@ -9,8 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from dotenv import dotenv_values
-
+from engines import env_file
 from engines.errors import StackError
 from engines.settings import ROOT, home_of
 
@@ -64,7 +63,7 @@ def environment(
     Containers that read and write folders of the host run as the caller; root's, and those on the CPU, as USER.
     """
     uid = os.getuid() if uid is None else uid
-    filed = {key: value for key, value in dotenv_values(dotenv, interpolate=False).items() if value}
+    filed = {key: value for key, value in env_file.read(dotenv, environ).values.items() if value}
     environ = {**filed, **environ}
     env = {key: value for key, value in environ.items() if key != "HF_TOKEN"}
     if not env.get("ARENA_UID"):

@@ -20,13 +20,15 @@ from cache.command import shm_name
 from embedded.progress import Progress
 from embedded.supervisor import Process, Supervisor
 from embedded.supervisor_config import Program
+from engines.environment import Role, of_all, of_service
 from engines.errors import StackError
-from engines.settings import Settings, running
+from engines.running import settings_file
+from engines.settings import ROOT, Settings
 from engines.topology import Kind, Topology
 
 DEADLINE_S = 900  # for everything to be healthy; a start takes one to five minutes
 POLL_S = 0.5
-SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "UI_PASSWORD")  # in no service's environment but as a file's name
+ROLES = {Kind.PLAIN: Role.ENGINE, Kind.LMCACHE: Role.ENGINE, Kind.CACHE: Role.CACHE, Kind.PAGE: Role.PAGE}
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  # where POSIX shared memory lies on Linux
 
 
@@ -48,11 +50,11 @@ class Service:
 class Stack:
     """The services of one ARENA_HOME."""
 
-    def __init__(self, home: Path, settings: Settings) -> None:
-        self.home, self.settings = home, settings
+    def __init__(self, home: Path, settings: Settings, environ: Mapping[str, str] = os.environ) -> None:
+        self.home, self.settings, self._environ = home, settings, environ
         self.topology = Topology.of(settings)
         self.supervisor = Supervisor(home / "run")
-        self._settings = running({"ARENA_HOME": str(home)})
+        self._settings = settings_file(home)
         self._token_file = home / "run" / "hf_token"
         self._password_file = home / "run" / "ui_password"
 
@@ -137,18 +139,25 @@ class Stack:
         draft.replace(self._settings)
 
     def _program(self, name: str, kind: Kind) -> Program:
-        if kind is Kind.PAGE:
-            return Program(name, (sys.executable, "-m", "frontend"), self._page_env())
-        if kind is Kind.CACHE:
-            return Program(name, (sys.executable, "-m", "cache", "serve", name))
-        return Program(name, (sys.executable, "-m", "engines", "serve", name), self._token())
+        module = {Kind.PAGE: ("frontend",), Kind.CACHE: ("cache", "serve", name)}.get(kind, ("engines", "serve", name))
+        return Program(name, (sys.executable, "-m", *module), self._given(kind))
 
-    def _env(self) -> Mapping[str, str]:
-        """The caller's environment with these settings; the token stays out of it, engines read a file."""
-        env = {key: value for key, value in os.environ.items() if key not in SECRETS}
+    def _env(self) -> dict[str, str]:
+        """supervisord's own, and so part of every service's: where things are."""
+        env = of_all(self._environ)
         path = f"{self.home / 'env' / 'engines' / 'bin'}:{env.get('PATH', os.defpath)}"
-        offline = {"HF_HUB_OFFLINE": "1"} if Path(self.settings.model).is_dir() else {}
-        return env | self.settings.to_env() | {"PATH": path, "ARENA_HOME": str(self.home), **offline}
+        own = {"PATH": path, "ARENA_HOME": str(self.home), "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+        return env | own
+
+    def _given(self, kind: Kind) -> dict[str, str]:
+        """What a service of this kind has besides: its settings, what it needs of the caller's, and its secret's file."""
+        offline = Path(self.settings.model).is_dir()
+        fetches = not offline or bool(self.settings.media_domains)
+        env = of_service(ROLES[kind], self._environ, self.settings.to_env(), fetches=fetches)
+        if kind is Kind.PAGE:
+            return env | self._page_env()
+        offline_env = {"HF_HUB_OFFLINE": "1"} if offline else {}
+        return env | offline_env | (self._token() if ROLES[kind] is Role.ENGINE else {})
 
     def _token(self) -> dict[str, str]:
         token = self.settings.hf_token.get_secret_value()
@@ -192,7 +201,7 @@ def forget_killed(home: Path) -> None:
     supervisor = Supervisor(home / "run")
     if not supervisor.is_running():
         supervisor.sweep()
-        running({"ARENA_HOME": str(home)}).unlink(missing_ok=True)
+        settings_file(home).unlink(missing_ok=True)
 
 
 @contextmanager
