@@ -6,7 +6,6 @@ import fcntl
 import json
 import os
 import shlex
-import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -24,6 +23,7 @@ from engines.environment import Role, of_all, of_service
 from engines.errors import StackError
 from engines.running import settings_file
 from engines.settings import ROOT, Settings
+from engines.signals import uninterrupted
 from engines.topology import Kind, Topology
 
 DEADLINE_S = 900  # for everything to be healthy; a start takes one to five minutes
@@ -54,9 +54,7 @@ class Stack:
         self.home, self.settings, self._environ = home, settings, environ
         self.topology = Topology.of(settings)
         self.supervisor = Supervisor(home / "run")
-        self._settings = settings_file(home)
-        self._token_file = home / "run" / "hf_token"
-        self._password_file = home / "run" / "ui_password"
+        self._settings, self._token_file, self._password_file = _files(home)
 
     @property
     def url(self) -> str:
@@ -93,15 +91,14 @@ class Stack:
 
     def _stop(self) -> None:
         self.supervisor.stop()
-        for path in (self._settings, self._token_file, self._password_file):
-            path.unlink(missing_ok=True)
+        _remove(self.home)
         for cache in self.topology.caches:
             (SHARED_MEMORY / f"lmcache_l1_pool_{shm_name(cache)}").unlink(missing_ok=True)
 
     def services(self) -> tuple[Service, ...]:
         """How each service does, right now."""
         processes = self.supervisor.processes()
-        with httpx.Client(timeout=2) as client:
+        with httpx.Client(timeout=2, trust_env=False) as client:
             return tuple(
                 _service(client, processes.get(name), name, kind, url, path)
                 for name, kind, url, path in self.roster
@@ -150,7 +147,7 @@ class Stack:
         return env | own
 
     def _given(self, kind: Kind) -> dict[str, str]:
-        """What a service of this kind has besides: its settings, what it needs of the caller's, and its secret's file."""
+        """What a service of this kind has besides: settings, what it needs of the caller's, its secret's file."""
         offline = Path(self.settings.model).is_dir()
         fetches = not offline or bool(self.settings.media_domains)
         env = of_service(ROLES[kind], self._environ, self.settings.to_env(), fetches=fetches)
@@ -196,24 +193,22 @@ def _service(client: httpx.Client, process: Process | None, name: str, kind: Kin
     return Service(name, kind, url, healthy, process.pid if process else 0, process.state if process else "STOPPED")
 
 
+def _files(home: Path) -> tuple[Path, Path, Path]:
+    """Of a running stack: its settings, the token and the password."""
+    return settings_file(home), home / "run" / "hf_token", home / "run" / "ui_password"
+
+
+def _remove(home: Path) -> None:
+    for path in _files(home):
+        path.unlink(missing_ok=True)
+
+
 def forget_killed(home: Path) -> None:
-    """Ends what is left of a stack whose supervisord was killed, and its settings; a running one is not touched."""
+    """Ends what is left of a stack whose supervisord was killed, with its files; a running one is not touched."""
     supervisor = Supervisor(home / "run")
     if not supervisor.is_running():
         supervisor.sweep()
-        settings_file(home).unlink(missing_ok=True)
-
-
-@contextmanager
-def uninterrupted() -> Iterator[None]:
-    """A second Ctrl+C does not break off the cleaning up."""
-    signals = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(each, signal.SIG_IGN) for each in signals]
-    try:
-        yield
-    finally:
-        for each, handler in zip(signals, before, strict=True):
-            signal.signal(each, handler)
+        _remove(home)
 
 
 @contextmanager

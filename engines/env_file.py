@@ -160,7 +160,9 @@ class _Reader:
         if operator[0].endswith("+"):
             return "" if absent else self._interpolated(key, word)
         if absent and operator[0].endswith("?"):
-            self._refuse(f"{key} needs {name[0]}, which is not set: {self._interpolated(key, word) or f'set {name[0]}'}")
+            self._refuse(
+                f"{key} needs {name[0]}, which is not set: {self._interpolated(key, word) or f'set {name[0]}'}"
+            )
         return self._interpolated(key, word) if absent else value or ""
 
     def _known(self, key: str, name: str, written: str) -> str:

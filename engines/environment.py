@@ -1,4 +1,4 @@
-"""Which variables a service of the stack starts with. This is the whole list: nothing else of the caller's is handed on.
+"""The variables that a service of the stack starts with: nothing else of the caller's environment is handed on.
 
 A cache server's HTTP side prints its environment to whoever asks (`/env`), and so may a library's error report.
 """
@@ -18,7 +18,9 @@ SYSTEM = ("PATH", "LD_LIBRARY_PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "XDG_C
 LANGUAGE = ("LANG", "LANGUAGE", "LC_*")
 
 # A way to the outside: for a service that fetches something there.
-PROXIES = tuple(f(name) for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY") for f in (str.upper, str.lower))
+PROXIES = tuple(
+    f(name) for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY") for f in (str.upper, str.lower)
+)
 CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 # What an operator may tune of malloc, torch and GPUs, where tensors are: engines and cache servers.
@@ -63,7 +65,7 @@ NEEDS = {
         (*PROXIES, *CERTIFICATES, "HF_ENDPOINT"),
     ),
     Role.CACHE: Needs((*WHERE, *MODEL, *VOLUME), (*TENSORS, *LMCACHE)),
-    # it downloads media that are named by an address, past any proxy; and its benchmarks show what all were started with
+    # it downloads media that are named by an address, past any proxy, and shows what all the others were started with
     Role.PAGE: Needs((), (*PAGE, *CERTIFICATES)),
 }
 

