@@ -114,7 +114,7 @@ def key(env: Mapping[str, str], daemon: Daemon | None) -> Finding:
 
 
 def results(env: Mapping[str, str], daemon: Daemon | None) -> Finding:
-    """Where benchmarks leave their results. A folder of the caller's is good for `./arena bench`, if not for the page."""
+    """Where benchmarks leave their results. The caller's own is good for `./arena bench`, if not for the page."""
     folder = on_host(env, "RESULTS_DIR", "./results")
     found = _folder("results", folder, env, daemon)
     if found.verdict is Verdict.BAD and folder.is_dir() and folder.stat().st_uid == os.getuid() != 0:

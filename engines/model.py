@@ -191,7 +191,8 @@ def make(folder: Path, python: Path, say: Say, unpack: Callable[[Path], Path] | 
         say(f"model: making {folder.name} (272 MB), once, about half a minute")
         for script in MADE_BY[folder.name]:
             source, made = made, Path(scratch) / Path(script).stem
-            _run([str(python), str(Path(__file__).with_name(script)), str(source), str(made)])
+            # -P: no module beside it is taken for one of Python's
+            _run([str(python), "-P", str(Path(__file__).with_name(script)), str(source), str(made)])
         check(made)
         (made / MANIFEST).write_text(json.dumps(digests(made), indent=1))
         shutil.rmtree(folder, ignore_errors=True)

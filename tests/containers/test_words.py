@@ -13,8 +13,8 @@ from engines.__main__ import app as engines
         (["ttft", "--label", "peer"], "ttft", {"label": "peer"}),
         (["ttft", "--label=--base-url"], "ttft", {"label": "--base-url", "base_url": ()}),
         (["ttft", "--label", "--base-url"], "ttft", {"label": "--base-url", "base_url": ()}),
-        (["ttft", "--base-url=http://a", "--base-url", "http://b"], "ttft", {"base_url": ("http://a", "http://b")}),
-        (["ttft", "--metadata", "a=b", "report=c"], "ttft", {"metadata": ("a=b", "report=c")}),
+        (["ttft", "--base-url=http://a", "--base-url", "http://b"], "ttft", {"base_url": ["http://a", "http://b"]}),
+        (["ttft", "--metadata", "a=b", "report=c"], "ttft", {"metadata": ["a=b", "report=c"]}),
         (["report", "compare"], "report", {}),
     ],
 )

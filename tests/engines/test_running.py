@@ -25,13 +25,15 @@ def settings(home, **given):
     return read_env({"ARENA_HOME": str(home), **given}, home / ".env")[0]
 
 
-def test_a_running_stack_goes_before_the_file_and_after_the_environment(tmp_path, started):
+@pytest.mark.usefixtures("started")
+def test_a_running_stack_goes_before_the_file_and_after_the_environment(tmp_path):
     (tmp_path / ".env").write_text("UI_PORT=7001\n")
     found = settings(tmp_path, ENGINES="4")
     assert (found.ui_port, found.engines) == (7003, 4)
 
 
-def test_a_file_that_cannot_be_read_harms_no_running_stack(tmp_path, started):
+@pytest.mark.usefixtures("started")
+def test_a_file_that_cannot_be_read_harms_no_running_stack(tmp_path):
     (tmp_path / ".env").write_text("UI_PORT=${\n")
     assert settings(tmp_path).ui_port == 7003
 
@@ -47,7 +49,8 @@ DAMAGED = [b"[1]", b"null", b'"x"', b"7", b"\xff\xfe", b'{"UI_PORT": "70', b'{"U
 
 
 @pytest.mark.parametrize("content", [*DAMAGED, b'{"UI_PORT": "many"}'], ids=lambda content: repr(content[:12]))
-def test_a_damaged_record_is_as_none(tmp_path, started, content):
+@pytest.mark.usefixtures("started")
+def test_a_damaged_record_is_as_none(tmp_path, content):
     (tmp_path / "run" / "settings.json").write_bytes(content)
     assert settings(tmp_path).ui_port == 7860
 
