@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.errors import ConfigError, ResultError
+from engines.remedy import unwritable
 
 RESULT = "result.json"
 
@@ -72,4 +73,6 @@ def _told(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as exc:
-        raise ResultError(f"{path} cannot be written ({exc.strerror}): make room or name another place") from exc
+        folder = path.parent if path.parent.is_dir() else path.parent.parent
+        remedy = unwritable(folder, exc, "--result-dir")
+        raise ResultError(f"{path} cannot be written ({exc.strerror}): {remedy}") from exc

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from engines.command import dtype
 from engines.errors import ConfigError
+from engines.remedy import unwritable
 from engines.settings import Settings
 
 CHUNK_SIZE = 256  # tokens in one stored file; LMCache stores whole chunks only
@@ -80,9 +81,8 @@ def probe(folder: Path, *, write: Callable[[Path, bytes], object] = Path.write_b
         finally:
             test.unlink(missing_ok=True)
     except OSError as exc:
-        raise ConfigError(
-            f"KV_STORE_DIR: {folder} cannot be written ({exc.strerror}): free it up, or name another"
-        ) from exc
+        remedy = unwritable(folder, exc, "KV_STORE_DIR")
+        raise ConfigError(f"KV_STORE_DIR: {folder} cannot be written ({exc.strerror}): {remedy}") from exc
 
 
 def adapter(settings: Settings, side: str) -> Mapping[str, object]:

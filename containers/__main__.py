@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -17,17 +18,20 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+import engines.__main__ as engines
 from cache.command import commands
 from containers import doctor as examination
-from containers import sight
-from containers.compose import PROFILES, Composition, environment, forget, keep_token, output, own, remembered
+from containers import sight, words
+from containers.compose import PROFILES, Composition, environment, exist, forget, keep_token, output, own, remembered
 from containers.folders import on_host
 from containers.status import Container, containers
 from engines.door import run, settings_of_the_caller
 from engines.errors import ConfigError, StackError
 from engines.finding import Finding, verdict
 from engines.recipe import unknown
+from engines.running import supervisord
 from engines.settings import ROOT, Settings, home_of
+from engines.signals import interrupt_once, uninterrupted
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
@@ -63,25 +67,41 @@ def up(
     if show:
         _print_commands(chosen)
         return
-    keep_token(_environment(chosen), settings_of_the_caller().hf_token.get_secret_value())
+    if supervisord(home):
+        raise StackError("the stack runs already, without containers: ./arena status shows it, ./arena down ends it")
+    interrupt_once()
     env = _environment(chosen)
+    _make_folders(env, cpu=cpu)
     _examine(env, cpu=cpu)
-    own(on_host(env, "RESULTS_DIR", "./results"), env)
-    if not cpu:
-        for name, default in MOUNTED.items():
-            own(on_host(env, name, default) / ("hub" if name == "LOCAL_HF_HOME" else ""), env)
-    signal.signal(signal.SIGTERM, _interrupt)
-    chosen.remember(home)
     began = time.monotonic()
     try:
-        _start(chosen, env)
+        keep_token(env, settings_of_the_caller().hf_token.get_secret_value())
+        env = _environment(chosen)
+        _start(chosen, env, home)
     except KeyboardInterrupt:
         say("interrupted; the containers are stopped")
         _stop(chosen, env, home)
         raise
+    except BaseException:
+        _forget_unless_there(env, home)
+        raise
     say(f"everything is up after {time.monotonic() - began:.0f} s\nready: http://127.0.0.1:{_settings(env).ui_port}")
     if not detach:
         _stay(chosen, env, home)
+
+
+def _forget_unless_there(env: Mapping[str, str], home: Path) -> None:
+    """A start that failed leaves neither a token nor a record, except where containers are there."""
+    with suppress(StackError):
+        if not exist(env):
+            forget(home)
+
+
+def _make_folders(env: Mapping[str, str], *, cpu: bool) -> None:
+    own(on_host(env, "RESULTS_DIR", "./results"), env, filled=True)
+    if not cpu:
+        for name, default in MOUNTED.items():
+            own(on_host(env, name, default) / ("hub" if name == "LOCAL_HF_HOME" else ""), env)
 
 
 def _environment(chosen: Composition) -> dict[str, str]:
@@ -91,9 +111,9 @@ def _environment(chosen: Composition) -> dict[str, str]:
 
 
 def _print_commands(chosen: Composition) -> None:
-    """As the containers would run them: from the environment that Compose gives to an engine."""
+    """As the containers would run them: from the environment that Compose gives to the page, which shows them too."""
     config = json.loads(output(chosen.command("config", "--format", "json"), _environment(chosen)))
-    settings = Settings.from_env(config["services"]["plain-a"]["environment"])
+    settings = Settings.from_env(config["services"]["page"]["environment"])
     if "/" not in settings.model:
         raise unknown(settings.model)
     for name, command in commands(settings):
@@ -107,9 +127,19 @@ def down(
     ] = False,
 ) -> None:
     """Stop and remove the containers. What they stored stays, unless --volumes."""
-    home = home_of(os.environ)
-    _stop(*_what_runs(), home, *(["--volumes"] if volumes else []))
+    chosen, env = _what_runs("embedded")
+    with uninterrupted():
+        _stop(chosen, env, home_of(os.environ), *(["--volumes"] if volumes else []))
     say("stopped")
+
+
+@app.command("exist", hidden=True)
+def exist_() -> None:
+    """Exit code 0 where Docker has containers of ours; the record of those that are gone is removed."""
+    found = exist(_environment(remembered(home_of(os.environ))))
+    if not found:
+        forget(home_of(os.environ))
+    raise typer.Exit(0 if found else 1)
 
 
 @app.command()
@@ -117,9 +147,11 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
     """What runs, where, and whether it is healthy. Exit code 1 when something is not."""
-    services = _services()
+    chosen, env = _what_runs("embedded")
+    services = _services(chosen, env)
     if as_json:
-        print(json.dumps({"services": [s.to_json() for s in services], "kv_store_dir": _volume()}, indent=1))
+        volume = _volume(chosen, env)
+        print(json.dumps({"services": [s.to_json() for s in services], "kv_store_dir": volume}, indent=1))
     else:
         table = Table("service", "kind", "url", "healthy", "pid", "state", box=None)
         for s in services:
@@ -133,7 +165,7 @@ def restart(
     names: Annotated[list[str], typer.Argument(help="Services' names.")],
 ) -> None:
     """Restart services; `status` says when they are healthy again."""
-    _become("restart", *names)
+    _become(*_what_runs("embedded"), "restart", *names)
 
 
 @app.command()
@@ -142,8 +174,8 @@ def logs(
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on as more is written.")] = False,
 ) -> None:
     """What a service wrote."""
-    words = ["--tail", "50", "--follow"] if follow else []
-    _become("logs", "--no-log-prefix", *words, name)
+    some = ["--tail", "50", "--follow"] if follow else []
+    _become(*_what_runs("embedded"), "logs", "--no-log-prefix", *some, name)
 
 
 @app.command()
@@ -160,63 +192,77 @@ def doctor(
 @app.command(context_settings=PASSED_ON, add_help_option=False)
 def ask(context: typer.Context) -> None:
     """`./arena ask`, from a container beside the engines."""
-    sight.check(context.args, Path.cwd())
-    _client("engines", "./arena", ["ask", *context.args])
+    chosen, env = _what_runs("engines")
+    _, values = words.read(engines.app, "./arena", ["ask", *context.args])
+    sight.check(values, Path.cwd())
+    _client(chosen, env, "engines", "./arena", ["ask", *context.args])
 
 
 @app.command(context_settings=PASSED_ON, add_help_option=False)
 def chat(context: typer.Context) -> None:
     """`./arena chat`, from a container beside the engines. What needs no engine of ours runs here."""
-    if "--base-url" in _options(context.args):
-        _here("engines", "./arena", ["chat", *context.args])
-    sight.check(context.args, Path.cwd(), settings_of_the_caller().media_domains)
-    _client("engines", "./arena", ["chat", *context.args])
+    chosen, env = _what_runs("engines")
+    _, values = words.read(engines.app, "./arena", ["chat", *context.args])
+    if values["base_url"]:
+        _here("engines")
+    sight.check(values, Path.cwd(), settings_of_the_caller().media_domains)
+    _client(chosen, env, "engines", "./arena", ["chat", *context.args])
 
 
 @app.command(context_settings=PASSED_ON, add_help_option=False)
 def bench(context: typer.Context) -> None:
     """`./arena bench`, from a container beside the engines. What needs no engine of ours runs here."""
-    prog, words = "./arena bench", context.args
-    if _options(words) & {"report", "compare", "--base-url"}:
-        _here("bench", prog, words)
-    if "peer" in words:
+    from bench.__main__ import app as benchmarks  # what it draws with takes a second to import
+
+    chosen, env = _what_runs("bench")
+    name, values = words.read(benchmarks, "./arena bench", context.args)
+    if name in ("report", "compare") or values.get("base_url"):
+        _here("bench")
+    if name == "peer":
         raise ConfigError("bench peer starts `vllm bench serve` beside it: it needs the embedded stack (./arena up)")
-    _client("bench", prog, words)
+    sight.check(values, Path.cwd())
+    _client(chosen, env, "bench", "./arena bench", context.args)
 
 
-def _options(words: list[str]) -> set[str]:
-    return {word.split("=")[0] for word in words}
+def _here(module: str) -> NoReturn:
+    """The same command without containers."""
+    prog, given = ("./arena bench", sys.argv[2:]) if module == "bench" else ("./arena", sys.argv[1:])
+    os.execve(sys.executable, [sys.executable, "-m", module, *given], {**os.environ, "ARENA_PROG": prog})  # noqa: S606
 
 
-def _here(module: str, prog: str, words: list[str]) -> NoReturn:
-    os.execve(sys.executable, [sys.executable, "-m", module, *words], {**os.environ, "ARENA_PROG": prog})  # noqa: S606
-
-
-def _client(module: str, prog: str, arguments: list[str]) -> NoReturn:
+def _client(chosen: Composition, env: dict[str, str], module: str, prog: str, arguments: Sequence[str]) -> NoReturn:
     """The folder that the caller stands in is there under its own name, and what is written belongs to the caller."""
     here = str(Path.cwd())
     if here in ("/", "/tmp", "/app") or ":" in here:  # noqa: S108
         raise ConfigError(f"{here} cannot be shown to a container: go to another folder")
-    words = ["run", "--rm", "--no-deps", "--user", f"{os.getuid()}:{os.getgid()}", "--volume", f"{here}:{here}"]
-    words += ["--workdir", here, "--env", f"ARENA_PROG={prog}", "--env", f"RESULTS_DIR={here}/results", *_tty()]
+    run = ["run", "--rm", "--no-deps", "--user", f"{os.getuid()}:{os.getgid()}", "--volume", f"{here}:{here}"]
+    run += ["--workdir", here, "--env", f"ARENA_PROG={prog}", "--env", f"RESULTS_DIR={here}/results", *_tty()]
     # -P: what lies in the caller's folder is no module of ours
-    _become(*words, "--entrypoint", f"python -P -m {module}", "bench", *arguments, profiles=("bench",))
+    run += ["--entrypoint", f"python -P -m {module}", "bench", *arguments]
+    _become(replace(chosen, profiles=(*chosen.profiles, "bench")), env, *run)
 
 
 def _tty() -> tuple[str, ...]:
     return () if sys.stdin.isatty() else ("--no-TTY",)
 
 
-def _become(*arguments: str, profiles: tuple[str, ...] = ()) -> NoReturn:
-    chosen, env = _what_runs()
-    command = replace(chosen, profiles=(*chosen.profiles, *profiles)).command(*arguments)
+def _become(chosen: Composition, env: dict[str, str], *arguments: str) -> NoReturn:
+    command = chosen.command(*arguments)
     os.chdir(ROOT)
     os.execvpe(command[0], command, env)  # noqa: S606
 
 
-def _what_runs() -> tuple[Composition, dict[str, str]]:
-    chosen = remembered(home_of(os.environ))
-    return chosen, _environment(chosen)
+def _what_runs(otherwise: str) -> tuple[Composition, dict[str, str]]:
+    """The containers that are there; where there are none, the program becomes the module `otherwise`."""
+    home = home_of(os.environ)
+    if supervisord(home):
+        _here(otherwise)
+    chosen = remembered(home)
+    env = _environment(chosen)
+    if not exist(env):
+        forget(home)
+        _here(otherwise)
+    return chosen, env
 
 
 def _examine(env: dict[str, str], *, cpu: bool) -> None:
@@ -234,14 +280,15 @@ def _show(finding: Finding) -> None:
         say(f"       {finding.advice}")
 
 
-def _start(chosen: Composition, env: dict[str, str]) -> None:
-    """Compose shows its own progress."""
+def _start(chosen: Composition, env: dict[str, str], home: Path) -> None:
+    """Compose shows its own progress. From when there are containers, other commands are about them."""
     say("building the images (minutes, the first time) and starting the containers")
     if subprocess.run(chosen.command("build", "--quiet"), env=env, cwd=ROOT).returncode:
         raise StackError("the images could not be built: the last lines above say why")
     # first alone: its download has no deadline, and what it says of a model that cannot be had is the last thing said
     if subprocess.run(chosen.command("run", "--rm", *_tty(), "model"), env=env, cwd=ROOT).returncode:
         raise StackError("the model could not be made ready: the last lines above say why")
+    chosen.remember(home)
     wait = ("--wait", "--wait-timeout", str(DEADLINE_S))  # a server that ends and is started again is not healthy ever
     if subprocess.run(chosen.command("up", "--detach", *wait), env=env, cwd=ROOT).returncode:
         for name, words in _failed(chosen, env):
@@ -273,21 +320,19 @@ def _stay(chosen: Composition, env: dict[str, str], home: Path) -> None:
 
 def _stop(chosen: Composition, env: dict[str, str], home: Path, *more: str) -> None:
     everything = Composition(chosen.cpu, (*PROFILES, "bench"))
-    output(everything.command("down", "--remove-orphans", *more), env)
+    output(everything.command("down", "--remove-orphans", *more), env, partial(subprocess.run, start_new_session=True))
     forget(home)
 
 
-def _services() -> tuple[Container, ...]:
-    chosen, env = _what_runs()
+def _services(chosen: Composition, env: dict[str, str]) -> tuple[Container, ...]:
     listed = output(chosen.command("ps", "--all", "--no-trunc", "--format", "json"), env)
     ids = [json.loads(line)["ID"] for line in listed.splitlines()]
     pids = output(["docker", "inspect", "--format", "{{.Id}} {{.State.Pid}}", *ids], env) if ids else ""
     return containers(listed, {words[0]: int(words[1]) for words in map(str.split, pids.splitlines())}, _settings(env))
 
 
-def _volume() -> str:
+def _volume(chosen: Composition, env: dict[str, str]) -> str:
     """Where the KV volume lies: a folder here, or the name of a Docker volume."""
-    chosen, env = _what_runs()
     config = json.loads(output(chosen.command("config", "--format", "json"), env))
     mounts = {mount["target"]: mount["source"] for mount in config["services"]["cache-a"]["volumes"]}
     return str(mounts["/kv"])
@@ -296,10 +341,6 @@ def _volume() -> str:
 def _settings(env: Mapping[str, str]) -> Settings:
     """Of what runs in the containers; the page's port is the host's."""
     return Settings.from_env({**INSIDE, "UI_PORT": env.get("UI_PORT", "")})
-
-
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

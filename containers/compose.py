@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from dotenv import dotenv_values
-
+from engines import env_file
 from engines.errors import StackError
+from engines.running import containers_file
 from engines.settings import ROOT, home_of
 
 PROFILES = ("observability", "router")
@@ -32,28 +32,55 @@ class Composition:
         """`docker compose` with its files and profiles before `arguments`."""
         files = ["docker-compose.yml", *(["docker-compose.cpu.yml"] if self.cpu else [])]
         named = [word for file in files for word in ("--file", str(ROOT / file))]
-        return ["docker", "compose", *named, *(w for p in self.profiles for w in ("--profile", p)), *arguments]
+        # Settings reach Compose in its environment: `.env` has one reader (engines/env_file.py)
+        profiles = (word for profile in self.profiles for word in ("--profile", profile))
+        return ["docker", "compose", "--env-file", os.devnull, *named, *profiles, *arguments]
 
     def remember(self, home: Path) -> None:
         """So that other commands know what runs."""
-        path = _memory(home)
+        path = containers_file(home)
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         path.write_text(json.dumps(asdict(self)))
 
 
 def remembered(home: Path) -> Composition:
-    """What `up --docker` started. Raises StackError when there is none."""
+    """What `up --docker` started; the usual one where the record is damaged. Raises StackError when there is none."""
     try:
-        kept = json.loads(_memory(home).read_text())
-    except (OSError, ValueError) as exc:
+        kept = json.loads(containers_file(home).read_bytes())
+    except FileNotFoundError as exc:
         raise StackError("no containers were started from here: ./arena up --docker") from exc
-    return Composition(kept["cpu"], tuple(kept["profiles"]), kept.get("model", ""))
+    except (OSError, ValueError, RecursionError):
+        kept = {}
+    fields = kept if isinstance(kept, dict) else {}
+    profiles, model = fields.get("profiles"), fields.get("model")
+    return Composition(
+        fields.get("cpu") is True,
+        tuple(name for name in PROFILES if isinstance(profiles, list) and name in profiles),
+        model if isinstance(model, str) else "",
+    )
 
 
 def forget(home: Path) -> None:
     """Afterwards commands are about the embedded stack again."""
-    for path in (_memory(home), _token_file(home)):
+    for path in (containers_file(home), _token_file(home)):
         path.unlink(missing_ok=True)
+
+
+def exist(env: Mapping[str, str], run: Run = subprocess.run) -> bool:
+    """Whether Docker has containers of ours, running or not. Raises StackError when it does not answer."""
+    command = ["docker", "ps", "--all", "--quiet", "--filter", f"label=com.docker.compose.project={project(env)}"]
+    try:
+        return bool(output(command, env, run).strip())
+    except (OSError, StackError) as exc:
+        raise StackError(
+            f"the stack was started as containers, and Docker does not answer ({exc}): start Docker "
+            "(sudo systemctl start docker), then run the command again"
+        ) from exc
+
+
+def project(env: Mapping[str, str]) -> str:
+    """The name that Compose labels our containers with."""
+    return env.get("COMPOSE_PROJECT_NAME") or "ttft-arena"
 
 
 def environment(
@@ -64,7 +91,7 @@ def environment(
     Containers that read and write folders of the host run as the caller; root's, and those on the CPU, as USER.
     """
     uid = os.getuid() if uid is None else uid
-    filed = {key: value for key, value in dotenv_values(dotenv, interpolate=False).items() if value}
+    filed = {key: value for key, value in env_file.read(dotenv, environ).values.items() if value}
     environ = {**filed, **environ}
     env = {key: value for key, value in environ.items() if key != "HF_TOKEN"}
     if not env.get("ARENA_UID"):
@@ -87,12 +114,16 @@ def keep_token(env: Mapping[str, str], token: str) -> None:
         os.chown(path, owner, -1)
 
 
-def own(folder: Path, env: Mapping[str, str]) -> None:
-    """Makes a bind mount's folder for the containers' user: Docker itself would make it root's."""
-    if not folder.exists():
-        folder.mkdir(parents=True)
-        if os.getuid() == 0:
-            os.chown(folder, int(env["ARENA_UID"]), int(env["ARENA_GID"]))
+def own(folder: Path, env: Mapping[str, str], *, filled: bool = False) -> None:
+    """Makes a bind mount's folder the containers' user's, as Docker itself would make it root's.
+
+    Of those that are there only root's, which only root can give away: empty ones, or also `filled` ones without what
+    is inside.
+    """
+    there = folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    if os.getuid() == 0 and folder.stat().st_uid == 0 and (filled or not there or not any(folder.iterdir())):
+        os.chown(folder, int(env["ARENA_UID"]), int(env["ARENA_GID"]))
 
 
 def output(command: Sequence[str], env: Mapping[str, str], run: Run = subprocess.run) -> str:
@@ -102,10 +133,6 @@ def output(command: Sequence[str], env: Mapping[str, str], run: Run = subprocess
         said = result.stderr.strip().splitlines() or ["no message"]
         raise StackError(f"{' '.join(command[:2])} failed: {said[-1]}")
     return result.stdout
-
-
-def _memory(home: Path) -> Path:
-    return home / "run" / "containers.json"
 
 
 def _token_file(home: Path) -> Path:

@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_validator
 
+from containers.compose import project
 from engines.finding import Finding, Verdict
 from engines.footprint import GIB
 
@@ -113,7 +114,6 @@ def room(run: Run, daemon: Daemon, *, cpu: bool, free: Callable[[Path], int] = b
 
 def published(run: Run, env: Mapping[str, str]) -> str:
     """The ports of our own running containers, as Docker writes them; empty when none runs."""
-    project = env.get("COMPOSE_PROJECT_NAME") or "ttft-arena"
-    label = f"label=com.docker.compose.project={project}"
+    label = f"label=com.docker.compose.project={project(env)}"
     result = run(["docker", "ps", "--filter", label, "--format", "{{.Names}} {{.Ports}}"])
     return result.stdout if result and not result.returncode else ""

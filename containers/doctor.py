@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import psutil
 import requests
@@ -40,6 +42,7 @@ def examine(
     yield page(settings.ui_port, ports)
     if unreadable := password(env):
         yield unreadable
+    yield results(env, daemon)
     if cpu:
         yield model.on_cpu(env)
         if daemon and not ports:
@@ -56,6 +59,7 @@ def _on_gpus(env: Mapping[str, str], daemon: Daemon | None, run: Run, get: Get) 
     kv = _settings(env).kv_cache_memory_gb if env.get("KV_CACHE_MEMORY_GB") else 0.0
     yield from gpus.examine(env, gpus.cards(run), weights, kv)
     yield volume(env, daemon)
+    yield key(env, daemon)
     yield from found
 
 
@@ -92,10 +96,35 @@ def memory(settings: Settings, available: int) -> Finding:
 def volume(env: Mapping[str, str], daemon: Daemon | None) -> Finding:
     """The KV volume's folder, and each model's in it."""
     folder = on_host(env, "KV_STORE_DIR", "./.arena/kv")
-    if daemon and daemon.maps_users:
-        return Finding("KV volume", Verdict.NOTE, f"{folder}: Docker maps users, so nobody knows who may write it")
     try:
         inner = tuple(sorted(os.listdir(folder)))
     except OSError:
         inner = ()
-    return writable("KV volume", folder, User.of(env), inner=inner, made_by_up=True)
+    return _folder("KV volume", folder, env, daemon, inner)
+
+
+def key(env: Mapping[str, str], daemon: Daemon | None) -> Finding:
+    """The folder of the key that authenticates stored KV, and the key in it."""
+    folder = on_host(env, "KV_KEY_DIR", "./.arena/key")
+    found = _folder("KV key", folder, env, daemon)
+    file = folder / "kv.key"
+    if found.verdict is Verdict.GOOD and os.path.exists(file):
+        return readable("KV key", file, User.of(env)) or found
+    return found
+
+
+def results(env: Mapping[str, str], daemon: Daemon | None) -> Finding:
+    """Where benchmarks leave their results. The caller's own is good for `./arena bench`, if not for the page."""
+    folder = on_host(env, "RESULTS_DIR", "./results")
+    found = _folder("results", folder, env, daemon)
+    if found.verdict is Verdict.BAD and folder.is_dir() and folder.stat().st_uid == os.getuid() != 0:
+        return replace(found, verdict=Verdict.NOTE)
+    return found
+
+
+def _folder(
+    subject: str, folder: Path, env: Mapping[str, str], daemon: Daemon | None, inner: Sequence[str] = ()
+) -> Finding:
+    if daemon and daemon.maps_users:
+        return Finding(subject, Verdict.NOTE, f"{folder}: Docker maps users, so it cannot be said who may write it")
+    return writable(subject, folder, User.of(env), inner=inner, made_by_up=True)

@@ -59,12 +59,16 @@ def writable(subject: str, folder: Path, user: User, *, inner: Sequence[str] = (
         return Finding(subject, Verdict.NOTE, f"{folder} cannot be looked at: {exc.strerror}")
     if closed is None:
         return Finding(subject, Verdict.GOOD, f"{folder} can be written")
-    owner = closed.stat()
+    owner, quoted = closed.stat(), shlex.quote(str(folder))
+    open_it = f"sudo chmod -R u+rwX {quoted}"
+    if owner.st_uid != user.uid:
+        closed_to_its_owner = (owner.st_mode >> 6) & WRITE != WRITE
+        open_it = f"sudo chown -R {user} {quoted}" + (f" && {open_it}" if closed_to_its_owner else "")
     return Finding(
         subject,
         Verdict.BAD,
         f"{closed} belongs to {owner.st_uid}:{owner.st_gid}, and the containers' user {user} cannot write it",
-        f"sudo chown -R {user} {shlex.quote(str(folder))}",
+        open_it,
     )
 
 

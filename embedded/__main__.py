@@ -6,6 +6,8 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -24,7 +26,9 @@ from embedded.supervisor import Process
 from engines import model
 from engines.door import run, settings_of_the_caller
 from engines.errors import ConfigError, StackError
+from engines.running import containers_file
 from engines.settings import Settings, home_of
+from engines.signals import interrupt_once
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
@@ -66,8 +70,9 @@ def up(
     if show:
         _print_commands()
         return
-    _raise_on_sigterm()
+    interrupt_once()
     home = home_of(os.environ)
+    _refuse_beside_containers(home)
     try:
         with only_one(home):
             stack = _prepared(home)
@@ -94,6 +99,8 @@ def down() -> None:
     was_running = stack.supervisor.is_running()
     stack.stop()
     say("stopped" if was_running else "nothing ran")
+    if containers_file(stack.home).exists():
+        say("containers were started from here, too: ./arena down once more ends them")
 
 
 @app.command()
@@ -164,6 +171,14 @@ def doctor() -> None:
 
 def _stack() -> Stack:
     return Stack(home_of(os.environ), settings_of_the_caller())
+
+
+def _refuse_beside_containers(home: Path) -> None:
+    """Both forms take the same memory and the page's port. A Docker that does not answer runs none."""
+    if containers_file(home).exists():
+        asked = subprocess.run([sys.executable, "-m", "containers", "exist"], capture_output=True)
+        if asked.returncode == 0:
+            raise StackError("the stack runs as containers: ./arena status shows it, ./arena down ends it")
 
 
 def _prepared(home: Path) -> Stack:
@@ -245,13 +260,6 @@ def _report(before: Process | None, now: Process) -> None:
         say(f"{now.name} (process {before.pid}) died; {fact}; ./arena logs {now.name} says why")
     elif before and not before.pid and now.pid:
         say(f"{now.name} is back as process {now.pid}")
-
-
-def _raise_on_sigterm() -> None:
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, interrupt)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 TORCH_INDEX = os.environ.get("TORCH_INDEX_URL", "https://download.pytorch.org/whl/cpu")
 GIB = 2**30
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STEP = re.compile(r"^(?:Collecting|Processing|Requirement already satisfied:?) (?:\S*/)?([A-Za-z0-9_.\-\[\]]+)")
 SIZE = re.compile(r"^\s+(?:Downloading|Using cached) .*?(\([\d.]+ [kMG]B\))")
 
@@ -110,8 +111,8 @@ def digest(environment: Environment) -> str:
 
 def is_whole(environment: Environment, home: Path) -> bool:
     try:
-        return stamp(environment, home).read_text() == digest(environment)
-    except FileNotFoundError:
+        return stamp(environment, home).read_bytes() == digest(environment).encode()
+    except OSError:
         return False
 
 
@@ -227,16 +228,12 @@ def prove(environment: Environment, folder: Path) -> None:
 def run_pip(command: list[str], progress: Progress) -> None:
     """Raises InstallError with pip's own last error line."""
     errors = ["it said nothing"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as child:
+    with started(command) as child:
         assert child.stdout
-        try:
-            for line in child.stdout:
-                progress.read(line)
-                if line.startswith("ERROR"):
-                    errors.append(line.strip())
-        except BaseException:
-            child.terminate()
-            raise
+        for line in child.stdout:
+            progress.read(line)
+            if line.startswith("ERROR"):
+                errors.append(line.strip())
     if child.returncode:
         raise InstallError(
             f"pip failed: {errors[-1]} (check the network and pip's settings, then run the command again)"
@@ -244,9 +241,29 @@ def run_pip(command: list[str], progress: Progress) -> None:
 
 
 def run(command: list[str]) -> None:
-    result = subprocess.run(command, capture_output=True, text=True)
-    if result.returncode:
-        raise InstallError(f"{' '.join(command)}: {(result.stdout + result.stderr).strip()}")
+    with started(command) as child:
+        said, _ = child.communicate()
+    if child.returncode:
+        raise InstallError(f"{' '.join(command)}: {said.strip()}")
+
+
+@contextmanager
+def started(command: list[str]) -> Iterator[subprocess.Popen[str]]:
+    """A child that is waited for, with its output. An interrupt kills it and all that it has started."""
+    pipe = subprocess.PIPE
+    child = subprocess.Popen(
+        command, stdout=pipe, stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True
+    )
+    try:
+        yield child
+        child.wait()
+    except BaseException:
+        os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+        raise
+    finally:
+        assert child.stdout
+        child.stdout.close()
 
 
 class Progress:
@@ -312,10 +329,14 @@ def say(text: str) -> None:
 
 
 def interrupt(*_: object) -> None:
-    """SIGTERM ends an install as Ctrl+C does, pip with it."""
+    """SIGTERM and a closed terminal end an install as Ctrl+C does, pip with it; a second signal does nothing."""
+    for each in ENDING:
+        signal.signal(each, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, interrupt)
+    for each in ENDING:
+        if each is not signal.SIGHUP or signal.getsignal(each) is not signal.SIG_IGN:  # nohup's stays as it is
+            signal.signal(each, interrupt)
     sys.exit(main(sys.argv[1:]))

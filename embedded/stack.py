@@ -6,7 +6,6 @@ import fcntl
 import json
 import os
 import shlex
-import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -20,19 +19,17 @@ from cache.command import shm_name
 from embedded.progress import Progress
 from embedded.supervisor import Process, Supervisor
 from embedded.supervisor_config import Program
+from engines.environment import Role, of_all, of_service
 from engines.errors import StackError
 from engines.http import client_of_our_own
-from engines.settings import Settings, running
+from engines.running import settings_file
+from engines.settings import ROOT, Settings
+from engines.signals import uninterrupted
 from engines.topology import Kind, Topology
 
 DEADLINE_S = 900  # for everything to be healthy; a start takes one to five minutes
 POLL_S = 0.5
-SECRETS = (
-    "HF_TOKEN",
-    "HUGGING_FACE_HUB_TOKEN",
-    "UI_PASSWORD",
-    "OPENAI_API_KEY",
-)  # in no service's environment but as a file's name
+ROLES = {Kind.PLAIN: Role.ENGINE, Kind.LMCACHE: Role.ENGINE, Kind.CACHE: Role.CACHE, Kind.PAGE: Role.PAGE}
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  # where POSIX shared memory lies on Linux
 
 
@@ -54,13 +51,11 @@ class Service:
 class Stack:
     """The services of one ARENA_HOME."""
 
-    def __init__(self, home: Path, settings: Settings) -> None:
-        self.home, self.settings = home, settings
+    def __init__(self, home: Path, settings: Settings, environ: Mapping[str, str] = os.environ) -> None:
+        self.home, self.settings, self._environ = home, settings, environ
         self.topology = Topology.of(settings)
         self.supervisor = Supervisor(home / "run")
-        self._settings = running({"ARENA_HOME": str(home)})
-        self._token_file = home / "run" / "hf_token"
-        self._password_file = home / "run" / "ui_password"
+        self._settings, self._token_file, self._password_file = _files(home)
 
     @property
     def url(self) -> str:
@@ -97,8 +92,7 @@ class Stack:
 
     def _stop(self) -> None:
         self.supervisor.stop()
-        for path in (self._settings, self._token_file, self._password_file):
-            path.unlink(missing_ok=True)
+        _remove(self.home)
         for cache in self.topology.caches:
             (SHARED_MEMORY / f"lmcache_l1_pool_{shm_name(cache)}").unlink(missing_ok=True)
 
@@ -143,18 +137,25 @@ class Stack:
         draft.replace(self._settings)
 
     def _program(self, name: str, kind: Kind) -> Program:
-        if kind is Kind.PAGE:
-            return Program(name, (sys.executable, "-m", "frontend"), self._page_env())
-        if kind is Kind.CACHE:
-            return Program(name, (sys.executable, "-m", "cache", "serve", name))
-        return Program(name, (sys.executable, "-m", "engines", "serve", name), self._token())
+        module = {Kind.PAGE: ("frontend",), Kind.CACHE: ("cache", "serve", name)}.get(kind, ("engines", "serve", name))
+        return Program(name, (sys.executable, "-m", *module), self._given(kind))
 
-    def _env(self) -> Mapping[str, str]:
-        """The caller's environment with these settings; the token stays out of it, engines read a file."""
-        env = {key: value for key, value in os.environ.items() if key not in SECRETS}
+    def _env(self) -> dict[str, str]:
+        """supervisord's own, and so part of every service's: where things are."""
+        env = of_all(self._environ)
         path = f"{self.home / 'env' / 'engines' / 'bin'}:{env.get('PATH', os.defpath)}"
-        offline = {"HF_HUB_OFFLINE": "1"} if Path(self.settings.model).is_dir() else {}
-        return env | self.settings.to_env() | {"PATH": path, "ARENA_HOME": str(self.home), **offline}
+        own = {"PATH": path, "ARENA_HOME": str(self.home), "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+        return env | own
+
+    def _given(self, kind: Kind) -> dict[str, str]:
+        """What a service of this kind has besides: settings, what it needs of the caller's, its secret's file."""
+        offline = Path(self.settings.model).is_dir()
+        fetches = not offline or bool(self.settings.media_domains)
+        env = of_service(ROLES[kind], self._environ, self.settings.to_env(), fetches=fetches)
+        if kind is Kind.PAGE:
+            return env | self._page_env()
+        offline_env = {"HF_HUB_OFFLINE": "1"} if offline else {}
+        return env | offline_env | (self._token() if ROLES[kind] is Role.ENGINE else {})
 
     def _token(self) -> dict[str, str]:
         token = self.settings.hf_token.get_secret_value()
@@ -193,24 +194,22 @@ def _service(client: httpx.Client, process: Process | None, name: str, kind: Kin
     return Service(name, kind, url, healthy, process.pid if process else 0, process.state if process else "STOPPED")
 
 
+def _files(home: Path) -> tuple[Path, Path, Path]:
+    """Of a running stack: its settings, the token and the password."""
+    return settings_file(home), home / "run" / "hf_token", home / "run" / "ui_password"
+
+
+def _remove(home: Path) -> None:
+    for path in _files(home):
+        path.unlink(missing_ok=True)
+
+
 def forget_killed(home: Path) -> None:
-    """Ends what is left of a stack whose supervisord was killed, and its settings; a running one is not touched."""
+    """Ends what is left of a stack whose supervisord was killed, with its files; a running one is not touched."""
     supervisor = Supervisor(home / "run")
     if not supervisor.is_running():
         supervisor.sweep()
-        running({"ARENA_HOME": str(home)}).unlink(missing_ok=True)
-
-
-@contextmanager
-def uninterrupted() -> Iterator[None]:
-    """A second Ctrl+C does not break off the cleaning up."""
-    signals = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(each, signal.SIG_IGN) for each in signals]
-    try:
-        yield
-    finally:
-        for each, handler in zip(signals, before, strict=True):
-            signal.signal(each, handler)
+        _remove(home)
 
 
 @contextmanager

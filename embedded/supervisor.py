@@ -14,9 +14,10 @@ from pathlib import Path
 import psutil
 from supervisor.xmlrpc import SupervisorTransport
 
-from embedded import session
+from embedded import service, session
 from embedded.supervisor_config import GRACE_S, GROUP, Program, render
 from engines.errors import StackError
+from engines.running import pid_in, supervisord
 from engines.settings import ROOT
 
 SOCKET_PATH_LIMIT = 100  # a Unix socket's path holds 108 bytes, supervisord adds its pid
@@ -45,9 +46,13 @@ class Supervisor:
         self._socket = folder / "supervisor.sock"
         self._pidfile = folder / "supervisord.pid"
         self._config = folder / "supervisord.conf"
+        self._services = folder / "services.json"
 
     def start(self, programs: Sequence[Program], env: Mapping[str, str]) -> None:
-        """Starts supervisord with no service running yet. What a killed one left behind is ended first."""
+        """Starts supervisord with no service running yet. What a killed one left behind is ended first.
+
+        `env` is the whole environment of supervisord, and with `Program.env` of each service.
+        """
         if len(str(self._socket)) > SOCKET_PATH_LIMIT:
             raise StackError(f"{self._socket} is too long a path for a socket: set ARENA_HOME to a shorter folder")
         self.sweep()
@@ -55,9 +60,11 @@ class Supervisor:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         for log in self.logs.glob("*.log"):
             log.replace(log.with_suffix(".log.before"))
+        service.write(self._services, {each.name: (each.argv, {**env, **each.env}) for each in programs})
         self._config.write_text(render(programs, self._socket, self._pidfile, self.logs))
         command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(self._config)]
-        result = subprocess.run(command, env=dict(env), cwd=ROOT, capture_output=True, text=True)
+        own = {**env, service.SERVICES: str(self._services)}
+        result = subprocess.run(command, env=own, cwd=ROOT, capture_output=True, text=True)
         if result.returncode:
             raise StackError(f"supervisord did not start: {result.stderr.strip() or result.stdout.strip()}")
         deadline = time.monotonic() + 10
@@ -68,11 +75,7 @@ class Supervisor:
 
     def is_running(self) -> bool:
         """Whether it lives, be it that it is just stopping; a stale pid file, or a pid used again, does not count."""
-        try:
-            process = psutil.Process(self._leader())
-            return process.pid != 0 and str(self._config) in process.cmdline()
-        except psutil.Error:
-            return False
+        return bool(supervisord(self.folder.parent))
 
     def was_stopped(self) -> bool:
         """Whether it ended in order, and took its pid file with it."""
@@ -124,15 +127,12 @@ class Supervisor:
     def _sweep(self, leader: int) -> None:
         if leader:
             session.end(leader, ROOT)
-        for path in (self._socket, self._pidfile):
+        for path in (self._socket, self._pidfile, self._services):
             path.unlink(missing_ok=True)
 
     def _leader(self) -> int:
         """The pid of supervisord, which leads the session of all services; 0 when none was started."""
-        try:
-            return int(self._pidfile.read_text())
-        except (FileNotFoundError, ValueError):
-            return 0
+        return pid_in(self._pidfile)
 
     def _answers(self) -> bool:
         try:

@@ -57,8 +57,7 @@ def render(programs: Sequence[Program], socket: Path, pidfile: Path, logs: Path)
 
 def _program(program: Program, logs: Path) -> dict[str, object]:
     return {
-        "command": shlex.join(program.argv),
-        "environment": ",".join(f'{key}="{value}"' for key, value in program.env.items()),
+        "command": shlex.join([sys.executable, "-m", "embedded.service", program.name]),
         "autostart": "false",
         "autorestart": "true",
         "startsecs": STARTING_S,

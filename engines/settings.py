@@ -5,16 +5,16 @@ Read once, at the door, from the environment over `.env`; a value from then on.
 
 from __future__ import annotations
 
-import json
+import unicodedata
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
-from dotenv import dotenv_values
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
+from engines import env_file, running
 from engines.address import normalised
+from engines.environment import NEVER
 from engines.errors import ConfigError
 from engines.recipe import REVISION, find, is_on_hub, place
 
@@ -86,6 +86,7 @@ class Settings(BaseModel):
     def from_env(cls, env: Mapping[str, str]) -> Settings:
         """Unset and empty are the same; a recipe's name is where its model is. Raises ConfigError for bad values."""
         home = home_of(env)
+        _must_be_text(env)
         own = {"KV_STORE_DIR": str(home / "kv"), "KV_KEY_FILE": str(home / "kv.key")}
         given = own | {key: value for key, value in env.items() if key in NAMES and value != ""}
         given["MODEL"] = place(given.get("MODEL", EMBEDDED_MODEL), home / "models")
@@ -113,7 +114,19 @@ class Settings(BaseModel):
 
 
 def _fault(place: Sequence[object], value: object, message: str) -> str:
-    return f"{place[0]}={value}: {message}" if place else message
+    return f"{place[0]}={'' if place[0] in NEVER else _short(value)}: {message}" if place else message
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+
+
+def _must_be_text(env: Mapping[str, str]) -> None:
+    """Neither a file nor a service could be given anything else. The value is not shown: a terminal would obey it."""
+    for key in NAMES:
+        if any(unicodedata.category(character) in ("Cc", "Cs") for character in env.get(key, "")):
+            raise ConfigError(f"{key} has a control character, or is not UTF-8 (a line's end, perhaps): write it anew")
 
 
 def home_of(env: Mapping[str, str]) -> Path:
@@ -122,6 +135,8 @@ def home_of(env: Mapping[str, str]) -> Path:
 
 
 NAMES = tuple(str(field.alias) for field in Settings.model_fields.values())
+SHOWN = 200  # characters of a bad value
+COMPOSES_OWN = ("COMPOSE_", "DOCKER_")  # which Docker's commands read from `.env` themselves
 FOR_COMPOSE = (  # the compose files alone read these
     *("GPU_PLAIN_A", "GPU_PLAIN_B", "GPU_LMCACHE_A", "GPU_LMCACHE_B", "HF_TOKEN_FILE", "MODEL_DIR", "KV_KEY_DIR"),
     *("ARENA_UID", "ARENA_GID", "ENGINE_MEMORY", "CACHE_MEMORY", "ENGINE_CPUS", "RESULTS_DIR", "ROUTER_PORT"),
@@ -129,19 +144,29 @@ FOR_COMPOSE = (  # the compose files alone read these
 )
 
 
-def running(environ: Mapping[str, str]) -> Path:
-    """Where a running stack keeps the settings that it was started with, as JSON of names and values."""
-    return home_of(environ) / "run" / "settings.json"
-
-
 def read_env(environ: Mapping[str, str], dotenv: Path = ROOT / ".env") -> tuple[Settings, tuple[str, ...]]:
-    """The settings of `environ` over those of a running stack over the file `dotenv`; and the file's unknown keys."""
-    try:
-        filed = {key: value or "" for key, value in dotenv_values(dotenv, interpolate=False).items()}
-    except (OSError, UnicodeDecodeError) as exc:
-        raise ConfigError(f"{dotenv} cannot be read: {exc}") from exc
-    unknown = tuple(key for key in filed if key not in (*NAMES, *FOR_COMPOSE))
+    """The settings of `environ` over the file `dotenv`, or over what a running stack was started with.
+
+    Also the file's keys that mean nothing. Raises ConfigError for a bad value, and for a file that cannot be read.
+    """
     given = {key: value for key, value in environ.items() if value != ""}
-    with suppress(FileNotFoundError, ValueError):
-        filed |= json.loads(running(environ).read_text())
-    return Settings.from_env(filed | given), unknown
+    if started := _of_running_stack(home_of(environ)):
+        return Settings.from_env(started | given), ()
+    file = env_file.read(dotenv, environ)
+    known = {*NAMES, *FOR_COMPOSE} | file.used
+    filed = {key: value for key, value in file.values.items() if key in NAMES}
+    return Settings.from_env(filed | given), tuple(
+        key for key in file.values if key not in known and not key.startswith(COMPOSES_OWN)
+    )
+
+
+def _of_running_stack(home: Path) -> dict[str, str]:
+    """Empty where no embedded stack runs, and where its record is damaged."""
+    if not running.supervisord(home):
+        return {}
+    started = running.record(running.settings_file(home))
+    try:
+        Settings.from_env(started | {"ARENA_HOME": str(home)})
+    except ConfigError:
+        return {}
+    return started

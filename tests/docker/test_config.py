@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 
 from containers.compose import Composition
+from engines.environment import NEEDS, Role
 from engines.settings import FOR_COMPOSE, NAMES, ROOT, Settings
 from engines.topology import Topology
 
 GPU, CPU = ("docker-compose.yml",), ("docker-compose.yml", "docker-compose.cpu.yml")
 OVERRIDES = ("docker-compose.nfs.yml", "docker-compose.two-hosts.yml")
 PROFILES = ("observability", "router", "bench", "side-a", "side-b")
+DOCKER_CONFIG = os.environ.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker")  # where Compose itself may lie
 REQUIRED = {"NFS_SERVER": "10.0.0.1", "NFS_PATH": "/export/kv", "HOST_B": "10.0.0.2"}
 
 
@@ -31,8 +33,7 @@ pytestmark = pytest.mark.skipif(not compose_is_here(), reason="docker compose is
 def config(files, profiles=(), **environ):
     command = ["docker", "compose", "--env-file", "/dev/null", *(w for f in files for w in ("--file", str(ROOT / f)))]
     command += [*(w for p in profiles for w in ("--profile", p)), "config", "--format", "json"]
-    settings = os.environ.get("DOCKER_CONFIG") or str(Path.home() / ".docker")  # a user's own plugins lie there
-    env = {"PATH": os.environ["PATH"], "HOME": "/nobody", "DOCKER_CONFIG": settings, **environ}
+    env = {"PATH": os.environ["PATH"], "HOME": "/nobody", "DOCKER_CONFIG": DOCKER_CONFIG, **environ}
     done = subprocess.run(command, env=env, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -138,6 +139,42 @@ def test_only_the_page_gets_the_password_and_it_may_only_look_at_the_volume(gpu,
         assert who_gets({"services": services}, "ui_password") == ["page"]
         assert mount(services["page"], "/kv")["read_only"]
         assert mount(services["page"], "/models")["read_only"]
+
+
+SERVERS = {"HEALTH", "MOUNTED", "ARENA_HOME", "HF_HUB_OFFLINE", "NO_PROXY", "no_proxy"}  # besides settings
+FETCHING = {"HF_ENDPOINT", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"}
+
+
+def test_each_server_gets_the_settings_that_it_needs_and_no_other(gpu, cpu):
+    for services in (gpu["services"], cpu["services"]):
+        for side in "ab":
+            roles = {f"cache-{side}": Role.CACHE, f"plain-{side}": Role.ENGINE, f"lmcache-{side}": Role.ENGINE}
+            for name, role in roles.items():
+                assert set(services[name]["environment"]) - SERVERS <= set(NEEDS[role].settings), name
+
+
+def test_what_a_visitor_or_a_benchmark_needs_is_with_the_page_and_the_benchmark(gpu, cpu):
+    for services in (gpu["services"], cpu["services"]):
+        having = {name: set(service.get("environment") or ()) for name, service in services.items()}
+        assert {n for n, env in having.items() if any(v.startswith("UI_") for v in env)} == {"page"}
+        assert {n for n, env in having.items() if any(v.startswith("MEDIA_") for v in env)} == {"page", "bench"}
+        assert {n for n, env in having.items() if "RESULTS_DIR" in env} == {"page", "bench"}
+        assert {n for n, env in having.items() if "KV_KEY_FILE" in env} == {"cache-a", "cache-b", "page"}
+        assert {n for n, env in having.items() if "HTTPS_PROXY" in env} == {"model"}
+        assert having["preheat"] == {"ARENA_HOME", "ENGINE_URL", "CACHE_URL", "NO_PROXY", "no_proxy"}
+        assert having["model"] - FETCHING == {
+            *("ARENA_HOME", "MODEL", "MODEL_REVISION", "LOCAL_HF_HOME", "HF_HUB_OFFLINE", "DEVICE", "DTYPE")
+        }
+        assert set(NAMES) - set(having["page"]) - {"HF_TOKEN", "ENGINES", "ENGINE_PORT", "CACHE_PORT"} == set()
+
+
+def test_nothing_of_the_callers_reaches_a_container_that_no_file_names():
+    environ = {"SECRET_CANARY": "s3cret", "OPENAI_API_KEY": "sk-real", "HF_TOKEN": "hf_secret", "UI_PASSWORD": "pw"}
+    services = config(GPU, PROFILES, **environ, HTTPS_PROXY="http://me:s3cret@proxy:3128")["services"]
+    assert services["model"]["environment"]["HTTPS_PROXY"] == "http://me:s3cret@proxy:3128"
+    assert services["page"]["environment"]["UI_PASSWORD"] == "pw"
+    del services["model"]["environment"]["HTTPS_PROXY"], services["page"]["environment"]["UI_PASSWORD"]
+    assert not [word for word in ("s3cret", "sk-real", "hf_secret", '"pw"') if word in json.dumps(services)]
 
 
 def who_gets(composition, secret):

@@ -1,7 +1,9 @@
 """A real supervisord with tiny programs: what it must do for engines, without engines."""
 
+import json
 import os
 import signal
+import stat
 import sys
 import time
 
@@ -91,10 +93,35 @@ def test_a_stale_pid_file_of_somebody_elses_process_harms_nobody(supervisor, tmp
     assert is_alive(os.getpid())
 
 
-def test_a_secret_in_the_environment_is_not_written_into_the_configuration(tmp_path):
-    text = render([Program("a", ("run", "100%"), {"X": "1"})], tmp_path / "s", tmp_path / "p", tmp_path)
-    assert "run 100%%" in text
-    assert os.environ.get("PATH", "unset") not in text
+ODD = {"QUOTED": "'\"", "PLACEHOLDER": "100%(here)s", "COMMENT": "a ;b #c", "ESCAPE": "\\n", "NOT_UTF8": "\udcff"}
+
+
+def test_a_service_has_the_environment_that_it_is_given_and_no_other(supervisor, tmp_path):
+    tell = "import json, os, sys, time; print(json.dumps(dict(os.environ)), flush=True); time.sleep(600)"
+    supervisor.start([Program("teller", (sys.executable, "-c", tell), ODD)], {"PATH": "/bin", "PYTHONPATH": str(ROOT)})
+    supervisor.run("teller")
+    log = tmp_path / "logs" / "teller.log"
+    said = until(lambda: log.is_file() and log.read_text())
+    assert {key: value for key, value in json.loads(said).items() if key != "LC_CTYPE"} == {  # Python's own
+        **ODD,
+        "PATH": "/bin",
+        "PYTHONPATH": str(ROOT),
+    }
+
+
+def test_supervisord_itself_has_no_more_than_that(supervisor, tmp_path):
+    supervisor.start([Program("sleeper", SLEEPER)], {"PATH": "/bin", "PYTHONPATH": str(ROOT)})
+    pid = int((tmp_path / "run" / "supervisord.pid").read_text())
+    assert set(psutil.Process(pid).environ()) - {"LC_CTYPE"} == {"PATH", "PYTHONPATH", "ARENA_SERVICES"}
+
+
+def test_what_services_are_started_with_is_for_its_owner_and_gone_with_them(supervisor, tmp_path):
+    supervisor.start([Program("sleeper", SLEEPER, {"ONLY_MINE": "1"})], {"PATH": "/bin"})
+    file = tmp_path / "run" / "services.json"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert "ONLY_MINE" not in render([Program("sleeper", SLEEPER, {"ONLY_MINE": "1"})], file, file, tmp_path)
+    supervisor.stop()
+    assert not file.exists()
 
 
 def test_two_starts_at_once_are_refused(tmp_path):

@@ -120,7 +120,7 @@ def test_the_embedded_model_is_the_text_model_with_media_towers_and_is_made_once
     python, steps = tmp_path / "python", tmp_path / "steps"
     python.write_text(
         f"""#!/bin/sh
-        mkdir "$3" && echo "$(basename "$1") $(basename "$2") $(basename "$3")" >>{steps} && cd "$3" &&
+        mkdir "$4" && echo "$(basename "$2") $(basename "$3") $(basename "$4")" >>{steps} && cd "$4" &&
         touch config.json model.safetensors tokenizer.json chat_template.jinja
         """
     )

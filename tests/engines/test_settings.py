@@ -1,9 +1,13 @@
 import re
+from contextlib import suppress
 
 import pytest
+from hypothesis import given
+from hypothesis import settings as settings_of_hypothesis
+from hypothesis import strategies as st
 
 from engines.errors import ConfigError
-from engines.settings import EMBEDDED_MODEL, ROOT, Settings, read_env, running
+from engines.settings import EMBEDDED_MODEL, NAMES, ROOT, Settings, read_env
 
 
 def test_an_empty_environment_is_a_runnable_stack():
@@ -52,11 +56,45 @@ def test_a_key_of_the_file_that_means_nothing_is_reported(tmp_path):
     assert (settings.ui_port, unknown) == (7001, ("UI_PROT",))
 
 
-def test_the_environment_goes_before_the_file_unless_it_is_empty(tmp_path):
+def test_the_environment_goes_before_the_file_and_an_empty_value_is_the_default(tmp_path):
+    """As Compose has it."""
     dotenv = tmp_path / ".env"
     dotenv.write_text("UI_PORT=7001\nENGINES=2\n")
     settings, _ = read_env({"ARENA_HOME": str(tmp_path), "UI_PORT": "7002", "ENGINES": ""}, dotenv)
-    assert (settings.ui_port, settings.engines) == (7002, 2)
+    assert (settings.ui_port, settings.engines) == (7002, 4)
+
+
+def test_a_variable_in_the_file_is_replaced_and_a_dollar_sign_of_a_password_stays(tmp_path):
+    (tmp_path / ".env").write_text("KV_STORE_DIR=${HOME}/kv\nUI_PASSWORD=pa$$word1\nUI_USERNAME='a$b'\n")
+    settings, unknown = read_env({"ARENA_HOME": str(tmp_path), "HOME": "/home/me"}, tmp_path / ".env")
+    assert str(settings.kv_store_dir) == "/home/me/kv"
+    assert (settings.ui_password.get_secret_value(), settings.ui_username, unknown) == ("pa$word1", "a$b", ())
+
+
+def test_keys_that_others_name_and_those_of_docker_are_not_strange(tmp_path):
+    (tmp_path / ".env").write_text("BASE=/data\nKV_STORE_DIR=$BASE/kv\nCOMPOSE_PROJECT_NAME=mine\nUI_PROT=1\n")
+    assert read_env({"ARENA_HOME": str(tmp_path)}, tmp_path / ".env")[1] == ("UI_PROT",)
+
+
+@pytest.mark.parametrize("key", NAMES)
+@pytest.mark.parametrize("value", ["a\r", "a\nb", "\x1b[31m", "\udcff"])
+def test_a_control_character_is_refused_and_not_shown(key, value):
+    with pytest.raises(ConfigError, match=key) as refused:
+        Settings.from_env({key: value})
+    assert value not in str(refused.value)
+
+
+@settings_of_hypothesis(max_examples=150, deadline=None)
+@given(st.sampled_from(NAMES), st.text(max_size=40))
+def test_no_value_raises_anything_else(key, value):
+    with suppress(ConfigError):
+        Settings.from_env({key: value})
+
+
+def test_a_long_value_is_cut_in_the_message():
+    with pytest.raises(ConfigError) as refused:
+        Settings.from_env({"UI_PORT": "9" * 100_000})
+    assert len(str(refused.value)) < 1000
 
 
 def test_a_file_that_is_not_text_is_named(tmp_path):
@@ -77,25 +115,9 @@ def test_what_a_child_reads_back_is_the_same(tmp_path):
     assert Settings.from_env(settings.to_env()) == settings
 
 
-def test_a_running_stack_goes_before_the_file_and_after_the_environment(tmp_path):
-    started = running({"ARENA_HOME": str(tmp_path)})
-    started.parent.mkdir()
-    started.write_text('{"UI_PORT": "7003", "ENGINES": "2"}')
-    (tmp_path / ".env").write_text("UI_PORT=7001\n")
-    settings, _ = read_env({"ARENA_HOME": str(tmp_path), "ENGINES": "4"}, tmp_path / ".env")
-    assert (settings.ui_port, settings.engines) == (7003, 4)
-
-
 def test_ports_that_overlap_are_refused():
     with pytest.raises(ConfigError, match="overlap"):
         Settings.from_env({"ENGINE_PORT": "7858"})
-
-
-def test_a_damaged_record_of_a_running_stack_is_as_none(tmp_path):
-    started = running({"ARENA_HOME": str(tmp_path)})
-    started.parent.mkdir()
-    started.write_text('{"UI_PORT": "70')
-    assert read_env({"ARENA_HOME": str(tmp_path)}, tmp_path / ".env")[0].ui_port == 7860
 
 
 def test_hosts_that_media_may_come_from_are_named_with_commas():
