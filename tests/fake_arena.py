@@ -24,7 +24,7 @@ from engines.ports import is_free
 from engines.prompt import Prompt
 from engines.results import results_folder
 from engines.settings import Settings
-from frontend.__main__ import launch
+from frontend.server import launch
 from frontend.app import build
 from frontend.desk import Desk, Reception
 from frontend.house import House

@@ -6,7 +6,7 @@ from fake_engine import FakeEngine, Volume, topology_of
 from engines.errors import ConfigError
 from engines.settings import Settings
 from engines.topology import Topology
-from frontend.__main__ import QUEUE
+from frontend.server import QUEUE
 from frontend.app import build
 from frontend.context import described
 from frontend.house import House
