@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 from rich.console import Console
 
 from bench import aa, canary, decode, folder, foreign, mm, peer, storage, sweep, ttft
+from bench.comparison import too_few
 from bench.plan import Cast, cast, cast_of
 from bench.preflight import introduce, standing
 from bench.record import stack_of
@@ -24,10 +26,12 @@ from bench.study import Options, Study
 from bench.target import engines_at, scales_of, sizing
 from engines.door import settings_of_the_caller
 from engines.errors import ArenaError, ConfigError
+from engines.measurement_lock import MeasurementLock
 from engines.results import results_folder, run_folder
 from engines.settings import Settings
 from engines.topology import Topology
 
+CLAIMING = ("ttft", "mm", "aa", "decode", "peer")  # by a comparison of all documents
 out = Console(highlight=False, markup=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
@@ -44,7 +48,9 @@ def measure(options: Options, result_dir: Path | None, resuming: bool, json_file
             raise ConfigError(f"{path} holds a run of bench {options.kind}: resume it with that")
     else:
         path = folder.claim(result_dir or run_folder(results_folder(), options.kind))
-    with _kept(path):
+    if options.kind in CLAIMING and (warning := too_few(len(options.input_lens))):
+        err.print(f"note: {warning}")
+    with _kept(path), _alone(options):
         result = asyncio.run(_conduct(options, path, past))
     show(result, path, json_file)
     return result
@@ -60,6 +66,13 @@ def _kept(path: Path) -> Iterator[None]:
         if (path / folder.RESULT).exists():
             err.print(f"kept in {path}: go on with the same command, --result-dir {path} --resume")
         raise
+
+
+def _alone(options: Options) -> AbstractContextManager[None]:
+    """Nothing else is measured meanwhile on the arena's engines; servers elsewhere are not ours to keep free."""
+    if options.base_url:
+        return nullcontext()
+    return MeasurementLock.of(os.environ).held(f"bench {options.kind}", err.print)
 
 
 async def _conduct(options: Options, path: Path, past: Past | None) -> dict[str, Any]:

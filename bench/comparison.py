@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from bench.sample import Sample
-from bench.statistics import FEWEST, Interval, interval
+from bench.statistics import Interval, interval
+from engines.results import FEWEST
 
 NEGLIGIBLE = 1.05  # a ratio nearer to 1 than this is not worth a claim, whatever its interval
 MOST_INVALID = 0.2  # of the samples of an arm; with more there is no claim
@@ -57,6 +58,13 @@ def compare(
         "saved_ms": as_json(saved, confidence_level),
         "noise_floor": floor,
     }
+
+
+def too_few(documents: int) -> str:
+    """Why so many documents cannot support a claim, whatever they show; empty where they can."""
+    if documents >= FEWEST:
+        return ""
+    return f"{documents} of the {FEWEST} documents that a claim takes: the verdict will be «no claim» (--num-prompts)"
 
 
 def paired(samples: Iterable[Sample], of: str, over: str, measure: Measure = TTFT) -> Sequence[tuple[float, float]]:

@@ -9,7 +9,8 @@ from functools import lru_cache
 import numpy as np
 from scipy import stats
 
-FEWEST = 5  # values of which an interval is given: the median lies beyond all of four with a chance of one in eight
+from engines.results import FEWEST
+
 RESAMPLES = 10_000
 SPREAD = 0.10  # of the mean: pyperf's limit for a stable benchmark
 FAR = 0.50  # of the mean, for a minimum or maximum: pyperf's too

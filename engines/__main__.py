@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,6 +25,7 @@ from engines.document import fit, read_document
 from engines.door import run, settings_of_the_caller
 from engines.elsewhere import engine_at, extra_body
 from engines.errors import ConfigError
+from engines.measurement_lock import MeasurementLock
 from engines.media import Form, Modality
 from engines.media.limits import Limits
 from engines.prompt import Prompt
@@ -127,9 +129,10 @@ def ask(
     a --context of some thousand tokens, then lmcache-b with the same: the second reads what the first stored.
     """
     chosen = replace(Topology.of(settings_of_the_caller()).engine(engine), extra_body=extra_body(extra))
-    document = read_document(context) if context else ""
-    prompt = Prompt(question, document, nonce, max_tokens, temperature)
-    reply = asyncio.run(_ask(chosen, prompt, cut=cut, show=not as_json))
+    with MeasurementLock.of(os.environ).held(f"ask {engine}", _note):
+        document = read_document(context) if context else ""
+        prompt = Prompt(question, document, nonce, max_tokens, temperature)
+        reply = asyncio.run(_ask(chosen, prompt, cut=cut, show=not as_json))
     if as_json:
         print(json.dumps(reply.to_json(), indent=1))
     else:
@@ -189,13 +192,14 @@ def chat(
         )
     engines = asyncio.run(_whom(Topology.of(settings), engine, base_url, model, extra_body(extra)))
     wanted, rounds = talk.requests(engines, asked, sent_as), list[talk.Round]()
-    for number in range(1, repeat + 1):
-        if repeat > 1:
-            say(f"\nRound {number} of {repeat}")
-        began = time.perf_counter()
-        replies = [asyncio.run(_talk(request, given, number, as_json=as_json)) for request in wanted]
-        rounds.append(talk.Round(replies, time.perf_counter() - began))
-        say(f"\nTime taken: {rounds[-1].took:.2f} seconds")
+    with nullcontext() if base_url else MeasurementLock.of(os.environ).held(f"chat {chat_type}", _note):
+        for number in range(1, repeat + 1):
+            if repeat > 1:
+                say(f"\nRound {number} of {repeat}")
+            began = time.perf_counter()
+            replies = [asyncio.run(_talk(request, given, number, as_json=as_json)) for request in wanted]
+            rounds.append(talk.Round(replies, time.perf_counter() - began))
+            say(f"\nTime taken: {rounds[-1].took:.2f} seconds")
     for words in talk.compared(wanted, rounds):
         say(words)
 
@@ -247,6 +251,10 @@ async def _ask(engine: Engine, prompt: Prompt, *, cut: bool, show: bool) -> Repl
         if show:
             _show(event)
     raise AssertionError("the stream ends with a Reply or an error")
+
+
+def _note(line: str) -> None:
+    _tell(f"arena: {line}")
 
 
 def _tell(line: str) -> None:

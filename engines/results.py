@@ -8,6 +8,8 @@ from pathlib import Path
 
 from engines.settings import ROOT
 
+FEWEST = 5  # documents of which anything is claimed: the median lies beyond all of four with a chance of one in eight
+
 
 def results_folder() -> Path:
     """`results` under the root, or RESULTS_DIR, as a container has it."""

@@ -56,6 +56,7 @@ class Settings(BaseModel):
     ui_username: str = Field("", alias="UI_USERNAME")
     ui_password: SecretStr = Field(SecretStr(""), alias="UI_PASSWORD")
     ui_password_file: Path | None = Field(None, alias="UI_PASSWORD_FILE")
+    ui_allowed_hosts: str = Field("", alias="UI_ALLOWED_HOSTS", pattern=r"^[^\s/:@]*$")
 
     @field_validator("kv_store_dir", "local_hf_home", "kv_key_file", "ui_password_file")
     @classmethod
@@ -106,6 +107,11 @@ class Settings(BaseModel):
     def media_domains(self) -> tuple[str, ...]:
         """ALLOWED_MEDIA_DOMAINS, one by one."""
         return tuple(domain.lower() for domain in self.allowed_media_domains.split(",") if domain)
+
+    @property
+    def allowed_hosts(self) -> tuple[str, ...]:
+        """UI_ALLOWED_HOSTS, one by one."""
+        return tuple(host.lower() for host in self.ui_allowed_hosts.split(",") if host)
 
     def to_env(self) -> dict[str, str]:
         """What a child process reads back as these settings; without the secrets."""

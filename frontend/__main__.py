@@ -1,70 +1,12 @@
-"""`python -m frontend`: serves the page until it is told to stop."""
+"""`python -m frontend`: serves the page until it is told to stop.
 
-from __future__ import annotations
+Everything is imported below, where the processes that decode media, which load this module, do not come.
+"""
 
 import os
-import sys
-
-import gradio as gr
-
-from engines.door import settings_of_the_caller
-from engines.errors import ArenaError
-from engines.settings import Settings
-from engines.topology import Topology
-from frontend.app import build
-from frontend.house import House
-from frontend.login import login
-from frontend.theme import css, head, theme
-
-SESSIONS = 200  # that Gradio remembers at most, a third of a MiB each
-JOBS = 1000  # at once: each who waits in the line is one, and nobody's Stop or page may wait for theirs
-QUEUE = {  # Gradio's own settings of its queue, which it offers no other way to
-    "sleep_when_free": 0.05,  # it looks for work 1,000 times a second else, and takes 6 % of a shared core
-    "ANAYLTICS_CACHE_FREQUENCY": 10**9,  # (sic) statistics that nobody sees, of all events after each one
-    "ANALYTICS_MAX_EVENTS": 100,
-}
-UPLOAD_BYTES = 64 * 2**20  # or what media may have; documents have narrower limits of their own
-
-
-def main() -> None:
-    """On UI_PORT of BIND_HOST; asks nobody outside."""
-    settings = settings_of_the_caller()
-    try:
-        launch(build(House.of(Topology.of(settings), settings, pinned=_pinned(settings))), settings)
-    except ArenaError as exc:
-        sys.exit(f"arena: {exc}")
-
-
-def launch(page: gr.Blocks, settings: Settings, *, wait: bool = True) -> None:
-    """Serves the page; with `wait`, until the process is told to stop. Raises ConfigError for half a login."""
-    page.queue(default_concurrency_limit=None)
-    for name, value in QUEUE.items():
-        setattr(page._queue, name, value)
-    page.launch(
-        server_name=settings.bind_host,
-        server_port=settings.ui_port,
-        max_file_size=max(UPLOAD_BYTES, settings.media_max_mb * 2**20),
-        max_threads=JOBS,
-        state_session_capacity=SESSIONS,
-        auth=login(settings),
-        auth_message="TTFT Arena",
-        theme=theme(),
-        css=css(),
-        head=head(),
-        footer_links=[],
-        quiet=True,
-        share=False,
-        ssr_mode=False,
-        prevent_thread_lock=not wait,
-    )
-
-
-def _pinned(settings: Settings) -> bool:
-    """Whether each engine has a GPU of its own; GPUS lists them where Compose pins them."""
-    cards = os.environ.get("GPUS", "").split()
-    return settings.device == "cuda" and len(set(cards)) == len(Topology.of(settings).engines)
-
 
 if __name__ == "__main__":
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    from frontend.server import main
+
     main()

@@ -15,9 +15,18 @@ from frontend.visitor import Facts, Visit
 SHOWN_CHARACTERS = 20_000
 
 
+def uncounted(name: str, nonce: str, measured: str) -> str:
+    """Of a document that nobody has counted yet, while something is measured."""
+    return f"{_head(name, nonce)}<p>Its tokens are counted when {plain(measured)} has ended.</p>"
+
+
+def _head(name: str, nonce: str) -> str:
+    return f'<p class="document"><b>{plain(name)}</b> <span class="nonce">nonce <code>{nonce}</code></span></p>'
+
+
 def described(facts: Facts, nonce: str, per_token: float | None) -> str:
     """As HTML; `per_token` in bytes, None where nothing has been stored yet."""
-    name = f'<p class="document"><b>{plain(facts.name)}</b> <span class="nonce">nonce <code>{nonce}</code></span></p>'
+    name = _head(facts.name, nonce)
     if facts.tokens is None or facts.limit is None:
         return f"{name}<p>No engine answers yet, so its tokens are not counted.</p>"
     share = 100 * facts.tokens / facts.limit
@@ -51,12 +60,12 @@ class TokenSize:
         self._settings = settings
         self._measured: float | None = None
 
-    async def get(self) -> float | None:
-        """Measured on the volume; while that is empty or not visible, by the model's recipe; else None.
+    async def get(self, *, look: bool = True) -> float | None:
+        """Measured on the volume; while that is empty or not visible, or without `look`, by the model's recipe.
 
-        Measured once, and elsewhere than in the loop: a volume has many thousand files.
+        None where there is no recipe. Measured once, and elsewhere than in the loop: a volume has many thousand files.
         """
-        if self._measured is None:
+        if look and self._measured is None:
             with suppress(OSError):
                 self._measured = await asyncio.to_thread(_on_the_volume, self._settings)
         return self._measured or _by_recipe(self._settings)

@@ -9,6 +9,8 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
+from engines import document as documents
+from engines.document import read_document
 from engines.errors import ArenaError, StackError
 from frontend.history import History
 from frontend.track import Track
@@ -17,7 +19,12 @@ from frontend.visitor import Visit
 FRAME_S = 0.03  # between two frames of one tab: more often, text comes no sooner, and the engines lose CPU time
 KEPT_S = 3600  # a history after its last tab was closed
 DESKS, PEOPLE = 500, 500  # at most; the idlest go
-LEFT = 5000  # sessions that are remembered as closed
+LEFT = 100_000  # sessions that are remembered as closed
+HELD_BYTES = 512 * 2**20  # of all visitors' documents and media: a quarter of the memory that the page's container has
+CLOSED = "the connection to this tab was lost, and with it the document: reload the page"
+DROPPED = "more visitors came than the page has room for, and this tab's document was dropped: reload the page"
+
+BUILT_IN = frozenset(read_document(path) for path in documents.BUILT_IN)  # which all visitors share
 
 Script = Callable[[Visit], AsyncGenerator[Visit]]
 
@@ -77,17 +84,27 @@ class Desk:
         if self._run:
             await asyncio.wait({self._run})
 
+    @property
+    def held_bytes(self) -> int:
+        """Of the tab's document and media, as they are kept in memory; each counts once."""
+        visit = self.visit
+        asked = [pane.prompt for pane in visit.race.panes.values() if pane.prompt]
+        media = {*visit.media, *(each for prompt in asked for each in prompt.media)}
+        documents = {visit.document, *(prompt.document for prompt in asked)} - BUILT_IN
+        return sum(len(each.base64) for each in media) + sum(map(len, documents))
+
     def cancel(self) -> None:
         """Begins to end the run. Once: a second time would break off the closing of its requests."""
         if self._run and not self._run.cancelling():
             self._run.cancel()
 
     async def _drive(self, track: Track, script: Script) -> None:
-        def told(before: int) -> None:
-            self._show(replace(self.visit, before=before))
+        def told(before: int, elsewhere: str) -> None:
+            if (before, elsewhere) != (self.visit.before, self.visit.elsewhere):
+                self._show(replace(self.visit, before=before, elsewhere=elsewhere))
 
         try:
-            async with track.turn(told), aclosing(script(replace(self.visit, before=0))) as visits:
+            async with track.turn(told), aclosing(script(replace(self.visit, before=0, elsewhere=""))) as visits:
                 async for visit in visits:
                     self._show(visit)
         except asyncio.CancelledError:
@@ -111,23 +128,29 @@ class Desk:
 class Reception:
     """All desks, by the tab's session, and all people, by their token."""
 
-    def __init__(self, start: Visit, clock: Callable[[], float] = time.monotonic, desks: int = DESKS) -> None:
-        self._start, self._clock, self._most = start, clock, desks
+    def __init__(
+        self,
+        start: Visit,
+        clock: Callable[[], float] = time.monotonic,
+        desks: int = DESKS,
+        held_bytes: int = HELD_BYTES,
+    ) -> None:
+        self._start, self._clock, self._most, self._most_bytes = start, clock, desks, held_bytes
         self._desks = OrderedDict[str, Desk]()
-        self._left = OrderedDict[str, None]()
+        self._left = OrderedDict[str, str]()  # and why
         self._people = OrderedDict[str, Person]()
 
     def desk(self, session: str) -> Desk:
         """This tab's, made at its first call; such a tab has a history of its own until it tells who it is.
 
-        Raises StackError for one that was closed: what it asked about is gone, but not from the eyes of a visitor whose
-        connection was lost.
+        Raises StackError for one that was closed or dropped: what it asked about is gone, but not from the eyes of its
+        visitor.
         """
-        if session in self._left:
-            raise StackError("the connection to this tab was lost, and with it the document: reload the page")
+        if why := self._left.get(session):
+            raise StackError(why)
         if session not in self._desks:
             if len(self._desks) >= self._most:
-                self._take_down(_idlest(self._desks)).cancel()
+                self._drop(_idlest(self._desks))
             self._desks[session] = Desk(self._start.cold(), Person())
         self._desks.move_to_end(session)
         return self._desks[session]
@@ -145,11 +168,19 @@ class Reception:
     async def leave(self, session: str) -> None:
         """The tab was closed: its run is stopped, and its engine free."""
         if session in self._desks:
-            self._left[session] = None
-            if len(self._left) > LEFT:
-                self._left.popitem(last=False)
-            await self._take_down(session).stop()
+            await self._take_down(session, CLOSED).stop()
         self._forget()
+
+    def make_room(self, keep: Desk) -> None:
+        """Drops the desks that were used least recently, but for `keep`, until what is held is within the budget."""
+        held = {session: desk.held_bytes for session, desk in self._desks.items()}
+        over = sum(held.values()) - self._most_bytes
+        for session, size in held.items():
+            if over <= 0:
+                return
+            if size and self._desks[session] is not keep:
+                self._drop(session)
+                over -= size
 
     def _person(self, token: str) -> Person:
         if token not in self._people and len(self._people) >= PEOPLE:
@@ -158,7 +189,13 @@ class Reception:
         self._people.move_to_end(token)
         return person
 
-    def _take_down(self, session: str) -> Desk:
+    def _drop(self, session: str) -> None:
+        self._take_down(session, DROPPED).cancel()
+
+    def _take_down(self, session: str, why: str) -> Desk:
+        self._left[session] = why
+        if len(self._left) > LEFT:
+            self._left.popitem(last=False)
         desk = self._desks.pop(session)
         desk.person.tabs -= 1
         desk.person.left = self._clock()

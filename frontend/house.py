@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 import gradio as gr
 
-from engines.errors import StackError
+from engines.errors import ConfigError, StackError
+from engines.measurement_lock import MeasurementLock
 from engines.results import results_folder
 from engines.settings import Settings
 from engines.topology import Engine, Kind, Topology
@@ -23,7 +24,7 @@ from frontend.visitor import Visit
 
 @dataclass(frozen=True)
 class House:
-    """`pinned`: each engine has a GPU of its own."""
+    """`pinned`: each engine has a GPU of its own. `locked` says why visitors may restart and run nothing; else empty."""
 
     topology: Topology
     settings: Settings
@@ -32,13 +33,28 @@ class House:
     reception: Reception
     studies: Studies
     restart: Restart = field(default_factory=Restart.of)
+    locked: str = ""
 
     @classmethod
-    def of(cls, topology: Topology, settings: Settings, *, pinned: bool) -> House:
+    def of(
+        cls,
+        topology: Topology,
+        settings: Settings,
+        *,
+        pinned: bool,
+        lock: MeasurementLock | None = None,
+        locked: str = "",
+    ) -> House:
         """With nobody in it."""
-        track = Track()
+        track = Track(lock)
         start = Visit.of_the_handbook(topology.engines, model_name(settings))
-        return cls(topology, settings, pinned, track, Reception(start), Studies(track, results_folder()))
+        studies = Studies(track, results_folder())
+        return cls(topology, settings, pinned, track, Reception(start), studies, locked=locked)
+
+    def must_be_open(self) -> None:
+        """Raises ConfigError where visitors may restart and run nothing."""
+        if self.locked:
+            raise ConfigError(self.locked)
 
     def desk(self, session: str | None) -> Desk:
         """Of the tab with this session. Raises gr.Error, which its visitor sees, for one that was closed."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from ipaddress import ip_address
 
 from engines.errors import ConfigError
 from engines.settings import Settings
 
+LOOPBACK = ("localhost",)
 Login = Callable[[str, str], bool]
 
 
@@ -28,6 +30,28 @@ def login(settings: Settings) -> Login | None:
         return hmac.compare_digest(given.encode(), password.encode()) and right
 
     return check
+
+
+def refusal(settings: Settings, environ: Mapping[str, str]) -> str:
+    """Why visitors may not restart, start or cancel what others use; empty where they may.
+
+    They may with a login, and where nobody but this machine's users reaches the page. A container listens on all of its
+    addresses; UI_PUBLISHED_ON is where Compose publishes it.
+    """
+    reached = environ.get("UI_PUBLISHED_ON") or settings.bind_host
+    if login(settings) or _is_loopback(reached):
+        return ""
+    return (
+        f"The page can be reached from other machines ({reached}) and asks for no login, so nobody may restart engines "
+        "or run benchmarks from it: set UI_USERNAME and UI_PASSWORD (.env), and start it again."
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host in LOOPBACK or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _password(settings: Settings) -> str:

@@ -18,7 +18,7 @@ from engines.media.limits import Limits
 from engines.topology import Engine
 from frontend.choices import Choices, worded
 from frontend.desk import Desk, Script
-from frontend.given_media import media_of
+from frontend.given_media import looked_at, media_of
 from frontend.house import House
 from frontend.link import Link
 from frontend.race import heats
@@ -26,7 +26,7 @@ from frontend.screen import Screen
 from frontend.tour import ALONE, FIRST, LOOK, LOOK_AGAIN, demo, play, remember
 from frontend.visitor import NO_DOCUMENT, Visit
 
-SAMPLE = str(SAMPLES / "image.png")
+SAMPLE = SAMPLES / "image.png"
 
 Frame = tuple[Any, ...]  # one value for each output of the screen
 Run = tuple[Script, Link]  # what is to be played, and the link that restores it
@@ -79,11 +79,18 @@ class Player:
         """One question to the chosen engines."""
         words, chosen = worded(question), self._heats(target)
         choices = Choices.of(max_tokens, temperature, seed, cut, follow)
-        visit, media = self.desk(request).visit, await media_of([*(files or []), spoken, seen, filmed], self.limits)
-        had = visit.media if follow else ()
-        self.limits.of_prompt(list(dict.fromkeys((*had, *media))))
-        link = Link(words, target, visit.name, choices)
-        return lambda visit: replace(visit, caption="").asking(chosen, words, choices, media, self.house.ask), link
+        given = looked_at([*(files or []), spoken, seen, filmed], self.limits)
+
+        async def script(visit: Visit) -> AsyncGenerator[Visit]:
+            media = await media_of(given, self.limits)
+            had = visit.media if follow else ()
+            self.limits.of_prompt(list(dict.fromkeys((*had, *media))))
+            asked = replace(visit, caption="").asking(chosen, words, choices, media, self.house.ask)
+            async with aclosing(asked) as visits:
+                async for visit in visits:
+                    yield visit
+
+        return script, Link(words, target, self.desk(request).visit.name, choices)
 
     @shown
     async def again(
@@ -121,15 +128,21 @@ class Player:
         self, files: Files, spoken: str | None, seen: str | None, filmed: str | None, _request: gr.Request
     ) -> Run:
         """The same for media: the visitor's, or else the project's sample picture."""
-        given = [path for path in (*(files or []), spoken, seen, filmed) if path]
-        media = await media_of(given or [SAMPLE], self.limits)
-        steps = demo(LOOK, LOOK_AGAIN, media[0].name)
-        link = Link(LOOK, document=NO_DOCUMENT, choices=ALONE)
-        return lambda visit: play(visit, self.house.topology, steps, media, self.house.ask), link
+        given = looked_at([*(files or []), spoken, seen, filmed], self.limits) or (SAMPLE,)
+        steps = demo(LOOK, LOOK_AGAIN, given[0].name)
+
+        async def script(visit: Visit) -> AsyncGenerator[Visit]:
+            media = await media_of(given, self.limits)
+            async with aclosing(play(visit, self.house.topology, steps, media, self.house.ask)) as visits:
+                async for visit in visits:
+                    yield visit
+
+        return script, Link(LOOK, document=NO_DOCUMENT, choices=ALONE)
 
     @shown
     async def remember(self, request: gr.Request) -> Run:
         """A restart, and what the volume still has."""
+        self.house.must_be_open()
         link = Link(FIRST, "lmcache-a", self.desk(request).visit.name, ALONE)
         return lambda visit: remember(visit, self.house.topology, self.house.restart, self.house.ask), link
 
@@ -165,6 +178,7 @@ class Player:
         except Exception:  # a visitor can do nothing about it, and must not wait for a clock that runs on
             log.exception("a run failed")
             gr.Warning("the page failed, and its log says why: ask again", title="Not answered")
+        self.house.reception.make_room(desk)
         yield screen.whole(desk.visit)
 
     def screen(self, link: Link | None = None) -> Screen:

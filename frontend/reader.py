@@ -3,59 +3,138 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import time
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Callable
 from html import escape
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from anyio import to_thread
 
 from engines.document import BUILT_IN, read_document
 from engines.errors import ArenaError, DocumentError
 from frontend.choices import Choices
-from frontend.context import TokenSize, described, excerpt
+from frontend.context import TokenSize, described, excerpt, uncounted
 from frontend.house import House
 from frontend.link import Link
 from frontend.screen import Screen
-from frontend.visitor import NO_DOCUMENT, Visit, title_of
+from frontend.visitor import NO_DOCUMENT, Facts, Visit, title_of
 
 TITLES = {title_of(path): path for path in BUILT_IN}
+POLL_S = 1.0  # between two looks whether a measurement has ended
+PDF_WITHIN = 1024  # bytes from a file's start, as PDF readers look for its mark
+KEPT = 64  # counted documents
+
+Change = Callable[[Visit, str], Visit]
 
 
 class Reader:
     """One for all visitors; each handler finds the tab's desk by its session."""
 
     def __init__(self, house: House) -> None:
-        self.house, self.size = house, TokenSize(house.settings)
+        self.house, self.size, self._counted = house, TokenSize(house.settings), Counted()
         self.chosen = self.replaced(with_built_in)
         self.uploaded = self.replaced(lambda visit, path: visit.with_file(Path(path)))
         self.pasted = self.replaced(Visit.with_text)
         self.cold = self.replaced(lambda visit, _: visit.cold())
 
-    async def described(self, max_tokens: int | None, follow: bool, request: gr.Request) -> tuple[Any, str, str]:
-        """The choice of documents, the text as it is sent, and its size, which needs an engine."""
-        visit = self.house.desk(request.session_hash).visit
-        facts = await visit.facts(Choices.of(max_tokens, None, None, cut=False, follow=follow))
-        return choice(visit), excerpt(visit), described(facts, visit.nonce, await self.size.get())
+    async def described(
+        self, max_tokens: int | None, follow: bool, request: gr.Request
+    ) -> AsyncGenerator[tuple[Any, str, str]]:
+        """The choice of documents, the text as it is sent, and its size.
 
-    def replaced(self, change: Callable[[Visit, str], Visit]) -> Callable[..., Any]:
+        An engine counts it, which takes a core: while something is measured it is what was counted before, or comes
+        when the measurement has ended.
+        """
+        choices = Choices.of(max_tokens, None, None, cut=False, follow=follow)
+        visit, shown = self._visit(request), None
+        while measured := self.house.track.measuring:
+            if visit is not shown:
+                yield choice(visit), excerpt(visit), await self._known(visit, choices, measured)
+                shown = visit
+            await asyncio.sleep(POLL_S)
+            visit = self._visit(request)
+        facts = await visit.facts(choices)
+        self._counted.keep(visit, choices, facts)
+        yield choice(visit), excerpt(visit), described(facts, visit.nonce, await self.size.get())
+
+    async def _known(self, visit: Visit, choices: Choices, measured: str) -> str:
+        known = self._counted.of(visit, choices)
+        if known is None:
+            return uncounted(visit.name, visit.nonce, measured)
+        facts, age = known
+        said = described(facts, visit.nonce, await self.size.get(look=False))
+        return f'{said}<p class="quiet">Counted {age:.0f} s ago; now {measured} is measured.</p>'
+
+    def _visit(self, request: gr.Request) -> Visit:
+        return self.house.desk(request.session_hash).visit
+
+    def replaced(self, change: Change) -> Callable[..., Any]:
         """Stops the run and shows empty panes; a document that cannot be used, or is the same, leaves all as it was."""
 
         async def handler(value: str | None, request: gr.Request) -> tuple[Any, ...]:
             desk = self.house.desk(request.session_hash)
             screen, was = Screen(self.house.topology.engines, Link()), desk.visit
             try:
-                visit = await asyncio.to_thread(change, was, value or "")  # a PDF takes up to a minute
+                visit = await self._changed(change, was, value or "")
             except ArenaError as exc:
                 gr.Warning(escape(str(exc)), title="Document not used")
                 visit = was
+            desk = self.house.desk(request.session_hash)  # it may have been closed meanwhile
             if visit is was:  # Gradio's choice says so whenever it loses the focus
                 return tuple(gr.skip() for _ in screen.whole(was))
             await desk.stop()
             desk.visit = visit
+            self.house.reception.make_room(desk)
             return screen.whole(visit)
 
         return handler
+
+    async def _changed(self, change: Change, visit: Visit, value: str) -> Visit:
+        """A PDF takes a core for up to a minute: one at a time, in the line in which questions wait."""
+        if not await to_thread.run_sync(is_pdf, value):
+            return await asyncio.to_thread(change, visit, value)
+        if measured := self.house.track.measuring:
+            gr.Info(f"The PDF is read when {escape(measured)} has ended.", title="Waiting")
+        async with self.house.track.turn(lambda *_: None, "a PDF that the page reads"):
+            return await to_thread.run_sync(change, visit, value)  # not given up before its end
+
+
+class Counted:
+    """What documents were counted as, with when: the latest of all visitors."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._facts = OrderedDict[int, tuple[Facts, float]]()
+
+    def keep(self, visit: Visit, choices: Choices, facts: Facts) -> None:
+        if facts.tokens is not None:
+            key = _key(visit, choices)
+            self._facts[key] = facts, self._clock()
+            self._facts.move_to_end(key)
+            if len(self._facts) > KEPT:
+                self._facts.popitem(last=False)
+
+    def of(self, visit: Visit, choices: Choices) -> tuple[Facts, float] | None:
+        """With its age in seconds; None for what was never counted."""
+        facts, at = self._facts.get(_key(visit, choices), (None, 0.0))
+        return (facts, self._clock() - at) if facts else None
+
+
+def _key(visit: Visit, choices: Choices) -> int:
+    turns = tuple((turn.question, turn.answer) for turn in visit.conversation) if choices.follow else ()
+    return hash((visit.name, visit.document, visit.sent, turns, choices.max_tokens))
+
+
+def is_pdf(path: str) -> bool:
+    """By its first bytes; pasted words, names of documents and what cannot be read are none."""
+    try:
+        with Path(path).open("rb") as file:
+            return b"%PDF-" in file.read(PDF_WITHIN)
+    except (OSError, ValueError):
+        return False
 
 
 def choice(visit: Visit) -> Any:

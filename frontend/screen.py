@@ -61,14 +61,17 @@ class Screen:
 
 def stage(visit: Visit) -> str:
     """One sentence, which screen readers say when it changes."""
-    caption = "" if visit.before else visit.caption
+    caption = "" if visit.before or visit.elsewhere else visit.caption
     told = " told" if caption else ""
     return f'<div class="stage{told}">{plain(caption or _doing(visit))}</div>'
 
 
 def _doing(visit: Visit) -> str:
+    others = "visitor is" if visit.before == 1 else "visitors are"
+    if visit.elsewhere:
+        place = f"then {visit.before} {others} before you" if visit.before else "then it is your turn"
+        return f"Waiting until {visit.elsewhere} has ended, which another process measures; {place}."
     if visit.before:
-        others = "visitor is" if visit.before == 1 else "visitors are"
         return f"{visit.before} {others} before you: one at a time, or they would measure each other."
     busy = [
         DOING[pane.stage].format(title(engine))

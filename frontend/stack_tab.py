@@ -1,12 +1,15 @@
-"""The stack's tab: looked at anew every few seconds while it is open."""
+"""The stack's tab: looked at anew every few seconds while it is open, and while nothing is measured."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
 
 from frontend.house import House
+from frontend.prose import plain
 from frontend.stack import commands, look
 from frontend.stack_view import panel
 from frontend.while_open import while_open
@@ -22,22 +25,40 @@ def stack_tab(house: House, tabs: gr.Tabs, tab: gr.Tab) -> gr.Button:
     with gr.Row(elem_id="stack-actions"):
         refresh = gr.Button("Look again", size="sm", elem_id="look")
         cold = gr.Button("Start cold", size="sm", elem_id="stack-cold")
-    lines = commands(house.topology, house.settings)
-    last = gr.State("")
-
-    async def drawn() -> tuple[str, str]:
-        now = panel(await look(house.topology, house.settings), lines)
-        return now, now
-
-    async def redrawn(last: str) -> tuple[Any, Any]:
-        """Nothing is sent while nothing changes, or asked while a benchmark measures."""
-        if house.track.study:
-            return gr.skip(), gr.skip()
-        now, _ = await drawn()
-        return (gr.skip(), gr.skip()) if now == last else (now, now)
-
+    does, last = Sight(house), gr.State("")
     for drawing in (tab.select, refresh.click):
-        drawing(drawn, None, [shown, last], **PRIVATE)
-    while_open(tabs, tab, EVERY_S).tick(redrawn, last, [shown, last], **PRIVATE)
+        drawing(does.drawn, None, [shown, last], **PRIVATE)
+    while_open(tabs, tab, EVERY_S).tick(does.redrawn, last, [shown, last], **PRIVATE)
     cold.click(lambda: gr.Info(COLD, title="Cold"), None, None, **PRIVATE)
     return cold
+
+
+class Sight:
+    """What was seen of the stack last, for all visitors: it costs the engines time to be looked at."""
+
+    def __init__(self, house: House, clock: Callable[[], float] = time.monotonic) -> None:
+        self.house, self._clock = house, clock
+        self._lines = commands(house.topology, house.settings)
+        self._seen, self._at = "", 0.0
+
+    async def drawn(self) -> tuple[str, str]:
+        """As it is now, or was when nothing was measured."""
+        if measured := self.house.track.measuring:
+            now = self._as_it_was(plain(measured))
+        else:
+            now = self._seen = panel(await look(self.house.topology, self.house.settings), self._lines)
+            self._at = self._clock()
+        return now, now
+
+    async def redrawn(self, last: str) -> tuple[Any, Any]:
+        """Nothing is sent while nothing changes, or asked while something is measured."""
+        if self.house.track.measuring:
+            return gr.skip(), gr.skip()
+        now, _ = await self.drawn()
+        return (gr.skip(), gr.skip()) if now == last else (now, now)
+
+    def _as_it_was(self, measured: str) -> str:
+        if not self._seen:
+            return f'<p class="note">The engines are looked at when {measured} has ended.</p>'
+        age = self._clock() - self._at
+        return f'<p class="note">As of {age:.0f} s ago: now {measured} is measured.</p>{self._seen}'

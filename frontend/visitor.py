@@ -47,6 +47,7 @@ class Visit:
     turns: tuple[Turn, ...] = ()  # before the question in the panes
     caption: str = ""  # what is going on, in a sentence
     before: int = 0  # visitors in the line
+    elsewhere: str = ""  # what another process measures, and is waited for
     model: str = ""  # that the engines serve
 
     @classmethod
@@ -91,11 +92,11 @@ class Visit:
 
     def stopped(self) -> Visit:
         """Panes that were at work say that they were stopped, and keep the text they have."""
-        return replace(self, race=self.race.stopped(), before=0, caption="Stopped.")
+        return replace(self, race=self.race.stopped(), before=0, elsewhere="", caption="Stopped.")
 
     def broken(self, why: str) -> Visit:
         """The same when it was nobody's wish; a tour's sentence would not be true any more."""
-        return replace(self, race=self.race.broken(why), before=0, caption=why if self.caption else "")
+        return replace(self, race=self.race.broken(why), before=0, elsewhere="", caption=why if self.caption else "")
 
     @property
     def sent(self) -> str:

@@ -11,6 +11,13 @@ from engines.settings import Settings
 from engines.topology import Topology
 
 
+@pytest.fixture(autouse=True)
+def lock_of_its_own(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that tests wait for no measurement, and none waits for them; the real stack has its own."""
+    if request.node.get_closest_marker("live") is None:
+        monkeypatch.setenv("MEASUREMENT_LOCK", str(tmp_path / "measurement.lock"))
+
+
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return Settings.from_env({"ARENA_HOME": str(tmp_path / "home")})

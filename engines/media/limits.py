@@ -55,8 +55,7 @@ class Limits:
 
     def of_prompt(self, media: Sequence[Media]) -> None:
         """Raises MediaError when one prompt, its earlier turns included, may not have all of these."""
-        if len(media) > self.files:
-            raise _over("the prompt", f"{len(media)} files of media", f"{self.files}", "MEDIA_MAX_FILES", "fewer")
+        self.of_number(len(media))
         total = sum(each.size for each in media) / 2**20
         if total > self.total_mb:
             raise _over("the prompt", f"{total:.1f} MiB of media", f"{self.total_mb}", "MEDIA_MAX_TOTAL_MB", "fewer")
@@ -64,6 +63,11 @@ class Limits:
             takes = self.recipe.takes(modality) if self.recipe else None
             if self.recipe and takes is not None and number > takes:
                 raise _not_taken(self.recipe.name, modality, takes)
+
+    def of_number(self, files: int) -> None:
+        """Raises MediaError when one prompt may not have so many."""
+        if files > self.files:
+            raise _over("the prompt", f"{files} files of media", f"{self.files}", "MEDIA_MAX_FILES", "fewer")
 
     def of_bytes(self, name: str, size: int) -> None:
         """Raises MediaError when a file has more, or none at all. Likewise its siblings below."""

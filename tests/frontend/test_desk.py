@@ -158,10 +158,10 @@ def test_a_benchmark_and_questions_keep_out_of_each_others_way():
         track = Track()
         async with track.reserved("ttft"):
             with pytest.raises(StackError, match="bench ttft"):
-                await track.turn(lambda _: None).__aenter__()
+                await track.turn(lambda *_: None).__aenter__()
             with pytest.raises(StackError, match="bench ttft"):
                 await track.reserved("aa").__aenter__()
-        async with track.turn(lambda _: None):
+        async with track.turn(lambda *_: None):
             with pytest.raises(StackError, match="a question"):
                 await track.reserved("aa").__aenter__()
 

@@ -19,7 +19,6 @@ from engines.media.generate import image
 from engines.ports import is_free
 from engines.prompt import Prompt
 from engines.settings import Settings
-from frontend.__main__ import launch
 from frontend.app import build
 from frontend.choices import LONGEST_ANSWER, MAX_TOKENS, QUESTION_CHARACTERS, Choices, worded
 from frontend.context import TokenSize, described
@@ -29,6 +28,7 @@ from frontend.player import Player
 from frontend.race import CALM_S, Stage, in_calm, measured
 from frontend.reader import Reader
 from frontend.restart import Restart
+from frontend.server import launch
 
 TAB = SimpleNamespace(session_hash="tab")
 SLOW = Behaviour(answer=("word",) * 1000, between=0.01)
@@ -67,7 +67,7 @@ def test_a_question_with_an_emptied_seed_is_asked_with_the_default(house, fake):
 )
 def test_what_cannot_be_asked_is_told_before_anyone_waits(house, fake, given, said):
     async def refused():
-        async with house.track.turn(lambda _: None):  # somebody else measures
+        async with house.track.turn(lambda *_: None):  # somebody else measures
             return await all_of(asking(Player(house), **given))
 
     with pytest.warns(UserWarning, match=said):  # what Gradio shows of a warning when there is no browser

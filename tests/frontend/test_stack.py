@@ -6,11 +6,11 @@ from fake_engine import FakeEngine, Volume, topology_of
 from engines.errors import ConfigError
 from engines.settings import Settings
 from engines.topology import Topology
-from frontend.__main__ import QUEUE
 from frontend.app import build
 from frontend.context import described
 from frontend.house import House
 from frontend.login import login
+from frontend.server import QUEUE
 from frontend.stack import commands, look, volume_state
 from frontend.stack_view import panel
 from frontend.visitor import Facts

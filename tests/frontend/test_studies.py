@@ -81,7 +81,7 @@ def test_cancel_is_a_ctrl_c_and_frees_the_track(tmp_path):
 def test_no_run_begins_while_a_question_is_under_way(tmp_path):
     async def run():
         studies = studies_of(tmp_path, QUICK)
-        async with studies.track.turn(lambda _: None):
+        async with studies.track.turn(lambda *_: None):
             with pytest.raises(StackError, match="a question"):
                 await studies.start("ttft", 3)
 
