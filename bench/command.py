@@ -12,7 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 
 from bench import aa, canary, decode, folder, foreign, mm, peer, storage, sweep, ttft
 from bench.comparison import too_few
@@ -27,13 +28,25 @@ from bench.target import engines_at, scales_of, sizing
 from engines.door import settings_of_the_caller
 from engines.errors import ArenaError, ConfigError
 from engines.measurement_lock import MeasurementLock
+from engines.printable import printable
 from engines.results import results_folder, run_folder
 from engines.settings import Settings
 from engines.topology import Topology
 
 CLAIMING = ("ttft", "mm", "aa", "decode", "peer")  # by a comparison of all documents
-out = Console(highlight=False, markup=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+
+
+class _Screen(Console):
+    """A terminal that gets no escape sequence from what servers and results of others say."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        """All that is printed comes through here, before rich adds its own."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(printable(segment.text), segment.style)
+
+
+out = _Screen(highlight=False, markup=False, soft_wrap=True)
+err = _Screen(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 
 def measure(options: Options, result_dir: Path | None, resuming: bool, json_file: str | None) -> dict[str, Any]:
@@ -42,10 +55,8 @@ def measure(options: Options, result_dir: Path | None, resuming: bool, json_file
     if resuming:
         if result_dir is None:
             raise ConfigError("--resume goes on with the run in --result-dir: name the folder")
-        kind, path = options.kind, result_dir
-        options, past = resume(path)
-        if options.kind != kind:
-            raise ConfigError(f"{path} holds a run of bench {options.kind}: resume it with that")
+        path = result_dir
+        options, past = resume(path, options)
     else:
         path = folder.claim(result_dir or run_folder(results_folder(), options.kind))
     if options.kind in CLAIMING and (warning := too_few(len(options.input_lens))):

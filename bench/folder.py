@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,9 @@ from engines.errors import ConfigError, ResultError
 from engines.remedy import unwritable
 
 RESULT = "result.json"
+DEEPEST = 32  # objects and lists in each other
+LARGEST_BYTES = 2**30
+LARGEST = 1e100  # squares and quotients of such numbers are finite
 
 
 def claim(folder: Path) -> Path:
@@ -29,17 +33,49 @@ def claim(folder: Path) -> Path:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The result in a folder, or in a file. Raises ConfigError that says what is wrong with it."""
+    """The result in a folder, or in a file. Raises ConfigError that says what is wrong with it.
+
+    It may come from anybody. All its numbers are finite here, all text can be written as UTF-8, and nothing is nested
+    so deeply that a reader who follows it runs out of stack; which fields there are is not known.
+    """
     file = path / RESULT if path.is_dir() else path
     try:
-        result = json.loads(file.read_text(encoding="utf-8"))
+        result = _sound(json.loads(_text(file)), DEEPEST)
     except OSError as exc:
         raise ConfigError(f"{file} cannot be read ({exc.strerror}): name a folder that ./arena bench made") from exc
     except ValueError as exc:
         raise ConfigError(f"{file} is not JSON: {exc}") from exc
-    if not isinstance(result, dict) or "kind" not in result:
+    except RecursionError as exc:
+        raise ConfigError(f"{file} is not a result of ./arena bench: it is nested too deeply") from exc
+    if not isinstance(result, dict) or not isinstance(result.get("kind"), str):
         raise ConfigError(f"{file} is not a result of ./arena bench")
     return result
+
+
+def _text(file: Path) -> str:
+    """Raises OSError, also for what is no file: a pipe would be waited for, and a device never ends."""
+    if not file.exists():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+    if not file.is_file():
+        raise OSError(errno.EINVAL, "it is not a file")
+    if file.stat().st_size > LARGEST_BYTES:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+    return file.read_text(encoding="utf-8")
+
+
+def _sound(value: Any, depth: int) -> Any:
+    """JSON as a reader may rely on it; a number that no float can hold is None. Raises RecursionError below `depth`."""
+    if depth < 0:
+        raise RecursionError
+    if isinstance(value, dict):
+        return {_sound(name, depth): _sound(inner, depth - 1) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_sound(inner, depth - 1) for inner in value]
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, int | float) and not abs(value) <= LARGEST:  # not a number is not smaller either
+        return None
+    return value
 
 
 def write(path: Path, content: Mapping[str, Any]) -> None:
@@ -58,7 +94,8 @@ def write_text(path: Path, text: str) -> None:
     with _told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with partial.open("w", encoding="utf-8") as file:
+            partial.unlink(missing_ok=True)
+            with partial.open("x", encoding="utf-8") as file:  # "x": follows no link that somebody put there
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from bench.report.reading import fields, number
 from engines.errors import ConfigError
 
 COMPARED = "ttft, aa, decode and peer"
@@ -19,14 +20,24 @@ class Finding:
     says: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """A speed-up and the ends of its interval."""
+
+    median: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.median:.2f} ({self.low:.2f} to {self.high:.2f})"
+
+
 def expected_gain(result: Mapping[str, Any], gain: float) -> Finding:
     """Whether the lower bound of the speed-up is at least `gain`."""
-    low = _speedup(result)["ci_low"]
-    if not _claims(result):
-        low = None
-    if low is None:
+    claim = _claim(result)
+    if claim is None:
         return Finding(False, f"a gain of {gain:g} was expected, and this result makes no claim")
-    return Finding(low >= gain, f"the gain is at least {low:.2f}; {gain:g} was expected")
+    return Finding(claim.low >= gain, f"the gain is at least {claim.low:.2f}; {gain:g} was expected")
 
 
 def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> Finding:
@@ -36,16 +47,15 @@ def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> Finding:
     a regression. Raises ConfigError for results that say nothing of each other.
     """
     _check_comparable(old, new)
-    for name, result in (("old", old), ("new", new)):
-        if not _claims(result):
-            return Finding(False, f"the {name} result makes no claim, or is not complete")
-    before, after = _speedup(old), _speedup(new)
-    spans = " against ".join(f"{s['median']:.2f} ({s['ci_low']:.2f} to {s['ci_high']:.2f})" for s in (after, before))
-    if after["ci_high"] < before["ci_low"]:
-        return Finding(False, f"a smaller gain: the speed-up is {spans}")
-    if after["ci_low"] > before["ci_high"]:
-        return Finding(True, f"a larger gain: the speed-up is {spans}")
-    return Finding(True, f"not distinguishable: the speed-up is {spans}")
+    before, after = _claim(old), _claim(new)
+    if before is None or after is None:
+        flawed = "old" if before is None else "new"
+        return Finding(False, f"the {flawed} result makes no claim, or is not complete")
+    if after.high < before.low:
+        return Finding(False, f"a smaller gain: the speed-up is {after} against {before}")
+    if after.low > before.high:
+        return Finding(True, f"a larger gain: the speed-up is {after} against {before}")
+    return Finding(True, f"not distinguishable: the speed-up is {after} against {before}")
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
@@ -64,23 +74,27 @@ def as_json(findings: Sequence[Finding], differences: Sequence[str]) -> dict[str
 
 
 def _check_comparable(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    for result in (old, new):
-        _speedup(result)
-    questions = [{**result, **result["comparison"]} for result in (old, new)]
+    questions = [{**result, **_comparison(result)} for result in (old, new)]
     for key in ("kind", "input_len", "of", "over"):
         was, now = (question.get(key) for question in questions)
         if was != now:
             raise ConfigError(f"the two cannot be compared: {key} is {was} in one, {now} in the other")
 
 
-def _claims(result: Mapping[str, Any]) -> bool:
-    return bool(result.get("complete")) and result["comparison"].get("verdict") != "no claim"
+def _claim(result: Mapping[str, Any]) -> _Claim | None:
+    """The speed-up with its interval; None of a result that makes no claim, is not complete, or lacks a number."""
+    comparison = _comparison(result)
+    speedup = fields(comparison, "speedup")
+    median, low, high = (number(speedup, name) for name in ("median", "ci_low", "ci_high"))
+    claims = result.get("complete") is True and comparison.get("verdict") != "no claim"
+    if not claims or median is None or low is None or high is None:
+        return None
+    return _Claim(median, low, high)
 
 
-def _speedup(result: Mapping[str, Any]) -> Mapping[str, Any]:
-    comparison = result.get("comparison")
-    if not comparison:
-        raise ConfigError(
-            f"a result of bench {result.get('kind')} has no single speed-up: compare takes those of {COMPARED}"
-        )
-    return dict(comparison["speedup"])
+def _comparison(result: Mapping[str, Any]) -> Mapping[str, Any]:
+    if comparison := fields(result, "comparison"):
+        return comparison
+    raise ConfigError(
+        f"a result of bench {result.get('kind')} has no single speed-up: compare takes those of {COMPARED}"
+    )

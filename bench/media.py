@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from bench.arms import Variant
 from engines.errors import ConfigError
@@ -23,7 +24,8 @@ FLIPPED = 2**64 - 1
 OTHER_DIGITS = str.maketrans("0123456789", "5678901234")
 
 Show = Callable[[int], tuple[Media, ...]]  # of a seed
-Pair = tuple[int, int]
+Pixels = Annotated[int, Field(ge=16, le=4096, multiple_of=2)]
+Pair = tuple[Pixels, Pixels]
 
 
 class Sizes(BaseModel):
@@ -34,9 +36,9 @@ class Sizes(BaseModel):
     image: Pair = (896, 896)
     images: Pair = (644, 644)  # each of two
     video: Pair = (448, 448)
-    frames: int = 8
-    fps: int = 2
-    seconds: float = 41.0  # of audio
+    frames: Annotated[int, Field(ge=2, le=10_000)] = 8
+    fps: Annotated[int, Field(ge=1, le=120)] = 2
+    seconds: Annotated[float, Field(ge=0.1, le=3600)] = 41.0  # of audio
 
 
 def wanted(asked: Sequence[str], refused: Mapping[str, str]) -> tuple[str, ...]:

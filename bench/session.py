@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 import secrets
+import shlex
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,7 +26,7 @@ from bench.report.reading import arms, rows
 from bench.run import Bench, Prepare, PromptOf, answered, nothing, run
 from bench.sample import Sample
 from bench.study import Options, Say, Stage, Study
-from engines.errors import ConfigError, StackError
+from engines.errors import ConfigError, ResultError, StackError
 from engines.prompt import Prompt
 from engines.topology import Engine
 
@@ -46,8 +49,21 @@ class Past:
         return cls(secrets.token_hex(8), datetime.now(UTC).isoformat(timespec="seconds"), command)
 
 
-def resume(path: Path) -> tuple[Options, Past]:
-    """The options and samples in a result folder. Raises ConfigError when there is nothing to go on with."""
+ARMS = "arms"  # the folder of the files that read like those of vLLM
+RUN_OR_CONTACTED = {  # field to option
+    "base_url": "--base-url",
+    "model": "--model",
+    "extra_body": "--extra-body",
+    "prepare": "--prepare",
+}
+
+
+def resume(path: Path, given: Options) -> tuple[Options, Past]:
+    """The options and samples in a result folder, which may come from anybody.
+
+    So what is run, and who is contacted, comes of `given`, and has to be what the run began with. Raises ConfigError
+    when it is not, and when there is nothing to go on with.
+    """
     left = folder.read(path)
     if left.get("complete"):
         raise ConfigError(f"{path} is complete: ./arena bench report {path} shows it")
@@ -58,7 +74,21 @@ def resume(path: Path) -> tuple[Options, Past]:
         past = TypeAdapter(Past).validate_python({**needed, "engines": engines, "storage": left.get("storage")})
     except (LookupError, TypeError, ValidationError) as exc:
         raise ConfigError(f"{path} cannot be resumed: another version wrote it, or another program") from exc
+    if options.kind != given.kind:
+        raise ConfigError(f"{path} holds a run of bench {options.kind}: resume it with that")
+    began = [_typed(options, field) for field in RUN_OR_CONTACTED if getattr(options, field) != getattr(given, field)]
+    if began:
+        raise ConfigError(
+            f"{path} was begun {' and '.join(began)}: a result alone gets nothing run and nobody asked, so --resume "
+            "wants the same on the command line"
+        )
     return options, past
+
+
+def _typed(options: Options, field: str) -> str:
+    value, option = getattr(options, field), RUN_OR_CONTACTED[field]
+    values = [value] if isinstance(value, str) else [json.dumps(value)] if isinstance(value, dict) else value or ()
+    return "with " + " ".join(f"{option} {shlex.quote(each)}" for each in values) if values else f"without {option}"
 
 
 async def conduct(
@@ -165,12 +195,19 @@ def reports(found: Mapping[str, Any]) -> Mapping[str, str]:
     """
     frame = {key: value for key, value in found.items() if not isinstance(value, dict | list)}
     named = [*arms(found), *((str(cell["name"]), cell) for cell in rows(found, "cells") if "name" in cell)]
-    files = {f"arms/{Path(name).name}.json": folder.as_text({**frame, **fields}) for name, fields in named}
+    files = {f"{ARMS}/{_file_name(name)}.json": folder.as_text({**frame, **fields}) for name, fields in named}
     return {**render(found), **files}
 
 
+def _file_name(arm: str) -> str:
+    """Nothing but a name in the folder, whatever a result of others calls an arm."""
+    return re.sub(r"[^\w.-]", "_", arm)[:100]
+
+
 def publish(files: Mapping[str, str], path: Path) -> None:
-    """Writes them beside the result. Raises ResultError."""
+    """Writes them beside the result. Raises ResultError, also where that leads out of the result's folder."""
+    if (path / ARMS).is_symlink():
+        raise ResultError(f"{path / ARMS} is a link: reports are written into no other folder, so remove it")
     for name, text in files.items():
         folder.write_text(path / name, text)
 

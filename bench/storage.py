@@ -19,6 +19,7 @@ from bench.arms import COLD, CROSS_READ, FIRST_SIGHT
 from bench.comparison import as_json, compare, paired
 from bench.fields import arm_fields
 from bench.plan import Cast, plan, warmups
+from bench.report.reading import fields, number
 from bench.sample import Sample
 from bench.statistics import interval
 from bench.study import Options, Say, Stage, Study
@@ -126,7 +127,7 @@ def break_even(samples: Sequence[Sample], options: Options, volume: Volume) -> d
     recompute, load = _fit(planned, COLD.name, 2), _fit(planned, CROSS_READ.name, 1)
     lengths = range(max(CHUNK_SIZE + 1, min(options.input_lens)), max(options.input_lens) + 1)
     length = crossing(recompute, load, lengths) if recompute and load else None
-    per_token = volume.get("bytes_per_token")
+    per_token = number(volume, "bytes_per_token")
     rate = per_token / (load[1] * 1e-3) / 1e9 if per_token and load and load[1] > 0 else None
     return {
         "input_len": length,
@@ -238,5 +239,5 @@ def _unfitted(samples: Sequence[Sample]) -> str:
 
 
 def _share(rate: float | None, volume: Volume, access: str) -> float | None:
-    of = volume.get(access, {}).get("gb_per_s")
+    of = number(fields(volume, access), "gb_per_s")
     return 100 * rate / of if rate and of else None

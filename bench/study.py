@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from bench.arms import Arm
 from bench.caveats import caveats
-from bench.media import Sizes
+from bench.media import MODALITIES, Sizes
 from bench.plan import Trial, Unit
 from bench.run import Bench, PromptOf, one_document
 from bench.sample import Sample
@@ -18,8 +18,13 @@ from bench.sample import Sample
 QUESTION = "What is this document about? Answer in one sentence."
 
 
+Length = Annotated[int, Field(ge=0, le=1_000_000)]  # 0: media have the length that they have
+Metric = Annotated[str, Field(pattern="^(ttft|tpot|e2el)$")]
+Modality = Annotated[str, Field(pattern=f"^({'|'.join(MODALITIES)})$")]
+
+
 class Options(BaseModel):
-    """What the caller chose; kept in the result, so that a resumed run is the same run.
+    """What the caller chose, within the bounds of the command line; kept in a result, from where a resumed run has it.
 
     Lengths count tokens, `input_lens` of whole prompts: one for each document.
     """
@@ -27,24 +32,24 @@ class Options(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: str
-    input_lens: tuple[int, ...]
-    output_len: int = 32
-    seed: int = 0
-    num_warmups: int = 1
-    confidence_level: float = 0.95
+    input_lens: tuple[Length, ...] = Field(min_length=1, max_length=1_000_000)
+    output_len: Annotated[int, Field(ge=1, le=100_000)] = 32
+    seed: NonNegativeInt = 0
+    num_warmups: Annotated[int, Field(ge=0, le=10)] = 1
+    confidence_level: Annotated[float, Field(ge=0.5, le=0.999)] = 0.95
     save_detailed: bool = False
     label: str | None = None
     metadata: Mapping[str, str] = Field(default_factory=dict)
     base_url: tuple[str, ...] = ()
     model: str | None = None
     extra_body: Mapping[str, Any] = Field(default_factory=dict)  # of each request to `base_url`
-    num_prompts: int = 0  # of each cell of a sweep
-    max_concurrency: tuple[int, ...] = ()
-    request_rate: tuple[float, ...] = ()
-    burstiness: float = 1.0
-    goodput: Mapping[str, float] = Field(default_factory=dict)
+    num_prompts: Annotated[int, Field(ge=0, le=10_000)] = 0  # of each cell of a sweep
+    max_concurrency: tuple[PositiveInt, ...] = ()
+    request_rate: tuple[PositiveFloat, ...] = ()
+    burstiness: PositiveFloat = 1.0
+    goodput: Mapping[Metric, PositiveFloat] = Field(default_factory=dict)
     prepare: str | None = None
-    modality: tuple[str, ...] = ()  # that were asked for; none means all that the model takes
+    modality: tuple[Modality, ...] = ()  # that were asked for; none means all that the model takes
     refused: Mapping[str, str] = Field(default_factory=dict)  # modality to the engine's words
     sizes: Sizes = Sizes()
 

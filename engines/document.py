@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
@@ -10,16 +11,18 @@ from typing import TypeVar
 import httpx
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, ValidationError
 
+from engines import pdf
 from engines.errors import ConfigError, ContextTooLong, DocumentError, EngineUnreachable, NotTokenized, Refusal
 from engines.http import client
-from engines.pdf import read_pdf
 from engines.prompt import Prompt
 from engines.refusal import not_tokenized, wants_another_form
+from engines.text import decode, pdf_start
 from engines.topology import Engine
 
 HANDBOOK = Path(__file__).parent / "documents" / "ffmpeg.md"
 BUILT_IN = tuple(sorted(HANDBOOK.parent.glob("*.md")))
 LIMIT_BYTES = 2 * 2**20
+STDIN = Path("-")
 TIMEOUT_S = 30.0  # large media take seconds
 
 
@@ -46,34 +49,25 @@ Answer = TypeVar("Answer", bound=BaseModel)
 
 
 def read_document(path: Path) -> str:
-    """The text of a PDF or of a text file (UTF-8, or UTF-16 with its mark). Raises DocumentError that says why not."""
-    try:
-        with path.open("rb") as file:
-            is_pdf = file.read(5) == b"%PDF-"
-        if is_pdf:
-            return read_pdf(path)
-        size = path.stat().st_size
-        if size > LIMIT_BYTES:
-            raise DocumentError(
-                f"{path.name} has {size / 2**20:.1f} MiB, over the limit of {LIMIT_BYTES // 2**20}: take a part of it"
-            )
-        raw = path.read_bytes()
-    except OSError as exc:
-        raise DocumentError(f"{path} cannot be read: {exc.strerror}") from exc
-    return decode(raw, path.name)
+    """The text of a PDF or of a text file, by what its bytes are; `-` is the standard input.
 
-
-def decode(raw: bytes, name: str) -> str:
-    """Raises DocumentError for bytes that are no text, or nothing but space."""
+    A file is opened and read once, for a pipe has its bytes only once, and never beyond the limit. Raises
+    DocumentError that says why there is no text.
+    """
     try:
-        text = raw.decode("utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
-    except UnicodeDecodeError as exc:
-        raise DocumentError(f"{name} is not text: give a UTF-8 file") from exc
-    if "\0" in text:
-        raise DocumentError(f"{name} is not text: give a UTF-8 file")
-    if not text.strip():
-        raise DocumentError(f"{name} is empty: give a file with text")
-    return text
+        name = path.name if path.is_file() else str(path)
+        with os.fdopen(os.dup(0), "rb") if path == STDIN else path.open("rb") as file:
+            raw = file.read(LIMIT_BYTES + 1)
+            start = pdf_start(raw)
+            if start is not None:
+                raw += file.read(max(0, pdf.LIMIT_BYTES + 1 - len(raw)))
+    except (OSError, ValueError) as exc:  # ValueError: no file has such a name
+        raise DocumentError(f"{path} cannot be read: {getattr(exc, 'strerror', exc)}") from exc
+    if start is not None:
+        return pdf.read(raw, start, name)
+    if len(raw) > LIMIT_BYTES:
+        raise DocumentError(f"{name} is over the limit of {LIMIT_BYTES // 2**20} MiB for text: take a part of it")
+    return decode(raw, name)
 
 
 async def _count(engine: Engine, prompt: Prompt) -> tuple[int, int]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import typer
 
 from engines.errors import ArenaError, ConfigError
+from engines.printable import printable
 from engines.settings import Settings, read_env
 
 
@@ -23,10 +24,10 @@ def run(app: typer.Typer) -> None:
         check_arguments(sys.argv[1:])
         app(prog_name=os.environ.get("ARENA_PROG"))
     except ConfigError as exc:
-        print(f"arena: {exc}", file=sys.stderr)  # noqa: T201
+        print(f"arena: {printable(str(exc))}", file=sys.stderr)  # noqa: T201
         sys.exit(2)
     except ArenaError as exc:
-        print(f"arena: {exc}", file=sys.stderr)  # noqa: T201
+        print(f"arena: {printable(str(exc))}", file=sys.stderr)  # noqa: T201
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)

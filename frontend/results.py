@@ -22,7 +22,8 @@ class Result:
 
 def earlier(results: Path) -> list[Result]:
     """Newest first; folders that hold no result are passed over."""
-    found = [result for path in results.glob("*/result.json") if (result := _result(path))]
+    files = (path for path in results.glob("*/result.json") if path.is_file())
+    found = [result for path in files if (result := _result(path))]
     return sorted(found, key=lambda result: result.date, reverse=True)
 
 
@@ -38,5 +39,5 @@ def _result(path: Path) -> Result | None:
             int(content.get("completed", 0)),
             str(verdict),
         )
-    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+    except (OSError, ValueError, KeyError, AttributeError, TypeError, OverflowError, RecursionError):
         return None

@@ -8,10 +8,11 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from engines.document import HANDBOOK, LIMIT_BYTES, accepted, decode, fit, read_document
+from engines.document import HANDBOOK, LIMIT_BYTES, accepted, fit, read_document
 from engines.errors import ArenaError, ContextTooLong, DocumentError, EngineError
 from engines.media import Media
 from engines.prompt import Prompt, Turn, new_nonce
+from engines.text import decode
 from engines.topology import Engine
 from frontend import race as racing
 from frontend.choices import AS_OPENED, Choices

@@ -6,8 +6,8 @@ from pypdf import PdfWriter
 from pypdf.generic import DecodedStreamObject, DictionaryObject, NameObject
 
 
-def a_pdf(path, text="A canal was dug.", pages=1, password=""):
-    """Written to the path, with this text on each page."""
+def a_pdf(path, text="A canal was dug.", pages=1, password=None, algorithm="RC4-128", owner=None, before=b""):
+    """Written to the path behind the bytes `before`, with this text on each page; a password may be empty."""
     writer = PdfWriter()
     for _ in range(pages):
         page = writer.add_blank_page(200, 200)
@@ -23,9 +23,9 @@ def a_pdf(path, text="A canal was dug.", pages=1, password=""):
         content = DecodedStreamObject()
         content.set_data(f"BT /F1 12 Tf 10 100 Td ({text}) Tj ET".encode() if text else b"")
         page[NameObject("/Contents")] = writer._add_object(content)
-    if password:
-        writer.encrypt(password, algorithm="RC4-128")
+    if password is not None:
+        writer.encrypt(password, owner, algorithm=algorithm)
     file = io.BytesIO()
     writer.write(file)
-    path.write_bytes(file.getvalue())
+    path.write_bytes(before + file.getvalue())
     return path

@@ -168,4 +168,4 @@ def _doing(result: Fields, end: str) -> str:
     if not fields(result, "options").get("base_url"):
         return DOING.get(name, name)
     first, second = [*fields(result, "preflight", "engines"), "the first server", "the second server"][:2]
-    return FOREIGN.get(name, name).format(first=first, second=second)
+    return FOREIGN[name].format(first=first, second=second) if name in FOREIGN else name

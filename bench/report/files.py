@@ -16,7 +16,7 @@ SCHEMA = 1  # the newest that this report can read
 def render(result: Fields) -> Mapping[str, str]:
     """File name to content. Raises ConfigError for a result that this version does not know."""
     kind, schema = result.get("kind"), result.get("schema", SCHEMA)
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise ConfigError(f"the result is of kind {kind!r}: a report can be made of {', '.join(KINDS)}")
     if schema != SCHEMA:
         raise ConfigError(

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from bench.report.grid import Column, Grid, figures, text
 from bench.report.numbers import NOTHING, count, documents, percent, ratio, ratio_span, sentence, unit_for
-from bench.report.reading import Fields, fields, number, rows
+from bench.report.reading import Fields, fields, number, numbers, rows
 
 ALIKE = "the model answers alike to both media, so that cached tokens alone tell them apart"
 ENOUGH = 1000  # media tokens; of fewer, little can be saved
@@ -166,7 +166,7 @@ def _modality(result: Fields, modality: str, found: Fields) -> tuple[str, ...]:
 
 
 def _held(canary: Fields) -> str:
-    if failed := canary.get("failed"):
+    if failed := numbers(canary, "failed"):
         return f"{len(failed)} mixed up"
     held, unproven = number(canary, "held") or 0, number(canary, "unproven") or 0
     return f"{count(held)} of {count(held + unproven)}"
@@ -180,8 +180,8 @@ def _query(row: Fields) -> tuple[str, ...]:
 
 
 def _mixed_up(result: Fields) -> str:
-    failed = [(modality, fields(found, "canary").get("failed")) for modality, found in _modalities(result)]
-    said = ", ".join(f"{modality} in {documents(len(numbers))}" for modality, numbers in failed if numbers)
+    failed = [(modality, numbers(fields(found, "canary"), "failed")) for modality, found in _modalities(result)]
+    said = ", ".join(f"{modality} in {documents(len(mixed))}" for modality, mixed in failed if mixed)
     return f"Media were mixed up: {said}." if said else ""
 
 

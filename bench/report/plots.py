@@ -86,11 +86,11 @@ def timeline(result: Fields) -> str:
         return ""
     every = [row["ttft_ms"] for row in valid]
     unit, clock = unit_for(every), _clock(valid)
-    names = dict.fromkeys(row["arm"] for row in valid)
+    names = dict.fromkeys(str(row.get("arm")) for row in valid)
     with style("timeline"):
         figure, axes = drawing(3.4 + 0.3 * max(0, len(names) // 3 - 2))  # three names of the legend take a line
         for name in names:
-            own = [row for row in valid if row["arm"] == name]
+            own = [row for row in valid if str(row.get("arm")) == name]
             look: dict[str, Any] = {"color": colour(name), "marker": marker(name)}
             axes.plot(*_course(own, clock, unit), linestyle="", markersize=4.5, label=name, **look)
         _crosses(axes, result, clock, unit, min(every))
@@ -126,7 +126,8 @@ def _points(found: Iterable[Fields], side: str) -> Sequence[tuple[float, float, 
         length, arm = number(row, "input_len"), fields(row, side)
         median, low, high = (number(arm, f"{name}_ms") for name in ("median_ttft", "ttft_ci_low", "ttft_ci_high"))
         if length is not None and median is not None:
-            points.append((length, median, median - (median if low is None else low), (high or median) - median))
+            below, above = (0 if end is None else abs(end - median) for end in (low, high))
+            points.append((length, median, below, above))
     return points
 
 

@@ -23,6 +23,12 @@ def rows(mapping: Fields, name: str) -> Sequence[Fields]:
     return [row for row in found if isinstance(row, Mapping)] if isinstance(found, list) else []
 
 
+def texts(mapping: Fields, name: str) -> list[str]:
+    """The texts of a list."""
+    found = mapping.get(name)
+    return [text for text in found if isinstance(text, str)] if isinstance(found, list) else []
+
+
 def number(mapping: Fields, name: str) -> float | None:
     """A number that can be shown; None for null, NaN and anything else."""
     value = mapping.get(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from html import escape
 from typing import Any
 
@@ -54,7 +55,9 @@ def style(name: str) -> Any:
 def svg(figure: Figure, title: str) -> str:
     """`title` is what a screen reader reads out."""
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata=NO_METADATA)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # the reader's fonts are used, and not ours
+        figure.savefig(buffer, format="svg", metadata=NO_METADATA)
     text = _without_unused_ids(NOT_INLINE.sub("", buffer.getvalue())).replace("xlink:href", "href")
     box = re.search(r'viewBox="[^"]*"', text)
     assert box

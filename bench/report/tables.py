@@ -264,7 +264,10 @@ def _decoding(result: Fields, arm: str) -> str:
     comparison = fields(result, "comparison")
     if arm == comparison.get("over"):
         return "1"
-    named = {comparison.get("of"): "speedup", fields(comparison, "noise_floor").get("of"): "noise_floor"}
+    named = {
+        str(comparison.get("of")): "speedup",
+        str(fields(comparison, "noise_floor").get("of")): "noise_floor",
+    }
     return ratio(number(fields(comparison, named.get(arm, "")), "median"))
 
 

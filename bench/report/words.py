@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from bench.report.conclusion import evidence, headline
 from bench.report.numbers import NOTHING, count
-from bench.report.reading import Fields, counted, fields, not_counted, number, rows
+from bench.report.reading import Fields, counted, fields, not_counted, number, rows, texts
 
 KINDS: Mapping[str, str] = {
     "ttft": "TTFT, plain against shared",
@@ -77,5 +77,4 @@ def incomplete(result: Fields) -> str:
 
 def warnings(result: Fields) -> Sequence[str]:
     """The run's own, then what differs between its engines if they do not name it."""
-    found = [*(result.get("warnings") or ()), *(fields(result, "preflight").get("mismatches") or ())]
-    return tuple(dict.fromkeys(map(str, found)))
+    return tuple(dict.fromkeys([*texts(result, "warnings"), *texts(fields(result, "preflight"), "mismatches")]))

@@ -175,7 +175,7 @@ def test_a_run_that_was_interrupted_goes_on_with_the_same_media_sizes_and_refusa
     began = options_of(documents=2, modality=("image",), refused={"audio": "no ears"})
     with pytest.raises(KeyboardInterrupt):
         measure(topology, began, tmp_path, bench=Bench(ask=ask))
-    options, past = resume(tmp_path)
+    options, past = resume(tmp_path, began)
     assert options == began
     result = measure(topology, options, tmp_path, past=past)
     assert (result["complete"], result["failed"], len(result["samples"])) == (True, 0, 18)

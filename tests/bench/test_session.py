@@ -39,7 +39,7 @@ def test_an_interrupted_run_keeps_what_it_has_and_resumes_with_whole_documents(t
         measure(topology, tmp_path, first)
     left = read(tmp_path)
     assert (left["complete"], len(left["samples"])) == (False, 15)
-    options, past = resume(tmp_path)
+    options, past = resume(tmp_path, OPTIONS)
     assert options == OPTIONS
     second = Engines()
     result = measure(topology, tmp_path, second, options, past)
@@ -52,7 +52,7 @@ def test_an_interrupted_run_keeps_what_it_has_and_resumes_with_whole_documents(t
 def test_a_run_is_not_resumed_on_other_engines(topology, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         measure(topology, tmp_path, Engines(fails_after=9))
-    options, past = resume(tmp_path)
+    options, past = resume(tmp_path, OPTIONS)
     with pytest.raises(ConfigError, match="not what they were"):
         measure(topology, tmp_path, Engines(), options, replace(past, engines={"plain-a": {"model": "large"}}))
 
@@ -61,7 +61,7 @@ def test_a_document_that_nobody_answered_is_sent_again_by_a_resumed_run(topology
     engines = Engines(fails_after=9, failure=EngineUnreachable("plain-a", "no answer"))
     with pytest.raises(StackError, match="--resume"):
         measure(topology, tmp_path, engines)
-    options, past = resume(tmp_path)
+    options, past = resume(tmp_path, OPTIONS)
     again = Engines()
     result = measure(topology, tmp_path, again, options, past)
     assert (result["failed"], len(again.nonces)) == (3, 24), "the document before it failed by half, and stays so"
@@ -78,7 +78,7 @@ def test_a_request_that_failed_is_still_a_failure_after_a_resumption(topology, t
 
     with pytest.raises(KeyboardInterrupt):
         measure(topology, tmp_path, Failing(fails_after=9))
-    options, past = resume(tmp_path)
+    options, past = resume(tmp_path, OPTIONS)
     result = measure(topology, tmp_path, Engines(), options, past)
     failed = [s for s in result["samples"] if not s["valid"]]
     assert [(s["document"], s["error"]) for s in failed] == [(0, failure.__name__)]
@@ -89,7 +89,7 @@ def test_a_run_that_is_interrupted_in_its_warm_up_loses_nothing(topology, tmp_pa
     with pytest.raises(KeyboardInterrupt):
         measure(topology, tmp_path, Engines(fails_after=9))
     left = read(tmp_path)
-    options, past = resume(tmp_path)
+    options, past = resume(tmp_path, OPTIONS)
     with pytest.raises(KeyboardInterrupt):
         measure(topology, tmp_path, Engines(fails_after=0), options.model_copy(update={"num_warmups": 1}), past)
     assert [s["document"] for s in read(tmp_path)["samples"]] == [0] * 6
@@ -130,7 +130,7 @@ def test_what_another_program_or_version_wrote_is_refused_in_a_sentence(topology
         measure(topology, tmp_path, Engines(fails_after=9))
     write(tmp_path / RESULT, {**read(tmp_path), **change})
     with pytest.raises(ConfigError, match="cannot be resumed"):
-        resume(tmp_path)
+        resume(tmp_path, OPTIONS)
 
 
 def test_a_disk_that_fills_up_is_an_error_of_ours_with_a_next_step(topology, tmp_path):
@@ -167,7 +167,7 @@ def test_no_secret_of_the_stack_is_kept():
 def test_a_complete_run_is_not_resumed(topology, tmp_path):
     measure(topology, tmp_path, Engines())
     with pytest.raises(ConfigError, match="is complete"):
-        resume(tmp_path)
+        resume(tmp_path, OPTIONS)
 
 
 def test_a_result_is_never_written_over(tmp_path):

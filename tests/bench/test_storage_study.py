@@ -153,7 +153,7 @@ def test_the_volume_is_measured_once_after_preflight_and_warm_up_even_when_a_run
     with pytest.raises(KeyboardInterrupt):
         run(topology, tmp_path, look, engines)
     assert looked == [6], "after the warm-up: six requests"
-    past = resume(tmp_path)[1]
+    past = resume(tmp_path, OPTIONS)[1]
     result = run(topology, tmp_path, never, Engines(), past)
     assert (result["complete"], result["storage"]["tool"]) == (True, "built-in")
 

@@ -88,7 +88,7 @@ def test_an_interrupted_sweep_goes_on_with_the_next_cell(topology, tmp_path):
         measure(topology, tmp_path, interrupted)
     left = read(tmp_path)
     assert len(left["samples"]) >= 3, "what is measured of a cell is kept, too"
-    options, past = resume(tmp_path)
+    options, past = resume(tmp_path, OPTIONS)
     assert options.max_concurrency == (2,)
     again = []
 
@@ -104,7 +104,7 @@ def test_an_interrupted_sweep_goes_on_with_the_next_cell(topology, tmp_path):
 
 def test_a_sweep_is_not_resumed_on_other_engines(topology, tmp_path):
     measure(topology, tmp_path, sharing)
-    past = replace(resume(_half(tmp_path))[1], engines={"plain-a": {"model": "large"}})
+    past = replace(resume(_half(tmp_path), OPTIONS)[1], engines={"plain-a": {"model": "large"}})
     with pytest.raises(ConfigError, match="not what they were"):
         measure(topology, tmp_path, sharing, past)
 

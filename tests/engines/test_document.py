@@ -1,18 +1,30 @@
 import asyncio
 import json
+import operator
+import os
+import subprocess
+import sys
 import threading
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from fake_engine import Behaviour, FakeEngine
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pdfs import a_pdf
 from pydantic import BaseModel, SecretStr
 
 from engines.client import reply_to
 from engines.document import HANDBOOK, LIMIT_BYTES, accepted, fit, post, read_document
 from engines.errors import ArenaError, DocumentError, EngineRefused, EngineUnreachable
 from engines.prompt import Prompt, new_nonce
+from engines.settings import ROOT
+from engines.text import FORMATS, MARKS, decode
 from engines.topology import Engine, Kind
 
 GIVE_FEWER = "give fewer, or choose a MODEL that takes them"
@@ -96,7 +108,7 @@ def test_the_handbook_is_a_document():
     assert "FFmpeg" in read_document(HANDBOOK)
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
 def test_text_is_read_in_its_encoding(tmp_path, encoding):
     path = tmp_path / "a.txt"
     path.write_text("Größe", encoding=encoding)
@@ -106,8 +118,13 @@ def test_text_is_read_in_its_encoding(tmp_path, encoding):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"\x89PNG\r\n\x1a\n\xff", "not text"),
+        (b"\x89PNG\r\n\x1a\n\xff", "is an image"),
         (b"a\0b", "not text"),
+        (b"\xff\xfea", "not UTF-16 at byte 2"),
+        ("Größe".encode("latin-1"), "not UTF-8 at byte 2"),
+        (b"PK\x03\x04 word/document.xml", "save it as PDF"),
+        (b"{\\rtf1 text}", "RTF"),
+        ("Größe".encode("utf-16-le"), "UTF-16 without its mark"),
         (b" \n", "empty"),
         (b"x" * (LIMIT_BYTES + 1), "limit"),
     ],
@@ -119,9 +136,94 @@ def test_what_is_no_usable_text_is_refused_with_the_reason(tmp_path, content, sa
         read_document(path)
 
 
-def test_a_missing_file_is_an_error_of_ours(tmp_path):
+@pytest.mark.parametrize("name", ["none.txt", ".", "nul\0byte", "loop", "x" * 300])
+def test_what_cannot_be_opened_is_an_error_of_ours(tmp_path, name):
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
     with pytest.raises(DocumentError, match="cannot be read"):
-        read_document(tmp_path / "none.txt")
+        read_document(tmp_path / name)
+
+
+@pytest.fixture
+def piped():
+    """The read end of a pipe, and a writer of bytes to it that closes it behind them."""
+    read_end, write_end = os.pipe()
+    with ThreadPoolExecutor(1) as pool:
+
+        def write(content):
+            def work():
+                with os.fdopen(write_end, "wb") as file:
+                    file.write(content)
+
+            pool.submit(work)
+
+        yield read_end, write
+        os.close(read_end)
+
+
+LONG = b"A canal was dug. " * 30_000  # more than a pipe takes at once
+
+
+def test_all_that_comes_through_a_pipe_is_read(piped):
+    read_end, write = piped
+    write(LONG)
+    assert read_document(Path(f"/dev/fd/{read_end}")) == LONG.decode()
+
+
+def test_a_pdf_may_come_through_a_pipe(piped, tmp_path):
+    read_end, write = piped
+    write(a_pdf(tmp_path / "canal.pdf", pages=20).read_bytes())
+    assert read_document(Path(f"/dev/fd/{read_end}")).count("A canal was dug.") == 20
+
+
+def test_a_named_pipe_is_read_once_and_whole(tmp_path):
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(fifo.write_bytes, LONG)
+        assert read_document(fifo) == LONG.decode()
+
+
+@pytest.mark.parametrize("name", ["-", "/dev/stdin"])
+def test_the_standard_input_is_a_document(name):
+    code = (
+        "import sys, pathlib; from engines import document as d; print(len(d.read_document(pathlib.Path(sys.argv[1]))))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, name], input=LONG, capture_output=True, cwd=ROOT, check=True)
+    assert int(done.stdout) == len(LONG)
+
+
+@pytest.mark.parametrize(("device", "said"), [("/dev/zero", "over the limit"), ("/dev/null", "is empty")])
+def test_a_device_is_bounded_as_a_file_is(device, said):
+    with pytest.raises(DocumentError, match=said):
+        read_document(Path(device))
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(
+    st.one_of(
+        st.binary(max_size=200),
+        st.text(max_size=100).map(lambda text: text.encode("utf-8", "surrogatepass")),
+        st.builds(operator.add, st.sampled_from([*MARKS, *FORMATS]), st.binary(max_size=60)),
+    )
+)
+def test_any_bytes_are_text_or_an_error_of_ours(raw):
+    with suppress(DocumentError):
+        text = decode(raw, "file")
+        assert text.strip()
+        assert "\0" not in text
+
+
+@settings(max_examples=8, deadline=None, derandomize=True)
+@given(data=st.data())
+def test_any_damage_to_a_pdf_is_text_or_an_error_of_ours(data):
+    with TemporaryDirectory() as folder:
+        path = a_pdf(Path(folder) / "canal.pdf", password=data.draw(st.sampled_from([None, ""])), algorithm="AES-128")
+        raw = bytearray(path.read_bytes())
+        for _ in range(data.draw(st.integers(0, 8))):
+            raw[data.draw(st.integers(5, len(raw) - 1))] = data.draw(st.integers(0, 255))
+        path.write_bytes(raw[: data.draw(st.integers(8, len(raw)))])
+        with suppress(DocumentError):
+            assert isinstance(read_document(path), str)
 
 
 @pytest.mark.parametrize("question", ["", "  \n"])
