@@ -17,7 +17,7 @@ from engines.served import served_model
 from engines.topology import Engine, Kind
 
 KEY = "OPENAI_API_KEY"
-OURS = ("messages", "model", "stream")  # fields without which nothing could be measured
+NEEDED = ("messages", "model", "stream")  # fields without which nothing could be measured
 
 
 async def engine_at(
@@ -34,7 +34,7 @@ async def engine_at(
     try:
         url = normalised(base_url)
     except ValueError as exc:
-        raise ConfigError(f"--base-url {base_url} {exc}") from exc
+        raise ConfigError(f"--base-url {base_url!r} {exc}") from exc
     parts = urlsplit(url)
     name = f"{parts.netloc.rpartition('@')[2]}{parts.path}"
     engine = Engine(
@@ -58,9 +58,9 @@ def extra_body(text: str | None) -> dict[str, Any]:
     try:
         fields = from_json(text) if text else {}
     except ValueError as exc:
-        raise ConfigError(f"--extra-body {text} is not JSON ({exc}): write '{{\"seed\": null}}'") from exc
+        raise ConfigError(f"--extra-body {text!r} is not JSON ({exc}): write '{{\"seed\": null}}'") from exc
     if not isinstance(fields, dict):
-        raise ConfigError(f"--extra-body {text} is no JSON object: write '{{\"seed\": null}}'")
-    if taken := [name for name in OURS if name in fields]:
+        raise ConfigError(f"--extra-body {text!r} is no JSON object: write '{{\"seed\": null}}'")
+    if taken := [name for name in NEEDED if name in fields]:
         raise ConfigError(f"--extra-body cannot set {taken[0]}, which every request needs as it is: leave it out")
     return fields

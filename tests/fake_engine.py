@@ -54,6 +54,7 @@ class Behaviour:
     says: str = "the engine is dead"  # with any other status
     breaks_after: int | None = None  # chunks of the answer; then the connection is reset
     between_chunks: str = ""  # a line that stands there, as it is
+    breaks_from: int = 0  # the request from which on it does
     bystander: int = 0  # tokens of someone else's prompt, computed during each answer
     lying_reset: bool = False  # says success, and keeps the cache
     late_looks: int = 0  # a store is complete only when its counter has been looked at so often
@@ -63,6 +64,12 @@ class Behaviour:
     refuses: tuple[str, ...] = ()  # types of content parts
     preprocessing: float = 0.0  # of each medium that is not in the processor's cache, which holds no KV
     processor_cache: bool = True
+    counts: int | None = None  # prompt tokens that its usage says, whatever the prompt
+    lists_models: bool = True
+    lends_tokenizer: bool = True
+    unknown: tuple[str, ...] = ()  # fields of a request that it takes for an error
+    stays_open: bool = False  # after the answer, until the client goes
+    body: bytes | None = None  # in place of the stream, with status 200
 
 
 @dataclass(slots=True)
@@ -185,6 +192,10 @@ class FakeEngine:
                 "/cache/status": lambda: {"chunk_size": CHUNK_SIZE},
                 "/cache/lmc_version": lambda: "0.5.6",
             }
+        if not self.behaviour.lists_models:
+            del answers["/v1/models"]
+        if not self.behaviour.lends_tokenizer:
+            del answers["/tokenize"]
         return answers[path]()
 
     def metrics(self, path: str) -> bytes | None:
@@ -222,15 +233,18 @@ class FakeEngine:
             if number == does.breaks_after:
                 raise ConnectionResetError
             wait(does.between if number else 0)
-            if number and does.between_chunks:
+            if number and does.between_chunks and self.asked >= does.breaks_from:
                 yield f"{does.between_chunks}\n\n"
             tokens = answer[start : start + does.tokens_per_chunk]
             yield _event(choice={"content": " ".join(tokens) + " "}, logprobs=tokens if body.get("logprobs") else ())
         self._store(keys[cached // CHUNK_SIZE :])
         if does.usage:
-            counted = {"prompt_tokens": len(words), "completion_tokens": len(answer)}
+            told = len(words) if does.counts is None else does.counts
+            counted = {"prompt_tokens": told, "completion_tokens": len(answer)}
             yield _event(usage=counted | {"total_tokens": 0, "prompt_tokens_details": {"cached_tokens": cached}})
         yield "data: [DONE]\n\n"
+        if does.stays_open:
+            wait(20)
 
     def _process(self, body: Body) -> None:
         """Media as the model takes them; those that were shown before are at hand, whatever is computed of them."""
@@ -357,10 +371,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"] or 0)) or b"{}")
-        if self.server.fake.behaviour.user_only and body.get("messages", [{}])[0].get("role") == "system":
+        bare = self.path == "/tokenize" and not self.server.fake.behaviour.lends_tokenizer
+        if self.server.fake.behaviour.user_only and not bare and body.get("messages", [{}])[0].get("role") == "system":
             self._whole(400, "application/json", b'{"error": {"message": "System role not supported"}}')
         elif self.path != "/v1/chat/completions":
             self._json(body)
+        elif unknown := [name for name in self.server.fake.behaviour.unknown if name in body]:
+            said = {"error": {"message": f"Unsupported parameter: '{unknown[0]}' is not supported with this model."}}
+            self._whole(400, "application/json", json.dumps(said).encode())
         elif kind := self.server.fake.refused(body):
             said = {"error": {"message": f"At most 0 {kind} may be provided in one prompt."}}
             self._whole(400, "application/json", json.dumps(said).encode())
@@ -368,6 +386,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.fake.asked += 1
             said = {"error": {"message": self.server.fake.behaviour.says}}
             self._whole(status, "application/json", json.dumps(said).encode())
+        elif (whole := self.server.fake.behaviour.body) is not None:
+            self._whole(200, "application/json", whole)
         else:
             self._stream(self.server.fake.chat(body, self._wait))
 

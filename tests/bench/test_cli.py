@@ -6,7 +6,7 @@ from typer.testing import CliRunner
 
 from bench.__main__ import app
 from bench.arguments import each_by_its_name
-from engines.errors import ConfigError, ResultError
+from engines.errors import ConfigError, ResultError, StackError
 
 
 def bench(*words, **env):
@@ -122,3 +122,16 @@ def test_every_command_explains_itself(command):
     shown = bench(command, "--help")
     assert shown.exit_code == 0
     assert "?" in shown.stdout or "engine" in shown.stdout
+
+
+@pytest.mark.parametrize("kind", ["ttft", "mm", "aa", "decode", "sweep", "verify"])
+def test_where_nothing_runs_the_next_step_is_to_start_it(tmp_path, kind):
+    nowhere = {"ENGINE_URL": "http://127.0.0.1:9", "ARENA_HOME": str(tmp_path), "OPENAI_API_KEY": "k"}
+    error = bench(kind, "--result-dir", tmp_path / "new", **nowhere).exception
+    assert isinstance(error, StackError)
+    assert "./arena up" in str(error)
+    assert "OPENAI_API_KEY" not in str(error)
+
+
+def test_an_extra_body_is_for_servers_of_others(tmp_path):
+    assert "--base-url" in refused("ttft", "--extra-body", "{}", "--result-dir", tmp_path / "new")

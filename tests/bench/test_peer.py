@@ -45,7 +45,8 @@ def test_blocks_alternate_and_each_document_has_both_clients(topology):
 
 
 VLLM = f"""#!{sys.executable}
-import json, pathlib, sys
+import json, os, pathlib, sys
+assert not {{"OPENAI_API_KEY", "HF_TOKEN", "UI_PASSWORD"}} & os.environ.keys()
 given = dict(zip(sys.argv[3:], sys.argv[4:]))
 prompts = pathlib.Path(given["--dataset-path"]).read_text().splitlines()
 assert len(set(prompts)) == len(prompts) == int(given["--num-prompts"])
@@ -64,6 +65,8 @@ def vllm(tmp_path, monkeypatch):
     client.write_text(VLLM)
     client.chmod(0o755)
     monkeypatch.setenv("ARENA_HOME", str(tmp_path / "home"))
+    for secret in ("OPENAI_API_KEY", "HF_TOKEN", "UI_PASSWORD"):
+        monkeypatch.setenv(secret, "secret")
 
 
 @pytest.mark.usefixtures("vllm")

@@ -66,7 +66,7 @@ def counted(status, answer):
     return caught.value
 
 
-SHAPES = [{}, [], [1], "ok", None, {"tokens": [1]}, *({"count": n, "max_model_len": 1} for n in ("9", True, -1, 1.5))]
+SHAPES = [{}, [], [1], "ok", {"tokens": [1]}, *({"count": n, "max_model_len": 1} for n in ("9", True, -1, 1.5))]
 
 
 @pytest.mark.parametrize("answer", SHAPES)

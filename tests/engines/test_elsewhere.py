@@ -87,7 +87,7 @@ def test_who_has_no_key_is_told_of_it_and_who_has_another_too(address):
         assert caught.value.status == 401
 
 
-@pytest.mark.parametrize("key", ["sk-x\r", "sk-x\n", "k\r\nX-Other: 1", "“sk-x”", " k", "sk\0", "\udcff"])
+@pytest.mark.parametrize("key", ["sk-x\r", "sk-x\n", "k\r\nX-Other: 1", "“sk-x”", " sk-x", "sk x", "sk\0", "\udcff"])
 def test_a_key_that_cannot_stand_in_a_header_is_refused_and_not_shown(key):
     with pytest.raises(ConfigError, match="OPENAI_API_KEY is no key") as caught:
         key_of({"OPENAI_API_KEY": key})

@@ -69,8 +69,12 @@ def test_the_arenas_engines_answer_whatever_proxy_the_environment_names(monkeypa
 
 
 def test_a_body_without_end_is_not_kept():
+    async def pieces():
+        for _ in range(64):
+            yield b"x" * 2**20
+
     def forever(_request):
-        return httpx.Response(200, content=iter([b"x" * 2**20] * 64))
+        return httpx.Response(200, content=pieces())
 
     async def read():
         async with httpx.AsyncClient(transport=httpx.MockTransport(forever)) as http:

@@ -38,6 +38,11 @@ def test_an_empty_value_is_the_default():
         ("KV_CACHE_MEMORY_GB", "much"),
         ("ENGINE_URL", "http://{host}:1"),
         ("CACHE_URL", "http://{"),
+        ("ENGINE_URL", "host:{port}"),
+        ("ENGINE_URL", "http://{name}:{port}/{name.nothing}"),
+        ("CACHE_URL", "ftp://{name}:{port}"),
+        ("ENGINE_URL", "http://:{port}"),
+        ("ENGINE_URL", "http://a host:{port}"),
         ("KV_STORE_DIR", "~nobody-here/kv"),
         ("MODEL_REVISION", "main"),
         ("MODEL_REVISION", "B95BEC8AB291EEB04B5CD600DD473377F6B79026"),
@@ -126,3 +131,11 @@ def test_hosts_that_media_may_come_from_are_named_with_commas():
     for bad in ("http://a.org", "a.org:80", "a.org, b.org"):
         with pytest.raises(ConfigError, match="ALLOWED_MEDIA_DOMAINS"):
             Settings.from_env({"ALLOWED_MEDIA_DOMAINS": bad})
+
+
+@pytest.mark.parametrize("end", ["", "/", "/v1", "/v1/"])
+def test_the_address_of_engines_is_taken_as_base_url_is(end):
+    settings = Settings.from_env(
+        {"ENGINE_URL": f"http://{{name}}:{{port}}{end}", "CACHE_URL": f"http://h:{{port}}{end}"}
+    )
+    assert (settings.engine_url, settings.cache_url) == ("http://{name}:{port}", "http://h:{port}")

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from pydantic import SecretStr
 
-from engines.errors import EngineRefused, EngineUnreachable, StreamBroken
+from engines.errors import EngineError, EngineRefused, EngineUnreachable, StreamBroken
 from engines.events import EVENT_BYTES
 from engines.topology import Engine, Kind
 from engines.wire import NOTHING, stream
@@ -150,6 +150,105 @@ def test_what_is_refused_is_told_in_the_servers_words_with_the_next_step():
 def test_a_refusal_that_is_not_json_is_told_too(body, said):
     with pytest.raises(EngineRefused, match=said):
         answer(refusal(502, body))
+
+
+@pytest.mark.parametrize(
+    ("packet", "chunks"),
+    [
+        (HELLO + b"data: null\n\n" + HELLO, 2),
+        (b'data: {"n":\ndata: 1}\n\n', 1),
+        (b"\xef\xbb\xbf" + HELLO, 1),
+        (HELLO.replace(b"\n", b"\r"), 1),
+        (HELLO.replace(b"\n", b"\r\n"), 1),
+        (b'data:{"n": 1}\n\n', 1),
+        (HELLO + b"data: [DONE]\n\n<b>and more</b>" + HELLO, 1),
+        (HELLO + b"data: \n\n: keep-alive\n\ndata:  \n\n", 1),
+    ],
+)
+def test_a_stream_has_its_chunks_in_whatever_form_the_standard_allows(packet, chunks):
+    assert answer(HEAD, part(packet), END) == [{"n": 1}] * chunks
+
+
+def test_half_a_character_in_a_chunk_is_no_broken_answer():
+    escaped, in_bytes = b'data: {"t": "\\ud83d"}\n\n', b'data: {"t": "\xf0\x9f"}\n\n'
+    assert answer(HEAD, part(escaped), part(in_bytes), END) == [{"t": "\ud83d"}, {"t": "\ufffd"}]
+
+
+def test_an_answer_is_whole_at_its_done_whatever_the_connection_does():
+    done = part(HELLO + b"data: [DONE]\n\n")
+
+    async def ask():
+        async with Server(HEAD, done, hangs_up=False) as server, asyncio.timeout(5):
+            chunks = await chunks_of(server.engine)
+            await server.hung_up_on.wait()
+            return chunks
+
+    assert asyncio.run(ask()) == [{"n": 1}]
+    assert answer(HEAD, done) == [{"n": 1}]
+
+
+WHOLE = b'{"choices": [{"message": {"content": "Hello"}}], "usage": {"prompt_tokens": 3, "completion_tokens": 1}}'
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b'{"error": {"message": "no more credit"}}', "no more credit"),
+        (b'{"object": "error", "message": "no such model"}', "no such model"),
+        (b'{"detail": [{"loc": ["body", "seed"], "msg": "not permitted"}]}', "body.seed: not permitted"),
+        (b"<html>\n\n<h1>Log in</h1></html>", "Log in"),
+        (WHOLE, "Hello"),
+        (b"", "nothing"),
+    ],
+)
+def test_what_is_no_stream_is_refused_in_the_servers_words(body, said):
+    with pytest.raises(EngineRefused, match="no stream") as caught:
+        answer(refusal(200, body))
+    assert caught.value.status == 200
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        b'{"error": {"message": "out of memory"}}',
+        b'{"object": "error", "message": "out of memory"}',
+        b'{"message": "out of memory"}',
+        b'{"detail": "out of memory"}',
+        b'{"error": "out of memory", "choices": []}',
+    ],
+)
+def test_an_error_in_place_of_a_chunk_has_the_servers_words(event):
+    with pytest.raises(StreamBroken) as caught:
+        answer(HEAD, part(HELLO), part(b"event: error\ndata: " + event + b"\n\n"), END)
+    assert caught.value.said == "out of memory"
+
+
+def test_what_a_server_says_cannot_move_the_cursor_or_show_the_key():
+    body = json.dumps({"error": {"message": "wrong \x1b[2Jkey\r\nsk-secret \ud83d"}}).encode()
+
+    async def ask():
+        async with Server(refusal(401, body)) as server:
+            await chunks_of(replace(server.engine, ours=False, key=SecretStr("sk-secret")))
+
+    with pytest.raises(EngineRefused) as caught:
+        asyncio.run(ask())
+    assert caught.value.said == "wrong [2Jkey ***"
+    assert caught.value.hint
+    assert "arena logs" not in str(caught.value)
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_advice_is_about_the_arenas_stack_only_where_the_engine_is_of_it(ours):
+    async def ask(*packets):
+        async with Server(*packets) as server:
+            await chunks_of(replace(server.engine, ours=ours))
+
+    for packets in ((), (HEAD, part(HELLO)), (HEAD, part(b"data: x\n\n")), (refusal(500),)):
+        with pytest.raises(EngineError) as caught:
+            asyncio.run(ask(*packets))
+        assert caught.value.hint or not ours
+        assert ("./arena" in str(caught.value)) is ours
 
 
 def test_an_address_that_sends_one_on_is_refused_with_the_one_to_give():
