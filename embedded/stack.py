@@ -21,6 +21,7 @@ from embedded.supervisor import Process, Supervisor
 from embedded.supervisor_config import Program
 from engines.environment import Role, of_all, of_service
 from engines.errors import StackError
+from engines.ports import is_free
 from engines.running import settings_file
 from engines.settings import ROOT, Settings
 from engines.signals import uninterrupted
@@ -93,7 +94,8 @@ class Stack:
         self.supervisor.stop()
         _remove(self.home)
         for cache in self.topology.caches:
-            (SHARED_MEMORY / f"lmcache_l1_pool_{shm_name(cache)}").unlink(missing_ok=True)
+            if is_free(cache.mq_port):  # else it is another stack's, from another ARENA_HOME
+                (SHARED_MEMORY / f"lmcache_l1_pool_{shm_name(cache)}").unlink(missing_ok=True)
 
     def services(self) -> tuple[Service, ...]:
         """How each service does, right now."""

@@ -259,6 +259,33 @@ def test_a_word_that_is_no_model_is_bad_with_the_nearest_name(bad):
     assert "did you mean llava-1.5-7b-hf?" in finding.advice
 
 
+@pytest.mark.parametrize("cpu", [False, True])
+def test_results_that_containers_cannot_write_are_told_before_the_start(bad, tmp_path, cpu):
+    (tmp_path / "results").mkdir()
+    stranger = {"ARENA_UID": str(os.getuid() + 1), "RESULTS_DIR": str(tmp_path / "results")}
+    found = doctor.results({**stranger, "ARENA_GID": "9999"}, None)
+    assert found.advice == f"sudo chown -R {stranger['ARENA_UID']}:9999 {tmp_path / 'results'}"
+    assert found.verdict is (Verdict.BAD if os.getuid() == 0 else Verdict.NOTE)
+    if os.getuid() == 0:
+        assert "results" in {each.subject for each in bad(cpu=cpu, settings=stranger)}
+
+
+def test_a_key_that_containers_cannot_read_is_told_before_the_start(tmp_path):
+    (tmp_path / "kv.key").touch(mode=0o600)
+    tmp_path.chmod(0o777)
+    env = {"ARENA_UID": str(os.getuid() + 1), "ARENA_GID": "9999", "KV_KEY_DIR": str(tmp_path)}
+    assert doctor.key(env, None).verdict is Verdict.BAD
+    assert doctor.key({**env, "ARENA_UID": str(os.getuid())}, None).verdict is Verdict.GOOD
+
+
+def test_a_folder_that_is_closed_to_its_owner_is_not_given_to_that_owner(tmp_path):
+    tmp_path.chmod(0o500)
+    advice = writable("results", tmp_path, User(os.getuid(), os.getgid())).advice
+    stranger = writable("results", tmp_path, User(os.getuid() + 1, 9999)).advice
+    assert advice == f"sudo chmod -R u+rwX {tmp_path}"
+    assert stranger == f"sudo chown -R {os.getuid() + 1}:9999 {tmp_path} && {advice}"
+
+
 def test_containers_on_the_cpu_take_only_what_is_made_here(bad):
     assert bad(cpu=True, settings={"MODEL": "SmolLM2-135M-Instruct"}) == ()
     (finding,) = bad(cpu=True, settings={"MODEL": "owner/name"})
