@@ -201,10 +201,10 @@ def ask(context: typer.Context) -> None:
 @app.command(context_settings=PASSED_ON, add_help_option=False)
 def chat(context: typer.Context) -> None:
     """`./arena chat`, from a container beside the engines. What needs no engine of ours runs here."""
-    chosen, env = _what_runs("engines")
     _, values = words.read(engines.app, "./arena", ["chat", *context.args])
     if values["base_url"]:
         _here("engines")
+    chosen, env = _what_runs("engines")
     sight.check(values, Path.cwd(), settings_of_the_caller().media_domains)
     _client(chosen, env, "engines", "./arena", ["chat", *context.args])
 
@@ -214,10 +214,10 @@ def bench(context: typer.Context) -> None:
     """`./arena bench`, from a container beside the engines. What needs no engine of ours runs here."""
     from bench.__main__ import app as benchmarks  # what it draws with takes a second to import
 
-    chosen, env = _what_runs("bench")
     name, values = words.read(benchmarks, "./arena bench", context.args)
     if name in ("report", "compare") or values.get("base_url"):
         _here("bench")
+    chosen, env = _what_runs("bench")
     if name == "peer":
         raise ConfigError("bench peer starts `vllm bench serve` beside it: it needs the embedded stack (./arena up)")
     sight.check(values, Path.cwd())
