@@ -18,11 +18,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-import engines.__main__ as engines
 from cache.command import commands
 from containers import doctor as examination
 from containers import sight, words
-from containers.compose import PROFILES, Composition, environment, exist, forget, keep_token, output, own, remembered
+from containers.compose import PROFILES, Composition, environment, forget, keep_token, output, own, remembered
+from containers.daemon import exist
 from containers.folders import on_host
 from containers.status import Container, containers
 from engines.door import run, settings_of_the_caller
@@ -192,8 +192,10 @@ def doctor(
 @app.command(context_settings=PASSED_ON, add_help_option=False)
 def ask(context: typer.Context) -> None:
     """`./arena ask`, from a container beside the engines."""
+    from engines.__main__ import app as engines  # its SDK takes a second to import
+
     chosen, env = _what_runs("engines")
-    _, values = words.read(engines.app, "./arena", ["ask", *context.args])
+    _, values = words.read(engines, "./arena", ["ask", *context.args])
     sight.check(values, Path.cwd())
     _client(chosen, env, "engines", "./arena", ["ask", *context.args])
 
@@ -201,7 +203,9 @@ def ask(context: typer.Context) -> None:
 @app.command(context_settings=PASSED_ON, add_help_option=False)
 def chat(context: typer.Context) -> None:
     """`./arena chat`, from a container beside the engines. What needs no engine of ours runs here."""
-    _, values = words.read(engines.app, "./arena", ["chat", *context.args])
+    from engines.__main__ import app as engines
+
+    _, values = words.read(engines, "./arena", ["chat", *context.args])
     if values["base_url"]:
         _here("engines")
     chosen, env = _what_runs("engines")

@@ -17,7 +17,6 @@ from rich.console import Console
 from rich.table import Table
 
 from cache.command import commands
-from cache.preheat import preheat
 from embedded import doctor as examination
 from embedded import install
 from embedded.progress import Progress
@@ -212,6 +211,8 @@ def _show(finding: examination.Finding) -> None:
 
 
 def _start(stack: Stack, *, page: bool) -> None:
+    from cache.preheat import preheat  # its SDK takes a second to import
+
     began = time.monotonic()
     caches, engines = len(stack.topology.caches), len(stack.topology.engines)
     say(f"starting {caches} cache servers and {engines} engines: one to three minutes")

@@ -8,7 +8,7 @@ import requests
 
 from containers import daemon, doctor, gpus, model
 from containers.folders import User, readable, writable
-from engines.errors import ConfigError
+from engines.errors import ConfigError, StackError
 from engines.finding import Verdict, verdict
 from engines.footprint import GIB
 from engines.hub import Access, Answer
@@ -91,6 +91,16 @@ def test_a_socket_without_permission_is_not_taken_for_an_engine_that_is_down(bad
     (down,) = bad(docker_info=failed("Cannot connect to the Docker daemon. Is the docker daemon running?"))
     assert "usermod" in closed.advice
     assert "systemctl start docker" in down.advice
+
+
+@pytest.mark.parametrize(
+    ("said", "remedy"), [("permission denied while trying to connect", "usermod"), ("Cannot connect", "start docker")]
+)
+def test_containers_that_cannot_be_reached_are_told_with_the_remedy_of_the_reason(tmp_path, said, remedy):
+    with pytest.raises(StackError, match=remedy):
+        daemon.exist({}, Machine(tmp_path, docker_ps=failed(said), docker_info=failed(said)))
+    assert daemon.exist({}, Machine(tmp_path, docker_ps="4f5e\n"))
+    assert not daemon.exist({}, Machine(tmp_path))
 
 
 @pytest.mark.parametrize("said", ["2.24.3", "v2.20.2+ds1", CompletedProcess([], 1, "", "unknown command")])
