@@ -78,16 +78,20 @@ def up(
         keep_token(env, settings_of_the_caller().hf_token.get_secret_value())
         env = _environment(chosen)
         _start(chosen, env, home)
+        took = time.monotonic() - began
+        ready = f"everything is up after {took:.0f} s\nready: http://127.0.0.1:{_settings(env).ui_port}"
+        if not detach:
+            say(ready)
+            _stay(chosen, env, home)
     except KeyboardInterrupt:
-        say("interrupted; the containers are stopped")
         _stop(chosen, env, home)
+        say("interrupted; the containers are stopped")
         raise
     except BaseException:
         _forget_unless_there(env, home)
         raise
-    say(f"everything is up after {time.monotonic() - began:.0f} s\nready: http://127.0.0.1:{_settings(env).ui_port}")
-    if not detach:
-        _stay(chosen, env, home)
+    if detach:
+        say(ready)
 
 
 def _forget_unless_there(env: Mapping[str, str], home: Path) -> None:
@@ -317,8 +321,10 @@ def _stay(chosen: Composition, env: dict[str, str], home: Path) -> None:
             time.sleep(5)
         say("the containers were removed from elsewhere")
     except KeyboardInterrupt:
-        say("stopping")
-        _stop(chosen, env, home)
+        try:
+            say("stopping")
+        finally:
+            _stop(chosen, env, home)
         say("stopped")
 
 

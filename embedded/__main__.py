@@ -72,16 +72,26 @@ def up(
     interrupt_once()
     home = home_of(os.environ)
     _refuse_beside_containers(home)
+    stack = None
     try:
         with only_one(home):
             stack = _prepared(home)
             _start(stack, page=not no_ui)
-    except KeyboardInterrupt:
-        say("interrupted; nothing of the stack is left running")
+        if not detach:
+            _say_ready(stack, page=not no_ui)
+            _stay(stack)
+    except BaseException as exc:  # an OSError, where the terminal was closed and nothing can be said
+        if stack:
+            stack.stop()
+        if isinstance(exc, KeyboardInterrupt):
+            say("interrupted; nothing of the stack is left running")
         raise
-    say(f"ready: {stack.url}" if not no_ui else 'ready: ./arena ask lmcache-a "…"')
-    if not detach:
-        _stay(stack)
+    if detach:
+        _say_ready(stack, page=not no_ui)
+
+
+def _say_ready(stack: Stack, *, page: bool) -> None:
+    say(f"ready: {stack.url}" if page else 'ready: ./arena ask lmcache-a "…"')
 
 
 def _print_commands() -> None:
@@ -239,8 +249,10 @@ def _stay(stack: Stack) -> None:
             time.sleep(1)
         _gone(stack)
     except KeyboardInterrupt:
-        say("stopping")
-        stack.stop()
+        try:
+            say("stopping")
+        finally:
+            stack.stop()
         say("stopped")
 
 
