@@ -18,11 +18,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-import engines.__main__ as engines
 from cache.command import commands
 from containers import doctor as examination
 from containers import sight, words
-from containers.compose import PROFILES, Composition, environment, exist, forget, keep_token, output, own, remembered
+from containers.compose import PROFILES, Composition, environment, forget, keep_token, output, own, remembered
+from containers.daemon import exist
 from containers.folders import on_host
 from containers.status import Container, containers
 from engines.door import run, settings_of_the_caller
@@ -78,16 +78,20 @@ def up(
         keep_token(env, settings_of_the_caller().hf_token.get_secret_value())
         env = _environment(chosen)
         _start(chosen, env, home)
+        took = time.monotonic() - began
+        ready = f"everything is up after {took:.0f} s\nready: http://127.0.0.1:{_settings(env).ui_port}"
+        if not detach:
+            say(ready)
+            _stay(chosen, env, home)
     except KeyboardInterrupt:
-        say("interrupted; the containers are stopped")
         _stop(chosen, env, home)
+        say("interrupted; the containers are stopped")
         raise
     except BaseException:
         _forget_unless_there(env, home)
         raise
-    say(f"everything is up after {time.monotonic() - began:.0f} s\nready: http://127.0.0.1:{_settings(env).ui_port}")
-    if not detach:
-        _stay(chosen, env, home)
+    if detach:
+        say(ready)
 
 
 def _forget_unless_there(env: Mapping[str, str], home: Path) -> None:
@@ -192,8 +196,10 @@ def doctor(
 @app.command(context_settings=PASSED_ON, add_help_option=False)
 def ask(context: typer.Context) -> None:
     """`./arena ask`, from a container beside the engines."""
+    from engines.__main__ import app as engines  # its SDK takes a second to import
+
     chosen, env = _what_runs("engines")
-    _, values = words.read(engines.app, "./arena", ["ask", *context.args])
+    _, values = words.read(engines, "./arena", ["ask", *context.args])
     sight.check(values, Path.cwd())
     _client(chosen, env, "engines", "./arena", ["ask", *context.args])
 
@@ -201,10 +207,12 @@ def ask(context: typer.Context) -> None:
 @app.command(context_settings=PASSED_ON, add_help_option=False)
 def chat(context: typer.Context) -> None:
     """`./arena chat`, from a container beside the engines. What needs no engine of ours runs here."""
-    chosen, env = _what_runs("engines")
-    _, values = words.read(engines.app, "./arena", ["chat", *context.args])
+    from engines.__main__ import app as engines
+
+    _, values = words.read(engines, "./arena", ["chat", *context.args])
     if values["base_url"]:
         _here("engines")
+    chosen, env = _what_runs("engines")
     sight.check(values, Path.cwd(), settings_of_the_caller().media_domains)
     _client(chosen, env, "engines", "./arena", ["chat", *context.args])
 
@@ -214,10 +222,10 @@ def bench(context: typer.Context) -> None:
     """`./arena bench`, from a container beside the engines. What needs no engine of ours runs here."""
     from bench.__main__ import app as benchmarks  # what it draws with takes a second to import
 
-    chosen, env = _what_runs("bench")
     name, values = words.read(benchmarks, "./arena bench", context.args)
     if name in ("report", "compare") or values.get("base_url"):
         _here("bench")
+    chosen, env = _what_runs("bench")
     if name == "peer":
         raise ConfigError("bench peer starts `vllm bench serve` beside it: it needs the embedded stack (./arena up)")
     sight.check(values, Path.cwd())
@@ -313,8 +321,10 @@ def _stay(chosen: Composition, env: dict[str, str], home: Path) -> None:
             time.sleep(5)
         say("the containers were removed from elsewhere")
     except KeyboardInterrupt:
-        say("stopping")
-        _stop(chosen, env, home)
+        try:
+            say("stopping")
+        finally:
+            _stop(chosen, env, home)
         say("stopped")
 
 

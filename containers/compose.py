@@ -66,23 +66,6 @@ def forget(home: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def exist(env: Mapping[str, str], run: Run = subprocess.run) -> bool:
-    """Whether Docker has containers of ours, running or not. Raises StackError when it does not answer."""
-    command = ["docker", "ps", "--all", "--quiet", "--filter", f"label=com.docker.compose.project={project(env)}"]
-    try:
-        return bool(output(command, env, run).strip())
-    except (OSError, StackError) as exc:
-        raise StackError(
-            f"the stack was started as containers, and Docker does not answer ({exc}): start Docker "
-            "(sudo systemctl start docker), then run the command again"
-        ) from exc
-
-
-def project(env: Mapping[str, str]) -> str:
-    """The name that Compose labels our containers with."""
-    return env.get("COMPOSE_PROJECT_NAME") or "ttft-arena"
-
-
 def environment(
     environ: Mapping[str, str], *, cpu: bool = False, dotenv: Path = ROOT / ".env", uid: int | None = None
 ) -> dict[str, str]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_validator
 
-from containers.compose import project
+from engines.errors import StackError
 from engines.finding import Finding, Verdict
 from engines.footprint import GIB
 
@@ -110,6 +110,20 @@ def room(run: Run, daemon: Daemon, *, cpu: bool, free: Callable[[Path], int] = b
         advice = "free some (docker system df shows what may go), or move Docker's data-root to a larger disk"
         return Finding("images", Verdict.BAD, fact, advice)
     return Finding("images", Verdict.GOOD, fact)
+
+
+def project(env: Mapping[str, str]) -> str:
+    """The name that Compose labels our containers with."""
+    return env.get("COMPOSE_PROJECT_NAME") or "ttft-arena"
+
+
+def exist(env: Mapping[str, str], run: Run = ask) -> bool:
+    """Whether Docker has containers of ours, running or not. Raises StackError when it does not answer."""
+    listed = run(["docker", "ps", "--all", "--quiet", "--filter", f"label=com.docker.compose.project={project(env)}"])
+    if listed and not listed.returncode:
+        return bool(listed.stdout.strip())
+    found, _ = docker(run)
+    raise StackError(f"the stack was started as containers, and cannot be reached: {found.fact}; {found.advice}")
 
 
 def published(run: Run, env: Mapping[str, str]) -> str:

@@ -17,7 +17,6 @@ from rich.console import Console
 from rich.table import Table
 
 from cache.command import commands
-from cache.preheat import preheat
 from embedded import doctor as examination
 from embedded import install
 from embedded.progress import Progress
@@ -73,16 +72,26 @@ def up(
     interrupt_once()
     home = home_of(os.environ)
     _refuse_beside_containers(home)
+    stack = None
     try:
         with only_one(home):
             stack = _prepared(home)
             _start(stack, page=not no_ui)
-    except KeyboardInterrupt:
-        say("interrupted; nothing of the stack is left running")
+        if not detach:
+            _say_ready(stack, page=not no_ui)
+            _stay(stack)
+    except BaseException as exc:  # an OSError, where the terminal was closed and nothing can be said
+        if stack:
+            stack.stop()
+        if isinstance(exc, KeyboardInterrupt):
+            say("interrupted; nothing of the stack is left running")
         raise
-    say(f"ready: {stack.url}" if not no_ui else 'ready: ./arena ask lmcache-a "…"')
-    if not detach:
-        _stay(stack)
+    if detach:
+        _say_ready(stack, page=not no_ui)
+
+
+def _say_ready(stack: Stack, *, page: bool) -> None:
+    say(f"ready: {stack.url}" if page else 'ready: ./arena ask lmcache-a "…"')
 
 
 def _print_commands() -> None:
@@ -212,6 +221,8 @@ def _show(finding: examination.Finding) -> None:
 
 
 def _start(stack: Stack, *, page: bool) -> None:
+    from cache.preheat import preheat  # its SDK takes a second to import
+
     began = time.monotonic()
     caches, engines = len(stack.topology.caches), len(stack.topology.engines)
     say(f"starting {caches} cache servers and {engines} engines: one to three minutes")
@@ -238,8 +249,10 @@ def _stay(stack: Stack) -> None:
             time.sleep(1)
         _gone(stack)
     except KeyboardInterrupt:
-        say("stopping")
-        stack.stop()
+        try:
+            say("stopping")
+        finally:
+            stack.stop()
         say("stopped")
 
 

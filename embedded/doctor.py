@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes.util
+import errno
 import os
 import platform
 import shutil
@@ -18,6 +19,8 @@ from engines.errors import ConfigError
 from engines.finding import Finding, Verdict, verdict
 from engines.footprint import GIB, existing, memory_needed
 from engines.ports import is_free, taker
+from engines.remedy import unwritable
+from engines.results import results_folder
 from engines.settings import Settings
 from engines.topology import Topology
 
@@ -34,6 +37,7 @@ def examine(settings: Settings, *, running: bool = False) -> Iterator[Finding]:
         yield Finding("stack", Verdict.GOOD, "it runs: ./arena status")
     else:
         yield from needed_by_up(settings)
+    yield results(results_folder())
     yield docker()
     yield gpus()
 
@@ -113,8 +117,18 @@ def volume(settings: Settings) -> Finding:
     try:
         probe(settings.kv_store_dir)
     except ConfigError as exc:
-        return Finding("KV volume", Verdict.BAD, str(exc).split(": ", 1)[0], str(exc).split(": ", 1)[-1])
+        reason = exc.__cause__ if isinstance(exc.__cause__, OSError) else OSError()
+        fact = f"KV_STORE_DIR={settings.kv_store_dir} cannot be written ({reason.strerror})"
+        return Finding("KV volume", Verdict.BAD, fact, unwritable(settings.kv_store_dir, reason, "KV_STORE_DIR"))
     return Finding("KV volume", Verdict.GOOD, f"{settings.kv_store_dir} can be written")
+
+
+def results(folder: Path, may: Callable[[Path, int], bool] = os.access) -> Finding:
+    """Where benchmarks leave their results. They make it where it is missing."""
+    if not folder.is_dir() or may(folder, os.W_OK | os.X_OK):
+        return Finding("results", Verdict.GOOD, f"{folder} can be written")
+    remedy = unwritable(folder, PermissionError(errno.EACCES, os.strerror(errno.EACCES)), "RESULTS_DIR")
+    return Finding("results", Verdict.NOTE, f"{folder} cannot be written, and benchmarks leave theirs there", remedy)
 
 
 def ports(settings: Settings) -> Iterator[Finding]:

@@ -22,6 +22,7 @@ from embedded.supervisor_config import Program
 from engines.environment import Role, of_all, of_service
 from engines.errors import StackError
 from engines.http import client_of_our_own
+from engines.ports import is_free
 from engines.running import settings_file
 from engines.settings import ROOT, Settings
 from engines.signals import uninterrupted
@@ -94,7 +95,8 @@ class Stack:
         self.supervisor.stop()
         _remove(self.home)
         for cache in self.topology.caches:
-            (SHARED_MEMORY / f"lmcache_l1_pool_{shm_name(cache)}").unlink(missing_ok=True)
+            if is_free(cache.mq_port):  # else it is another stack's, from another ARENA_HOME
+                (SHARED_MEMORY / f"lmcache_l1_pool_{shm_name(cache)}").unlink(missing_ok=True)
 
     def services(self) -> tuple[Service, ...]:
         """How each service does, right now."""

@@ -23,10 +23,11 @@ PROXIES = tuple(
 )
 CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
-# What an operator may tune of malloc, torch and GPUs, where tensors are: engines and cache servers.
+# What an operator may tune of malloc, torch, its compilers and GPUs, where tensors are: engines and cache servers.
 TENSORS = (
     *("LD_PRELOAD", "MALLOC_*", "GLIBC_TUNABLES", "OMP_*", "GOMP_*", "KMP_*", "MKL_*", "OPENBLAS_*"),
-    *("TORCH_*", "TORCHINDUCTOR_*", "PYTORCH_*", "TRITON_*", "CUDA_*", "NVIDIA_*", "NCCL_*"),
+    *("TORCH_*", "TORCHINDUCTOR_*", "PYTORCH_*", "TRITON_*", "FLASHINFER_*", "CC", "CXX"),
+    *("CUDA_*", "NVIDIA_*", "NCCL_*"),
 )
 # What vLLM, its connector and the hub's library read; the one name with TOKEN in it is of a thread pool.
 VLLM = ("VLLM_*", "LMCACHE_*", "HF_HUB_*", "TRANSFORMERS_*", "TOKENIZERS_PARALLELISM")
@@ -35,7 +36,7 @@ LMCACHE = ("LMCACHE_*",)
 PAGE = ("GRADIO_ROOT_PATH", "GRADIO_TEMP_DIR", "RESULTS_DIR")
 
 # Settings (engines/settings.py), by what they are about.
-WHERE = ("ENGINES", "ENGINE_PORT", "CACHE_PORT", "UI_PORT", "BIND_HOST", "ENGINE_URL", "CACHE_URL")
+WHERE = ("ENGINES", "ENGINE_PORT", "CACHE_PORT", "UI_PORT", "BIND_HOST")
 MODEL = ("MODEL", "MODEL_REVISION", "LOCAL_HF_HOME", "DEVICE", "DTYPE")
 VOLUME = ("KV_STORE_DIR", "KV_KEY_FILE", "KV_SERDE", "L1_SIZE_GB")
 NEVER = ("HF_TOKEN", "UI_PASSWORD")  # secrets: the one service that needs one gets the name of a file
@@ -60,7 +61,7 @@ class Needs:
 
 NEEDS = {
     Role.ENGINE: Needs(
-        (*WHERE, *MODEL, "KV_CACHE_MEMORY_GB", "ALLOWED_MEDIA_DOMAINS"),
+        (*WHERE, *MODEL, "CACHE_URL", "KV_CACHE_MEMORY_GB", "ALLOWED_MEDIA_DOMAINS"),
         (*TENSORS, *VLLM),
         (*PROXIES, *CERTIFICATES, "HF_ENDPOINT"),
     ),

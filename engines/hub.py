@@ -64,7 +64,12 @@ def access(model: str, token: str = "", revision: str = "", get: Get = requests.
     try:
         return _asked(quote(model), token, revision or "main", get)
     except (requests.RequestException, ValidationError, ValueError) as exc:
-        return Access(Answer.UNREACHABLE, said=type(exc).__name__)
+        return Access(Answer.UNREACHABLE, said=_why(exc))
+
+
+def _why(exc: Exception) -> str:
+    proxy = isinstance(exc, requests.exceptions.ProxyError | requests.exceptions.InvalidSchema)
+    return "through the proxy of HTTPS_PROXY or ALL_PROXY" if proxy else type(exc).__name__
 
 
 def _asked(model: str, token: str, revision: str, get: Get) -> Access:

@@ -1,10 +1,11 @@
 import json
+import os
 import stat
 import subprocess
 
 import pytest
 
-from containers.compose import Composition, environment, forget, keep_token, output, remembered
+from containers.compose import Composition, environment, forget, keep_token, output, own, remembered
 from containers.status import containers
 from engines.errors import StackError
 from engines.settings import Settings
@@ -52,6 +53,41 @@ def test_the_file_of_settings_counts_and_the_caller_counts_more(tmp_path):
     dotenv.write_text("GPU_PLAIN_A=4\nGPU_PLAIN_B=5\nMODEL=\n")
     env = environment({"GPU_PLAIN_B": "6"}, dotenv=dotenv)
     assert (env["GPU_PLAIN_A"], env["GPU_PLAIN_B"], "MODEL" in env) == ("4", "6", False)
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[1]", "null", '{"cpu": 1, "profiles": "x"}', '{"profiles": [["a"], 7, "router"]}', "[" * 100_000]
+)
+def test_a_damaged_record_is_that_of_a_plain_start(tmp_path, content):
+    Composition().remember(tmp_path)
+    (tmp_path / "run" / "containers.json").write_text(content)
+    assert remembered(tmp_path) == Composition(profiles=("router",) if "router" in content else ())
+
+
+def test_compose_itself_reads_no_file_of_settings():
+    words = Composition().command("ps")
+    assert words[words.index("--env-file") + 1] == os.devnull
+
+
+def test_a_variable_in_the_file_reaches_compose_as_its_value(tmp_path):
+    (tmp_path / ".env").write_text("KV_STORE_DIR=${HOME}/kv\nUI_PASSWORD=pa$$word1\n")
+    env = environment({"HOME": "/home/me"}, dotenv=tmp_path / ".env")
+    assert (env["KV_STORE_DIR"], env["UI_PASSWORD"]) == ("/home/me/kv", "pa$word1")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root gives folders away")
+def test_roots_empty_folders_become_the_containers_users_and_filled_ones_stay_unless_they_are_results(tmp_path):
+    env = {"ARENA_UID": "1000", "ARENA_GID": "1000"}
+    for name in ("empty", "filled", "results"):
+        (tmp_path / name).mkdir()
+    for name in ("filled", "results"):
+        (tmp_path / name / "file").touch()
+    for name in ("new", "empty", "filled"):
+        own(tmp_path / name, env)
+    own(tmp_path / "results", env, filled=True)
+    owners = {path.name: path.stat().st_uid for path in tmp_path.iterdir()}
+    assert owners == {"new": 1000, "empty": 1000, "filled": 0, "results": 1000}
+    assert (tmp_path / "results" / "file").stat().st_uid == 0
 
 
 def test_a_failing_docker_is_one_line():

@@ -8,7 +8,7 @@ import requests
 
 from containers import daemon, doctor, gpus, model
 from containers.folders import User, readable, writable
-from engines.errors import ConfigError
+from engines.errors import ConfigError, StackError
 from engines.finding import Verdict, verdict
 from engines.footprint import GIB
 from engines.hub import Access, Answer
@@ -91,6 +91,16 @@ def test_a_socket_without_permission_is_not_taken_for_an_engine_that_is_down(bad
     (down,) = bad(docker_info=failed("Cannot connect to the Docker daemon. Is the docker daemon running?"))
     assert "usermod" in closed.advice
     assert "systemctl start docker" in down.advice
+
+
+@pytest.mark.parametrize(
+    ("said", "remedy"), [("permission denied while trying to connect", "usermod"), ("Cannot connect", "start docker")]
+)
+def test_containers_that_cannot_be_reached_are_told_with_the_remedy_of_the_reason(tmp_path, said, remedy):
+    with pytest.raises(StackError, match=remedy):
+        daemon.exist({}, Machine(tmp_path, docker_ps=failed(said), docker_info=failed(said)))
+    assert daemon.exist({}, Machine(tmp_path, docker_ps="4f5e\n"))
+    assert not daemon.exist({}, Machine(tmp_path))
 
 
 @pytest.mark.parametrize("said", ["2.24.3", "v2.20.2+ds1", CompletedProcess([], 1, "", "unknown command")])
@@ -257,6 +267,33 @@ def test_a_model_needs_its_companions_too(env):
 def test_a_word_that_is_no_model_is_bad_with_the_nearest_name(bad):
     (finding,) = bad(settings={"MODEL": "llava-1.5"})
     assert "did you mean llava-1.5-7b-hf?" in finding.advice
+
+
+@pytest.mark.parametrize("cpu", [False, True])
+def test_results_that_containers_cannot_write_are_told_before_the_start(bad, tmp_path, cpu):
+    (tmp_path / "results").mkdir()
+    stranger = {"ARENA_UID": str(os.getuid() + 1), "RESULTS_DIR": str(tmp_path / "results")}
+    found = doctor.results({**stranger, "ARENA_GID": "9999"}, None)
+    assert found.advice == f"sudo chown -R {stranger['ARENA_UID']}:9999 {tmp_path / 'results'}"
+    assert found.verdict is (Verdict.BAD if os.getuid() == 0 else Verdict.NOTE)
+    if os.getuid() == 0:
+        assert "results" in {each.subject for each in bad(cpu=cpu, settings=stranger)}
+
+
+def test_a_key_that_containers_cannot_read_is_told_before_the_start(tmp_path):
+    (tmp_path / "kv.key").touch(mode=0o600)
+    tmp_path.chmod(0o777)
+    env = {"ARENA_UID": str(os.getuid() + 1), "ARENA_GID": "9999", "KV_KEY_DIR": str(tmp_path)}
+    assert doctor.key(env, None).verdict is Verdict.BAD
+    assert doctor.key({**env, "ARENA_UID": str(os.getuid())}, None).verdict is Verdict.GOOD
+
+
+def test_a_folder_that_is_closed_to_its_owner_is_not_given_to_that_owner(tmp_path):
+    tmp_path.chmod(0o500)
+    advice = writable("results", tmp_path, User(os.getuid(), os.getgid())).advice
+    stranger = writable("results", tmp_path, User(os.getuid() + 1, 9999)).advice
+    assert advice == f"sudo chmod -R u+rwX {tmp_path}"
+    assert stranger == f"sudo chown -R {os.getuid() + 1}:9999 {tmp_path} && {advice}"
 
 
 def test_containers_on_the_cpu_take_only_what_is_made_here(bad):

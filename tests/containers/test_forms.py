@@ -13,7 +13,8 @@ DOCKER = """#!/bin/sh
 cd "$(dirname "$0")"
 echo "$@" >>asked
 case "$*" in
-  info*) echo '{"ServerVersion": "28.2.2", "DockerRootDir": "/", "MemTotal": 1}' ;;
+  info*) [ ! -e away ] || { echo "Cannot connect to the Docker daemon" >&2; exit 1; }
+         echo '{"ServerVersion": "28.2.2", "DockerRootDir": "/", "MemTotal": 1}' ;;
   "compose version"*) echo 2.39.1 ;;
   image*) echo abc ;;
   "ps --all"*) [ ! -e away ] || { echo "Cannot connect to the Docker daemon" >&2; exit 1; }; cat there ;;

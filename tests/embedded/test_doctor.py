@@ -63,6 +63,12 @@ def test_a_volume_that_cannot_be_written_is_bad(tmp_path):
     assert "KV_STORE_DIR" in finding.fact
 
 
+def test_results_that_cannot_be_written_are_told_with_the_command_that_opens_them(tmp_path):
+    assert doctor.results(tmp_path).verdict is doctor.results(tmp_path / "none").verdict is Verdict.GOOD
+    finding = doctor.results(tmp_path, may=lambda *_: False)
+    assert (finding.verdict, str(tmp_path) in finding.advice) == (Verdict.NOTE, True)
+
+
 def test_a_running_stack_is_not_told_that_its_own_ports_are_taken(settings):
     subjects = [finding.subject for finding in doctor.examine(settings, running=True)]
     assert "stack" in subjects

@@ -1,8 +1,11 @@
 import re
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from importlib.metadata import distributions
 
+import psutil
 import pytest
 
 from embedded import install
@@ -57,6 +60,30 @@ def test_a_failed_pip_is_told_with_its_own_words(tmp_path):
 )
 def test_progress_counts_packages_wherever_pip_takes_them_from(line, package):
     assert install.STEP.match(line)[1] == package
+
+
+PARENT = "import subprocess; child = subprocess.Popen(['sleep', '600']); print(child.pid, flush=True); child.wait()"
+
+
+def test_an_interrupt_ends_pip_and_all_that_pip_has_started():
+    with suppress(KeyboardInterrupt), install.started([sys.executable, "-c", PARENT]) as child:
+        grandchild = psutil.Process(int(child.stdout.readline()))
+        raise KeyboardInterrupt
+    gone, alive = psutil.wait_procs([grandchild], timeout=10)
+    assert ([each.pid for each in gone], alive, child.returncode) == ([grandchild.pid], [], -signal.SIGKILL)
+
+
+def test_what_pip_prints_need_not_be_utf_8(tmp_path):
+    say = "import sys; sys.stdout.buffer.write(b'ERROR: \\xff\\n'); sys.exit(1)"
+    with pytest.raises(InstallError, match="ERROR"):
+        install.run_pip([sys.executable, "-c", say], install.Progress("app", 1, tmp_path))
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"", b"x"])
+def test_a_damaged_stamp_is_as_none(tmp_path, content):
+    stamp(TINY, tmp_path).parent.mkdir(parents=True)
+    stamp(TINY, tmp_path).write_bytes(content)
+    assert not is_whole(TINY, tmp_path)
 
 
 def test_it_runs_on_a_bare_python():

@@ -22,6 +22,12 @@ Arena = Callable[..., "subprocess.CompletedProcess[str]"]
 MEASURED = ROOT / "results" / "tests"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 AXE = "axe-core@4.14.1"
+CANARIES = {  # secrets of the caller's, which no service may have
+    "SECRET_CANARY": "canary-1",
+    "OPENAI_API_KEY": "canary-2",
+    "LMCACHE_RESP_PASSWORD": "canary-3",
+    "HF_TOKEN": "canary-4",
+}
 MEDIA_HOST = "localhost"  # the one that engines may fetch media from; 127.0.0.1 is another name
 
 
@@ -42,7 +48,7 @@ def stack(arena: Arena) -> Iterator[Topology]:
     """Starts the stack, or with ARENA_TEST_STACK=keep takes and leaves the one that runs."""
     keep = os.environ.get("ARENA_TEST_STACK") == "keep"
     if not keep:
-        up = arena("up", "--detach", timeout=1500, ALLOWED_MEDIA_DOMAINS=MEDIA_HOST)
+        up = arena("up", "--detach", timeout=1500, ALLOWED_MEDIA_DOMAINS=MEDIA_HOST, **CANARIES)
         assert up.returncode == 0, up.stderr
     yield Topology.of(read_env(os.environ)[0])
     if not keep:

@@ -2,16 +2,20 @@
 
 import asyncio
 import json
+import os
 import stat
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 from openai import OpenAI
 
+from cache.command import serve_cache
 from engines.client import reply_to
+from engines.environment import LANGUAGE, NEEDS, SYSTEM, Role
 from engines.prompt import Prompt, new_nonce
-from engines.settings import Settings
+from engines.settings import Settings, read_env
 
 pytestmark = pytest.mark.live
 
@@ -47,6 +51,35 @@ def test_nothing_listens_beyond_this_machine(stack, arena):
         for process in (psutil.Process(s["pid"]), *psutil.Process(s["pid"]).children(recursive=True)):
             listening = [c.laddr.ip for c in process.net_connections("tcp") if c.status == psutil.CONN_LISTEN]
             assert set(listening) <= {"127.0.0.1", "::1"}, (s["name"], listening)
+
+
+def admin_pages(cache):
+    """Each address of a cache server's HTTP side that prints something and takes no argument."""
+    with httpx.Client(timeout=30, trust_env=False, base_url=cache.url) as client:
+        for path, methods in client.get("/openapi.json").json()["paths"].items():
+            takes = methods.get("get", {}).get("parameters", ())
+            if "get" in methods and "{" not in path and not any(each.get("required") for each in takes):
+                yield path, client.get(path).text
+
+
+def test_what_cache_servers_print_has_no_secret_and_no_variable_beyond_the_list(stack):
+    """`up` was started with secrets in its environment."""
+    known = {*SYSTEM, *NEEDS[Role.CACHE].settings, "ARENA_HOME", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE"}
+    known |= {"HF_HUB_OFFLINE", "LC_CTYPE"}  # the latter is Python's own
+    patterns = tuple(name[:-1] for name in (*LANGUAGE, *NEEDS[Role.CACHE].callers) if name.endswith("*"))
+    for cache in stack.caches:
+        known |= serve_cache(cache, read_env(os.environ)[0]).env.keys()
+        pages = dict(admin_pages(cache))
+        assert {"/env", "/config"} <= pages.keys()
+        assert [path for path, text in pages.items() if "canary" in text] == []
+        assert [name for name in json.loads(pages["/env"]) if name not in known and not name.startswith(patterns)] == []
+
+
+def test_no_process_of_the_stack_has_a_secret_of_the_callers(stack, arena):
+    services = json.loads(arena("status", "--json").stdout)["services"]
+    for s in services:
+        for process in (psutil.Process(s["pid"]), *psutil.Process(s["pid"]).children(recursive=True)):
+            assert not [name for name, value in process.environ().items() if "canary" in value], s["name"]
 
 
 def test_a_second_up_says_that_the_stack_runs(stack, arena):
