@@ -26,6 +26,7 @@ from engines.elsewhere import engine_at
 from engines.errors import ConfigError
 from engines.media import Form, Modality
 from engines.media.limits import Limits
+from engines.printable import printable
 from engines.prompt import Prompt
 from engines.recipe import Recipe, find, recipes
 from engines.reply import Delta, Reply
@@ -244,7 +245,7 @@ def _tell(line: str) -> None:
 
 
 def _show(delta: Delta) -> None:
-    print(delta.text, end="", flush=True)
+    print(printable(delta.text), end="", flush=True)
 
 
 if __name__ == "__main__":
