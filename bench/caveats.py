@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from statistics import median
 
 from bench.sample import Sample
-from bench.statistics import instability, outliers
+from bench.statistics import FAR, SPREAD, has_extremes, outliers, spread
 
 GAP_MS = 10.0  # between client and server clocks; more needs an explanation
+HELP = "more documents or a quieter machine would help"
 
 
 Kind = tuple[str, list[Sample]]  # the valid samples of one arm and length, with what to call them
 
 
 def caveats(samples: Sequence[Sample]) -> list[str]:
-    """One sentence each; outliers are named, never dropped."""
-    kinds = _kinds(samples)
-    return [*(sentence for name, valid in kinds for sentence in _spread(name, valid)), *_gap(kinds)]
+    """One sentence for each kind of caveat, with the arms that it is about; outliers are named, never dropped."""
+    return caveats_of(_kinds(samples))
+
+
+def caveats_of(kinds: Sequence[Kind]) -> list[str]:
+    """The same of samples that the caller has sorted."""
+    found = (caveat(kinds) for caveat in (_unstable, _extremes, _outliers, _slow_start, _bursts, _gap))
+    return [sentence for sentence in found if sentence]
 
 
 def untold(samples: Sequence[Sample]) -> list[str]:
     """Of a server that is believed to be cold where the nonce is new, for it says nothing of its cache."""
-    return [
-        f"{name}: the server does not tell how many tokens were cached; that it went its way rests on the nonce"
-        for name, valid in _kinds(samples)
-        if valid and all(s.cached_tokens is None for s in valid)
-    ]
+    silent = [name for name, valid in _kinds(samples) if valid and all(s.cached_tokens is None for s in valid)]
+    said = "the server does not tell how many tokens were cached; that it went its way rests on the nonce"
+    return [_about(said, silent)] if silent else []
 
 
 def _kinds(samples: Sequence[Sample]) -> list[Kind]:
@@ -41,31 +45,59 @@ def _kinds(samples: Sequence[Sample]) -> list[Kind]:
     ]
 
 
-def _spread(name: str, valid: Sequence[Sample]) -> Iterator[str]:
-    ttfts = [s.ttft_ms for s in valid if s.ttft_ms is not None]
-    if reason := instability(ttfts):
-        yield f"{name}: unstable, {reason}; more documents or a quieter machine would help"
-    if far := outliers(ttfts):
-        yield f"{name}: outliers, counted all the same: document {', '.join(str(valid[i].document) for i in far)}"
-    if len(ttfts) > 3 and outliers(ttfts)[:1] == (0,) and ttfts[0] == max(ttfts):
-        yield f"{name}: the first sample is the slowest by far; raise --num-warmups"
-    if bursts := sum(s.in_one_burst for s in valid):
-        yield (
-            f"{name}: {bursts} of {len(valid)} answers came in one burst, so their first token was handed on late: "
-            "by an engine that waited for a core, or by what lies between it and this client"
-        )
+def _about(said: str, arms: Sequence[str]) -> str:
+    """Empty where it is said of none."""
+    return f"{said}: {'; '.join(arms)}" if arms else ""
 
 
-def _gap(kinds: Sequence[Kind]) -> Iterator[str]:
-    """One cause, one sentence, whatever the arm."""
+def _unstable(kinds: Sequence[Kind]) -> str:
+    found = [(name, spread(_ttfts(valid))) for name, valid in kinds]
+    wide = [f"{name} {share:.0%}" for name, share in found if share >= SPREAD]
+    return _about(f"unstable, the standard deviation is {SPREAD:.0%} of the mean or more ({HELP})", wide)
+
+
+def _extremes(kinds: Sequence[Kind]) -> str:
+    """Of those only that are not unstable anyway."""
+    found = [(name, _ttfts(valid)) for name, valid in kinds]
+    far = [name for name, ttfts in found if spread(ttfts) < SPREAD and has_extremes(ttfts)]
+    return _about(f"unstable, the extremes are more than {FAR:.0%} away from the mean ({HELP})", far)
+
+
+def _outliers(kinds: Sequence[Kind]) -> str:
+    found = {name: [str(valid[i].document) for i in outliers(_ttfts(valid))] for name, valid in kinds}
+    far = [f"{name}, document {', '.join(documents)}" for name, documents in found.items() if documents]
+    return _about("outliers, counted all the same", far)
+
+
+def _slow_start(kinds: Sequence[Kind]) -> str:
+    found = [(name, _ttfts(valid)) for name, valid in kinds]
+    slow = [name for name, ttfts in found if len(ttfts) > 3 and outliers(ttfts)[:1] == (0,) and ttfts[0] == max(ttfts)]
+    return _about("the first sample is the slowest by far, so raise --num-warmups", slow)
+
+
+def _bursts(kinds: Sequence[Kind]) -> str:
+    counts = [(name, sum(s.in_one_burst for s in valid), len(valid)) for name, valid in kinds]
+    said = (
+        "answers came in one burst, so their first token was handed on late, by an engine that waited for a core, or "
+        "by what lies between it and this client"
+    )
+    return _about(said, [f"{name} {bursts} of {n}" for name, bursts, n in counts if bursts])
+
+
+def _gap(kinds: Sequence[Kind]) -> str:
     gaps = {name: overhead_ms(valid) for name, valid in kinds}
     large = {name: gap for name, gap in gaps.items() if gap is not None and gap > GAP_MS}
-    if large:
-        most = max(large, key=large.__getitem__)
-        yield (
-            f"the client's TTFT is up to {large[most]:.0f} ms ({most}; median) over the engine's own queue and TTFT: "
-            "HTTP, the chat template, tokenising, and handing the first token on"
-        )
+    if not large:
+        return ""
+    most = max(large, key=large.__getitem__)
+    return (
+        f"the client's TTFT is up to {large[most]:.0f} ms ({most}; median) over the engine's own queue and TTFT: "
+        "HTTP, the chat template, tokenising, and handing the first token on"
+    )
+
+
+def _ttfts(valid: Sequence[Sample]) -> list[float]:
+    return [s.ttft_ms for s in valid if s.ttft_ms is not None]
 
 
 def overhead_ms(samples: Sequence[Sample]) -> float | None:

@@ -156,8 +156,13 @@ def _differences(facts: Mapping[str, Facts]) -> Sequence[tuple[str, str]]:
 
 
 def _unchecked(facts: Mapping[str, Facts]) -> tuple[str, ...]:
-    """A sentence for each fact that must agree and that an engine does not tell."""
-    silent = {key: [name for name, of in facts.items() if key in of and of[key] is None] for key in MUST_AGREE}
+    """A sentence for the facts that must agree and that the same engines do not tell."""
+    silent = dict[tuple[str, ...], list[str]]()
+    for key in MUST_AGREE:
+        if names := tuple(name for name, of in facts.items() if key in of and of[key] is None):
+            silent.setdefault(names, []).append(key)
     return tuple(
-        f"{key} is not told by {', '.join(names)}, so it was not compared" for key, names in silent.items() if names
+        f"{', '.join(keys)} {'is' if len(keys) == 1 else 'are'} not told by {', '.join(names)}, so "
+        f"{'it was' if len(keys) == 1 else 'they were'} not compared"
+        for names, keys in silent.items()
     )

@@ -6,8 +6,7 @@ break-even. It is confirmed by measuring at half and at twice that length.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from statistics import median
@@ -24,7 +23,8 @@ from bench.sample import Sample
 from bench.statistics import interval
 from bench.study import Options, Say, Stage, Study
 from bench.ttft import prompts
-from cache.storage import CHUNK_BYTES, Bandwidth, probe
+from cache.probe_process import probe_apart
+from cache.storage import CHUNK_BYTES, Bandwidth
 from cache.volume import CHUNK_SIZE, bytes_per_token, namespace
 from engines.settings import Settings
 
@@ -35,9 +35,10 @@ SHORTEST = 64  # tokens that the question and the chat template leave room for
 FEWEST_LENGTHS = 3  # a parabola has three coefficients
 
 Volume = Mapping[str, Any]  # as `volume_of` gives it; empty as long as it was not measured
+Look = Callable[[Say], Awaitable[Volume]]
 
 
-def study(options: Options, cast: Cast, look: Callable[[Say], Volume], volume: Volume | None = None) -> Study:
+def study(options: Options, cast: Cast, look: Look, volume: Volume | None = None) -> Study:
     """Each length of `options.input_lens`, then the two lengths that confirm what was found.
 
     `look` measures the volume, unless an interrupted run left what it measured: after the warm-up, for then there are
@@ -45,7 +46,7 @@ def study(options: Options, cast: Cast, look: Callable[[Say], Volume], volume: V
     """
 
     async def survey(say: Say) -> Study:
-        return of(await asyncio.to_thread(look, say))
+        return of(await look(say))
 
     def of(volume: Volume) -> Study:
         return replace(planned, summary=partial(_summary, volume), survey=None)
@@ -64,14 +65,11 @@ def study(options: Options, cast: Cast, look: Callable[[Say], Volume], volume: V
     return of(volume) if volume else planned
 
 
-def look(settings: Settings, say: Say) -> Volume:
-    """Measures the KV volume in files as large as its chunks are, where it has any. Raises ConfigError."""
+async def look(settings: Settings, say: Say) -> Volume:
+    """Measures the KV volume in files as large as its chunks are, where it has any. Raises as `probe_apart` does."""
     per_token = bytes_per_token(namespace(settings))
-    bandwidth = probe(
-        settings.kv_store_dir,
-        chunk_bytes=round(per_token * CHUNK_SIZE) if per_token else CHUNK_BYTES,
-        progress=lambda step: say(f"KV volume, {step}"),
-    )
+    chunk_bytes = round(per_token * CHUNK_SIZE) if per_token else CHUNK_BYTES
+    bandwidth = await probe_apart(settings.kv_store_dir, chunk_bytes, lambda step: say(f"KV volume, {step}"))
     return volume_of(bandwidth, per_token)
 
 

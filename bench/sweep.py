@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from bench.arms import COLD, CROSS_READ, FIRST_SIGHT, Arm, Role, nothing_cached
-from bench.caveats import caveats
+from bench.caveats import caveats_of
 from bench.comparison import MOST_INVALID
 from bench.fields import arm_fields
 from bench.load import Load, Sent, send
@@ -182,15 +182,15 @@ def _fields(cell: Cell, samples: Sequence[Sample], options: Options) -> dict[str
 
 def _caveats(planned: Sequence[Cell], samples: Sequence[Sample]) -> list[str]:
     """Those of one request in flight for cells that have one; a load has its spread from itself."""
-    found = list[str]()
-    for cell, here in _by_cell(planned, samples):
-        alone = cell.load.closed and cell.load.max_concurrency == 1
-        found += [f"{cell.where}, {sentence}" for sentence in (caveats(here) if alone else ())]
-        if cell.arm is CROSS_READ and (again := _recomputed(here)):
-            found.append(
-                f"{cell.where}, {cell.arm.name}: {again} of {len(here)} documents had to be computed after all"
-            )
-    return found
+    found = [(f"{cell.where}, {cell.arm.name}", cell, here) for cell, here in _by_cell(planned, samples)]
+    alone = [
+        (name, [s for s in here if s.valid])
+        for name, cell, here in found
+        if cell.load.closed and cell.load.max_concurrency == 1
+    ]
+    again = [(name, _recomputed(here), len(here)) for name, cell, here in found if cell.arm is CROSS_READ]
+    said = "; ".join(f"{name} {recomputed} of {n}" for name, recomputed, n in again if recomputed)
+    return [*caveats_of(alone), *([f"documents had to be computed after all: {said}"] if said else [])]
 
 
 def _by_cell(planned: Sequence[Cell], samples: Sequence[Sample]) -> list[tuple[Cell, list[Sample]]]:

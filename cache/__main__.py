@@ -11,7 +11,9 @@ import typer
 
 from cache import preheat as heat
 from cache.command import serve_cache
-from cache.volume import prepare
+from cache.key import exposed
+from cache.versions import serving
+from cache.volume import place, prepare
 from engines.door import run
 from engines.settings import read_env
 from engines.topology import Topology
@@ -31,11 +33,15 @@ def serve(
 ) -> None:
     """Become the cache server NAME."""
     settings, _ = read_env(os.environ)
-    command = serve_cache(Topology.of(settings).cache(name), settings)
+    cache, versions = Topology.of(settings).cache(name), serving()
+    command = serve_cache(cache, settings, place(settings, versions))
     print(command, flush=True)
-    if not show:
-        prepare(settings)
-        command.exec()
+    if show:
+        return
+    prepare(settings, versions)
+    if exposed(settings.kv_key_file):
+        print(f"KV_KEY_FILE={settings.kv_key_file} may be read by others: chmod 600 it", file=sys.stderr, flush=True)
+    command.exec()
 
 
 @app.command()

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
-from cache.volume import CHUNK_SIZE, adapter
+from cache.versions import serving
+from cache.volume import CHUNK_SIZE, adapter, namespace, place
 from engines.command import HUGE_PAGES, Command, serve_engine
+from engines.errors import ConfigError
 from engines.settings import Settings
 from engines.topology import CacheServer, Topology
 
 
-def serve_cache(cache: CacheServer, settings: Settings) -> Command:
-    """One LMCache server: memory (L1) in front of the KV volume (L2)."""
+def serve_cache(cache: CacheServer, settings: Settings, folder: Path) -> Command:
+    """One LMCache server: memory (L1) in front of the namespace `folder` on the KV volume (L2)."""
     size = str(settings.l1_size_gb)
     argv = ["lmcache", "server", "--instance-id", cache.name]
     argv += ["--host", settings.bind_host, "--port", str(cache.mq_port)]
@@ -26,7 +29,7 @@ def serve_cache(cache: CacheServer, settings: Settings) -> Command:
         argv += ["--eviction-trigger-watermark", "0.25"]
     else:
         argv += ["--isolated-ipc"]  # as the engines' connector says
-    argv += ["--l2-adapter", json.dumps(adapter(settings, cache.side))]
+    argv += ["--l2-adapter", json.dumps(adapter(settings, cache.side, folder))]
     env = {"PYTHONHASHSEED": "0", "LMCACHE_TRACK_USAGE": "false", "DO_NOT_TRACK": "1"}
     return Command(tuple(argv), env | HUGE_PAGES if settings.device == "cpu" else env)
 
@@ -34,8 +37,17 @@ def serve_cache(cache: CacheServer, settings: Settings) -> Command:
 def commands(settings: Settings) -> Iterator[tuple[str, Command]]:
     """Every server's name and command line, cache servers first, as a start runs them."""
     topology = Topology.of(settings)
-    yield from ((cache.name, serve_cache(cache, settings)) for cache in topology.caches)
+    folder = _folder(settings)
+    yield from ((cache.name, serve_cache(cache, settings, folder)) for cache in topology.caches)
     yield from ((engine.name, serve_engine(engine, settings)) for engine in topology.engines)
+
+
+def _folder(settings: Settings) -> Path:
+    """Where the packages that serve are elsewhere, as in containers, the namespace that they have made."""
+    try:
+        return place(settings, serving())
+    except ConfigError:
+        return namespace(settings)
 
 
 def shm_name(cache: CacheServer) -> str:

@@ -10,14 +10,19 @@ from typing import Literal
 from pydantic import BaseModel, Field, ValidationError
 
 from cache.probe_files import Layout, Speed, ToolFailed
+from engines.errors import StackError
 
 TIMEOUT_S = 600
+ENDED_BY_SIGNAL = 128  # fio's exit code after SIGINT or SIGTERM, which it handles
 
 Way = Literal["read", "write"]
 
 
 class Fio:
-    """One run of fio for each measurement, in the folder of the files."""
+    """One run of fio for each measurement, in the folder of the files.
+
+    That somebody ends it is no failure of the tool, which another way would mend: StackError.
+    """
 
     name = "fio"
 
@@ -54,8 +59,12 @@ class Fio:
                 errors="replace",
                 timeout=TIMEOUT_S,
             )
-        except (OSError, subprocess.SubprocessError) as exc:
+        except subprocess.TimeoutExpired as exc:
+            raise StackError(f"{self.binary} takes over {TIMEOUT_S} s: the volume is too slow to measure") from exc
+        except OSError as exc:
             raise ToolFailed(f"{self.binary} cannot be run: {exc}") from exc
+        if done.returncode < 0 or done.returncode == ENDED_BY_SIGNAL:
+            raise StackError(f"{self.binary} was ended by a signal ({done.returncode}): start it again")
         if done.returncode:
             raise ToolFailed(_first_line(done.stderr) or f"{self.binary} ended with {done.returncode}")
         moved, seconds = measured(done.stdout, way)

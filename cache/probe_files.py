@@ -5,15 +5,46 @@ from __future__ import annotations
 import mmap
 import os
 import secrets
+import shutil
+import socket
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 ALIGNMENT = 4096  # bytes; what O_DIRECT wants of offsets, sizes and memory
 BLOCK_BYTES = 4 * 2**20  # moved in one call when one large file is written or read
 IN_FLIGHT = 8  # blocks of that file which fio has under way at once; the built-in way has one
+
+
+PREFIX = ".probe-"
+DAY_S = 86_400
+
+
+def prefix() -> str:
+    """How the folder of a probe's files begins: with the machine and the process whose files they are."""
+    return f"{PREFIX}{socket.gethostname()}-{os.getpid()}-"
+
+
+def sweep(folder: Path, *, owned: bool = False) -> None:
+    """Removes what probes left behind that were killed; with `owned` those of this process too."""
+    for path in folder.glob(f"{PREFIX}*"):
+        if (owned and path.name.startswith(prefix())) or _is_left(path):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_left(path: Path) -> bool:
+    """Its process is gone. Of another machine's nothing is known, but no probe takes a day."""
+    host, _, pid = path.name.removeprefix(PREFIX).rpartition("-")[0].rpartition("-")
+    if host == socket.gethostname() and pid.isdecimal():
+        return not psutil.pid_exists(int(pid))
+    try:
+        return time.time() - path.stat().st_mtime > DAY_S
+    except OSError:
+        return False
 
 
 class ToolFailed(Exception):

@@ -18,7 +18,7 @@ from typing import Protocol
 import psutil
 
 from cache.fio import Fio
-from cache.probe_files import BuiltIn, Layout, Speed, ToolFailed
+from cache.probe_files import BuiltIn, Layout, Speed, ToolFailed, prefix, sweep
 from cache.residency import drop, residency
 from engines.errors import ConfigError
 
@@ -74,12 +74,14 @@ def probe(
 ) -> Bandwidth:
     """Measures with fio where it is installed and works, else with plain system calls. Leaves no file behind.
 
-    `progress` hears what is measured next. Raises ConfigError when the folder has too little room or cannot be used.
+    `progress` hears what is measured next. Raises ConfigError when the folder has too little room or cannot be used,
+    StackError when fio is killed.
     """
     layouts = Layout.sequential(total_bytes), Layout.chunks(total_bytes, chunk_bytes, WORKERS)
     binary = which("fio")
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        sweep(folder)
         _check_room(folder, 2 * max(layout.total_bytes for layout in layouts), free(folder))
         try:
             return _with_tool(Fio(binary) if binary else BuiltIn(), folder, layouts, progress)
@@ -133,7 +135,7 @@ def _with_tool(tool: Tool, folder: Path, layouts: tuple[Layout, Layout], progres
 
 
 def _speeds(tool: Tool, folder: Path, layout: Layout, kind: str, progress: Progress) -> Speeds:
-    with TemporaryDirectory(prefix=".probe-", dir=folder) as name:
+    with TemporaryDirectory(prefix=prefix(), dir=folder) as name:
         home = Path(name)
         progress("write")
         write = tool.write(layout, home)

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import secrets
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from cache.key import key_of, written_once
+from cache.versions import Versions
 from engines.command import dtype
 from engines.errors import ConfigError
 from engines.remedy import unwritable
@@ -23,10 +24,10 @@ from engines.settings import Settings
 
 CHUNK_SIZE = 256  # tokens in one stored file; LMCache stores whole chunks only
 SAMPLE_BYTES = 2**20
-VERSIONS = {"vllm": "0.32.0", "lmcache": "0.5.6"}
+FINGERPRINT = "fingerprint.json"
 
 
-def fingerprint(settings: Settings) -> dict[str, object]:
+def fingerprint(settings: Settings, versions: Versions) -> dict[str, object]:
     """Everything that makes stored KV valid for one set-up and wrong for another."""
     return {
         "model": settings.model,
@@ -34,18 +35,28 @@ def fingerprint(settings: Settings) -> dict[str, object]:
         "dtype": dtype(settings),
         "chunk_size": CHUNK_SIZE,
         "serde": settings.kv_serde,
-        **VERSIONS,
+        **versions,
     }
 
 
+def place(settings: Settings, versions: Versions) -> Path:
+    """The folder of the volume for these settings and versions; not made yet."""
+    text = json.dumps(fingerprint(settings, versions), sort_keys=True)
+    return settings.kv_store_dir / f"{_name(settings)}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
 def namespace(settings: Settings) -> Path:
-    """The folder of the volume for these settings; not made yet."""
-    text = json.dumps(fingerprint(settings), sort_keys=True)
-    name = re.sub(r"[^A-Za-z0-9.]+", "-", Path(settings.model).name).strip("-.").lower()
-    return settings.kv_store_dir / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+    """The folder that the cache servers use, for who only looks: a page need not have the packages that serve.
+
+    It is the one with the newest fingerprint of these settings, in whatever versions: each start writes it anew. Before
+    the first start it is one that does not exist.
+    """
+    wanted = fingerprint(settings, {})
+    found = [path for path in settings.kv_store_dir.glob(f"{_name(settings)}-*/{FINGERPRINT}") if _is_of(path, wanted)]
+    return max(found, key=_written, default=settings.kv_store_dir / f"{_name(settings)}-not-made-yet" / "_").parent
 
 
-def prepare(settings: Settings) -> Path:
+def prepare(settings: Settings, versions: Versions) -> Path:
     """Makes the namespace and the key where they are missing, and returns the namespace.
 
     Raises ConfigError when either cannot be written, when the key would lie inside the volume, or when the namespace
@@ -54,19 +65,15 @@ def prepare(settings: Settings) -> Path:
     key = settings.kv_key_file
     if key.is_relative_to(settings.kv_store_dir):
         raise ConfigError(f"KV_KEY_FILE={key} lies inside the KV volume, where it guards nothing: move it out")
-    folder = namespace(settings)
+    folder = place(settings, versions)
     probe(folder)
+    key_id = hashlib.sha256(key_of(key)).hexdigest()[:16].encode()
     try:
-        key.parent.mkdir(parents=True, exist_ok=True)
-        _create(key, secrets.token_bytes(32))
-        key_id = hashlib.sha256(key.read_bytes()).hexdigest()[:16]
-        (folder / "fingerprint.json").write_text(json.dumps(fingerprint(settings), indent=1, sort_keys=True) + "\n")
-        stamp = folder / "key-id"
-        _create(stamp, key_id.encode())
-        same_key = stamp.read_text() == key_id
+        written = written_once(folder / "key-id", key_id)
+        _replace(folder / FINGERPRINT, json.dumps(fingerprint(settings, versions), indent=1, sort_keys=True) + "\n")
     except OSError as exc:
-        raise ConfigError(f"KV_KEY_FILE={key} cannot be made or read ({exc.strerror}): name another place") from exc
-    if not same_key:
+        raise _unwritable(folder, exc) from exc
+    if written != key_id:
         raise ConfigError(f"{folder} was written with another key than {key}: bring that key, or delete the folder")
     return folder
 
@@ -81,19 +88,23 @@ def probe(folder: Path, *, write: Callable[[Path, bytes], object] = Path.write_b
         finally:
             test.unlink(missing_ok=True)
     except OSError as exc:
-        remedy = unwritable(folder, exc, "KV_STORE_DIR")
-        raise ConfigError(f"KV_STORE_DIR: {folder} cannot be written ({exc.strerror}): {remedy}") from exc
+        raise _unwritable(folder, exc) from exc
 
 
-def adapter(settings: Settings, side: str) -> Mapping[str, object]:
-    """LMCache's `--l2-adapter` for the cache server of one side.
+def _unwritable(folder: Path, exc: OSError) -> ConfigError:
+    remedy = unwritable(folder, exc, "KV_STORE_DIR")
+    return ConfigError(f"KV_STORE_DIR: {folder} cannot be written ({exc.strerror}): {remedy}")
+
+
+def adapter(settings: Settings, side: str, folder: Path) -> Mapping[str, object]:
+    """LMCache's `--l2-adapter` for the cache server of one side, which stores into the namespace `folder`.
 
     Each side has its own folder for unfinished files: with a shared one, two writers of the same chunk truncate each
     other's file and the ruin is then served.
     """
     volume: dict[str, object] = {
         "type": "fs_native",
-        "base_path": str(namespace(settings)),
+        "base_path": str(folder),
         "relative_tmp_dir": f".tmp-{side}",
         "num_workers": 8,
     }
@@ -123,14 +134,35 @@ def _authenticated(key: Path) -> Mapping[str, object]:
     }
 
 
-def _create(path: Path, content: bytes) -> None:
-    """A file that only its owner reads, unless it exists. It appears whole, and the first of two starts wins."""
+def _name(settings: Settings) -> str:
+    """The model's, as the beginning of a folder's name."""
+    return re.sub(r"[^A-Za-z0-9.]+", "-", Path(settings.model).name).strip("-.").lower()
+
+
+def _is_of(file: Path, wanted: Mapping[str, object]) -> bool:
+    """Whether this fingerprint has all that is `wanted`; whatever else lies there has not."""
+    try:
+        found = json.loads(file.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and {**found, **wanted} == found
+
+
+def _written(file: Path) -> float:
+    """When; 0 for a file that is no longer there."""
+    with suppress(OSError):
+        return file.stat().st_mtime
+    return 0
+
+
+def _replace(path: Path, text: str) -> None:
+    """A reader sees the old file or the new one, and nothing is left when that fails. Raises OSError."""
     draft = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(content)
-    with suppress(FileExistsError):
-        os.link(draft, path)
-    draft.unlink()
+    try:
+        draft.write_text(text)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def _weights(settings: Settings) -> str:

@@ -28,6 +28,7 @@ from engines.errors import ConfigError
 from engines.measurement_lock import MeasurementLock
 from engines.media import Form, Modality
 from engines.media.limits import Limits
+from engines.printable import printable
 from engines.prompt import Prompt
 from engines.recipe import Recipe, find, recipes
 from engines.reply import Delta, Reply
@@ -262,7 +263,7 @@ def _tell(line: str) -> None:
 
 
 def _show(delta: Delta) -> None:
-    print(delta.text, end="", flush=True)
+    print(printable(delta.text), end="", flush=True)
 
 
 if __name__ == "__main__":

@@ -139,5 +139,5 @@ def _size(path: Path) -> int | None:
 def commands(topology: Topology, settings: Settings) -> dict[str, str]:
     """Each service's name to the line that starts it, as one would type it; no secret is among its words."""
     lines: dict[str, Any] = {engine.name: serve_engine(engine, settings) for engine in topology.engines}
-    lines |= {cache.name: serve_cache(cache, settings) for cache in topology.caches}
+    lines |= {cache.name: serve_cache(cache, settings, namespace(settings)) for cache in topology.caches}
     return {name: str(line) for name, line in lines.items()}

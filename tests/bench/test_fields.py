@@ -61,6 +61,17 @@ def test_the_gap_between_client_and_server_is_kept_and_a_large_one_is_told():
     assert any("up to 94 ms (cold; median) over" in line for line in caveats(samples))
 
 
+def test_a_kind_of_caveat_is_one_line_that_names_its_arms():
+    arms = [f"{modality}_{arm}" for modality in ("image", "video") for arm in ("cold", "cross_read", "own_warm")]
+    samples = [
+        sample(n, arm, 1000.0 + 400 * (n % 2), itls=(0.0001,) * 31, tpot_ms=0.1, cached_tokens=None)
+        for arm in arms
+        for n in range(6)
+    ]
+    lines = [*caveats(samples), *untold(samples)]
+    assert [all(arm in line for arm in arms) for line in lines] == [True, True, True]
+
+
 def test_outliers_count_and_are_named():
     samples = [sample(n, "cold", 1000.0 + n) for n in range(6)] + [sample(6, "cold", 9000.0)]
     arm = arm_fields(samples, detailed=False)

