@@ -24,12 +24,12 @@ from engines.ports import is_free
 from engines.prompt import Prompt
 from engines.results import results_folder
 from engines.settings import Settings
-from frontend.server import launch
 from frontend.app import build
 from frontend.desk import Desk, Reception
 from frontend.house import House
 from frontend.race import Pane, Stage
 from frontend.restart import Restart
+from frontend.server import launch
 from frontend.studies import Studies
 from frontend.visitor import Visit
 

@@ -19,7 +19,6 @@ from engines.media.generate import image
 from engines.ports import is_free
 from engines.prompt import Prompt
 from engines.settings import Settings
-from frontend.server import launch
 from frontend.app import build
 from frontend.choices import LONGEST_ANSWER, MAX_TOKENS, QUESTION_CHARACTERS, Choices, worded
 from frontend.context import TokenSize, described
@@ -29,6 +28,7 @@ from frontend.player import Player
 from frontend.race import CALM_S, Stage, in_calm, measured
 from frontend.reader import Reader
 from frontend.restart import Restart
+from frontend.server import launch
 
 TAB = SimpleNamespace(session_hash="tab")
 SLOW = Behaviour(answer=("word",) * 1000, between=0.01)
