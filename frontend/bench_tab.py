@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Sequence
 from html import escape
 from typing import Any
 
 import gradio as gr
 
 from engines.errors import ArenaError
+from frontend.estimate import USUAL, estimate, too_few
+from frontend.history import Row
 from frontend.house import House
 from frontend.prose import plain
-from frontend.results import earlier
 from frontend.studies import KINDS, Studies, Study, kinds
 from frontend.studies_view import framed, progress, results_table
 from frontend.while_open import while_open
@@ -31,9 +33,12 @@ def bench_tab(house: House, tabs: gr.Tabs, tab: gr.Tab) -> None:
     gr.Markdown(ABOUT if offered == KINDS else ABOUT + NO_STORAGE)
     with gr.Row(elem_id="bench-actions", equal_height=False):
         kind = gr.Dropdown(list(offered), value="ttft", label="Question", elem_id="bench-kind")
-        number = gr.Number(3, label="Fresh documents", precision=0, minimum=1, maximum=1000, elem_id="bench-number")
-        start = gr.Button("Run", variant="primary", elem_id="bench-run")
-        cancel = gr.Button("Cancel", elem_id="bench-cancel")
+        number = gr.Number(USUAL, label="Fresh documents", precision=0, minimum=1, maximum=1000, elem_id="bench-number")
+        start = gr.Button("Run", variant="primary", elem_id="bench-run", interactive=not house.locked)
+        cancel = gr.Button("Cancel", elem_id="bench-cancel", interactive=not house.locked)
+    if house.locked:
+        gr.HTML(f'<p class="note">{plain(house.locked)}</p>', elem_id="bench-locked")
+    expected = gr.HTML("", elem_id="bench-expected")
     run = gr.HTML(progress(None), elem_id="bench-progress")
     gr.HTML("<h2>Results</h2>")
     table = gr.HTML("", elem_id="bench-results")
@@ -47,7 +52,14 @@ def bench_tab(house: House, tabs: gr.Tabs, tab: gr.Tab) -> None:
     seen = gr.State(None)
     shown = [seen, run, table, one, other, frame]
 
-    does = Handlers(house.studies)
+    does = Handlers(house.studies, house.must_be_open)
+
+    async def expect(kind: str, documents: int | None, request: gr.Request) -> str:
+        rows = tuple(house.desk(request.session_hash).person.history.rows)
+        return await does.expected(kind, int(documents or 0), rows)
+
+    for changed in (tab.select, kind.input, number.input):
+        changed(expect, [kind, number], expected, **PRIVATE)
     tab.select(does.look, seen, shown, **PRIVATE)
     while_open(tabs, tab, POLL_S).tick(does.watch, seen, shown, **PRIVATE)
     start.click(does.start, [kind, number], [run, frame], **PRIVATE)
@@ -59,13 +71,19 @@ def bench_tab(house: House, tabs: gr.Tabs, tab: gr.Tab) -> None:
 class Handlers:
     """What they return for all of the tab: the run as it was seen, its lines, the list, two choices of it, a report."""
 
-    def __init__(self, studies: Studies) -> None:
-        self.studies = studies
+    def __init__(self, studies: Studies, must_be_open: Callable[[], None] = lambda: None) -> None:
+        self.studies, self.must_be_open = studies, must_be_open
+
+    async def expected(self, kind: str, documents: int, rows: Sequence[Row]) -> str:
+        """What a run will take, and whether it can make a claim."""
+        warning = too_few(kind, documents)
+        said = f'<p class="quiet">{plain(estimate(kind, documents, await self.studies.earlier(), rows))}</p>'
+        return f'<p class="fault">{plain(warning)}</p>{said}' if warning else said
 
     async def look(self, seen: Study | None) -> tuple[Any, ...]:
         """Everything; a report when the run has ended since it was seen last."""
         now = self.studies.now
-        found = await asyncio.to_thread(earlier, self.studies.results)
+        found = await self.studies.earlier()
         names = [result.name for result in found]
         first, second = ([*names, None, None])[:2]
         chosen = gr.update(choices=names, value=first), gr.update(choices=names, value=second)
@@ -84,13 +102,21 @@ class Handlers:
     async def start(self, kind: str, number: int) -> tuple[Any, Any]:
         """The run, and no report any more."""
         try:
+            self.must_be_open()
             await self.studies.start(kind, int(number or 0))
         except ArenaError as exc:
             gr.Warning(escape(str(exc)), title="Not started")
             return gr.skip(), gr.skip()
+        if warning := too_few(kind, int(number)):
+            gr.Warning(warning, title="Started")
         return progress(self.studies.now), ""
 
     async def cancel(self) -> None:
+        try:
+            self.must_be_open()
+        except ArenaError as exc:
+            gr.Warning(escape(str(exc)), title="Not cancelled")
+            return
         self.studies.cancel()
 
     async def compare(self, one: str | None, other: str | None) -> str:

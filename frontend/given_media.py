@@ -44,8 +44,6 @@ async def media_of(files: Sequence[Path], limits: Limits, within_s: float = DECO
         except TimeoutError as exc:
             raise MediaError(f"{file.name} takes over {within_s:g} s to check: give a smaller one") from exc
         except anyio.BrokenWorkerProcess as exc:
-            raise MediaError(
-                f"{file.name} cannot be decoded: its decoder crashed; convert it, or give another"
-            ) from exc
+            raise MediaError(f"{file.name} cannot be decoded: its decoder crashed; convert it first") from exc
         limits.of_prompt(media)
     return tuple(media)

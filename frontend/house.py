@@ -24,7 +24,7 @@ from frontend.visitor import Visit
 
 @dataclass(frozen=True)
 class House:
-    """`pinned`: each engine has a GPU of its own. `locked` says why visitors may restart and run nothing; else empty."""
+    """`pinned`: each engine has a GPU of its own. `locked` says why visitors may restart and run nothing, if so."""
 
     topology: Topology
     settings: Settings

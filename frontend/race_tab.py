@@ -14,6 +14,7 @@ from frontend.house import House
 from frontend.link import Link
 from frontend.model_note import model_note
 from frontend.player import Player
+from frontend.prose import plain
 from frontend.reader import TITLES, Reader, choice, with_built_in
 from frontend.screen import Screen
 from frontend.tour import FIRST
@@ -23,8 +24,8 @@ from frontend.wiring import PRIVATE, QUIET
 IN_TURN = "One after the other: the engines share {}, and would measure each other."
 BY_SIDE = "Each engine has a GPU of its own: those of (A) start together, then (B), who reads what (A) stored."
 NO_RESTART = (
-    "<b>The volume remembers</b> needs a page that may restart engines: one that <code>./arena up</code> starts, "
-    "or with RESTART_COMMAND set."
+    "<b>A document, loaded after a restart</b> needs a page that may restart engines: one that "
+    "<code>./arena up</code> starts, or with RESTART_COMMAND set."
 )
 KINDS_OF_FILE = ["image", "audio", "video"]
 
@@ -85,11 +86,11 @@ def race_tab(house: House) -> RaceTab:
                 cold = gr.Button("Start cold", elem_id="cold", min_width=100)
             with gr.Row(elem_id="tours"):
                 gr.HTML('<span class="quiet">Show me:</span>', elem_id="tours-label")
-                demo_tour = gr.Button("▶ One reads, the other knows", elem_id="tour-demo", size="sm", min_width=170)
-                media_tour = gr.Button("▶ The same for a picture", elem_id="tour-media", size="sm", min_width=150)
+                demo_tour = gr.Button("▶ A document, computed and then loaded", elem_id="tour-demo", size="sm")
+                media_tour = gr.Button("▶ A picture, computed and then loaded", elem_id="tour-media", size="sm")
                 volume_tour = _volume_tour(house)
             if not volume_tour:
-                gr.HTML(f'<p class="quiet">{NO_RESTART}</p>', elem_id="no-restart")
+                gr.HTML(f'<p class="quiet">{plain(house.locked) or NO_RESTART}</p>', elem_id="no-restart")
         with gr.Column(scale=2, min_width=300, elem_id="about"):
             facts = gr.HTML("", elem_id="facts")
             document = gr.Dropdown(
@@ -174,9 +175,9 @@ def _wire_documents(tab: RaceTab, document: gr.Dropdown, upload: gr.File, pasted
 
 def _volume_tour(house: House) -> gr.Button | None:
     """Offered only where it can be played: it would wait for a restart that nobody makes, and others with it."""
-    if not house.restart.command:
+    if not house.restart.command or house.locked:
         return None
-    return gr.Button("▶ The volume remembers", elem_id="tour-volume", size="sm", min_width=150)
+    return gr.Button("▶ A document, loaded after a restart", elem_id="tour-volume", size="sm")
 
 
 def _order(house: House) -> str:

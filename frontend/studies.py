@@ -16,7 +16,7 @@ from engines.errors import ConfigError, StackError
 from engines.footprint import existing
 from engines.results import run_folder
 from engines.settings import ROOT, Settings
-from frontend.results import earlier
+from frontend.results import Result, earlier
 from frontend.track import Track
 
 KINDS = ("ttft", "mm", "aa", "storage")
@@ -49,6 +49,7 @@ class Studies:
         self.now: Study | None = None
         self._child: asyncio.subprocess.Process | None = None
         self._task: asyncio.Task[None] | None = None
+        self._found: Sequence[Result] | None = None
 
     async def start(self, kind: str, num_prompts: int) -> None:
         """Returns when the run has begun. Raises StackError when something else is measured just now."""
@@ -93,9 +94,15 @@ class Studies:
             return said
         raise StackError("bench compare said nothing: ./arena bench compare OLD NEW shows why")
 
+    async def earlier(self) -> Sequence[Result]:
+        """Results, newest first; while something is measured those that were found before."""
+        if self._found is None or not self.track.measuring:
+            self._found = await asyncio.to_thread(earlier, self.results)
+        return self._found
+
     async def _listed(self, *names: str) -> None:
         """Only what is listed is read."""
-        known = {result.name for result in await asyncio.to_thread(earlier, self.results)}
+        known = {result.name for result in await self.earlier()}
         if not known.issuperset(names):
             raise ConfigError("choose results of the list")
 
@@ -118,8 +125,11 @@ class Studies:
                 self.now = replace(self.now, code=await child.wait())
 
     async def _said(self, *words: str | Path) -> str:
-        """All that a short command prints."""
-        said, _ = await (await self._begin(*map(str, words))).communicate()
+        """All that a short command prints; it takes a core for seconds, so nothing is measured meanwhile."""
+        if measured := self.track.measuring:
+            raise StackError(f"now {measured} is measured, which this would disturb: try again when it has ended")
+        async with self.track.turn(lambda *_: None, "a report that the page makes"):
+            said, _ = await (await self._begin(*map(str, words))).communicate()
         return said.decode(errors="replace").strip()
 
     async def _begin(self, *words: str) -> asyncio.subprocess.Process:

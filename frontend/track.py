@@ -1,4 +1,4 @@
-"""The one line in which questions wait, and the lock that is shared with the command line: one measurement at a time."""
+"""The one line in which questions wait, and the lock shared with the command line: one measurement at a time."""
 
 from __future__ import annotations
 

@@ -418,3 +418,54 @@ def test_an_engine_that_hangs_keeps_nobody_from_counting(topology):
         hung = replace(topology.engine("plain-a"), url=f"http://127.0.0.1:{silent.getsockname()[1]}")
         visit = Visit.begin((hung, fake.engine), "a name", "three small words")
         assert asyncio.run(visit.facts(within=0.5)).tokens
+
+
+def test_whoever_was_dropped_is_told_to_reload_and_answered_about_nothing_else(visit):
+    reception = Reception(visit, desks=2)
+    reception.greet("idlest", "me").visit = visit.reading("my.md", "Words of mine.")
+    for session in ("second", "third"):
+        reception.greet(session, "")
+    for _ in range(2):
+        with pytest.raises(StackError, match="reload"):
+            reception.desk("idlest")
+    assert reception.greet("reloaded", "me").visit.name == visit.name
+
+
+def holding(visit, size, name="cat"):
+    return replace(
+        visit, turns=(Turn("What?", "A cat.", (Media(Modality.IMAGE, name, "image/png", "A" * size, size),)),)
+    )
+
+
+def test_media_of_all_visitors_have_one_budget_and_the_idlest_go_and_are_told(visit):
+    reception = Reception(visit, held_bytes=1000)
+    for number in range(4):
+        desk = reception.desk(f"tab-{number}")
+        desk.visit = holding(desk.visit, 300)
+        reception.make_room(desk)
+    with pytest.raises(StackError, match="reload"):
+        reception.desk("tab-0")
+    assert [reception.desk(f"tab-{number}").held_bytes for number in (1, 2, 3)] == [311] * 3
+
+
+def test_whoever_alone_is_over_the_budget_keeps_what_it_has(visit):
+    reception = Reception(visit, held_bytes=1000)
+    reception.desk("small").visit = holding(visit, 100)
+    reception.desk("empty").visit = visit.without_document()
+    desk = reception.desk("large")
+    desk.visit = holding(desk.visit, 5000)
+    reception.make_room(desk)
+    assert reception.desk("large") is desk
+    assert reception.desk("empty").held_bytes == 0
+    with pytest.raises(StackError):
+        reception.desk("small")
+
+
+def test_what_all_visitors_share_and_what_one_has_twice_counts_once(topology):
+    visit = Visit.of_the_handbook(topology.engines)
+    assert Desk(visit, Person()).held_bytes == 0
+    cat = a_picture("cat")
+    asked = Prompt("Why?", visit.document, "n0nce", media=(cat,))
+    race = visit.race.about(asked).showing(Pane("plain-a", Stage.DONE, asked, "so"))
+    twice = replace(visit, race=race.showing(Pane("plain-b", Stage.DONE, asked, "so")))
+    assert Desk(twice, Person()).held_bytes == len(cat.base64)

@@ -1,4 +1,6 @@
 import asyncio
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from fake_engine import FakeEngine, Volume, topology_of
@@ -7,9 +9,12 @@ from engines.errors import ConfigError
 from engines.settings import Settings
 from engines.topology import Topology
 from frontend.app import build
+from frontend.bench_tab import Handlers
 from frontend.context import described
 from frontend.house import House
-from frontend.login import login
+from frontend.login import login, refusal
+from frontend.player import Player
+from frontend.restart import Restart
 from frontend.server import QUEUE
 from frontend.stack import commands, look, volume_state
 from frontend.stack_view import panel
@@ -92,3 +97,47 @@ def test_the_page_has_its_tabs_and_offers_each_engine_and_both_pairs(topology, s
 def test_gradio_has_what_is_set_behind_its_back(topology, settings):
     queue = build(House.of(topology, settings, pinned=False)).queue()._queue
     assert {name: type(getattr(queue, name, None)) for name in QUEUE} == {n: type(value) for n, value in QUEUE.items()}
+
+
+LOGIN = {"UI_USERNAME": "me", "UI_PASSWORD": "pass"}
+
+
+@pytest.mark.parametrize(
+    ("env", "environ", "refused"),
+    [
+        ({}, {}, False),
+        ({"BIND_HOST": "localhost"}, {}, False),
+        ({"BIND_HOST": "::1"}, {}, False),
+        ({"BIND_HOST": "0.0.0.0"}, {}, True),
+        ({"BIND_HOST": "192.168.1.5"}, {}, True),
+        ({"BIND_HOST": "my-machine"}, {}, True),
+        ({"BIND_HOST": "0.0.0.0", **LOGIN}, {}, False),
+        ({"BIND_HOST": "0.0.0.0"}, {"UI_PUBLISHED_ON": "127.0.0.1"}, False),
+        ({"BIND_HOST": "0.0.0.0"}, {"UI_PUBLISHED_ON": "10.0.0.1"}, True),
+    ],
+)
+def test_where_others_reach_the_page_restarts_and_benchmarks_want_a_login(tmp_path, env, environ, refused):
+    why = refusal(Settings.from_env({"ARENA_HOME": str(tmp_path), **env}), environ)
+    assert bool(why) is refused
+    assert ("UI_PASSWORD" in why) is refused
+
+
+def test_a_locked_page_refuses_them_in_words_and_says_so_where_the_buttons_are(topology, settings):
+    house = replace(House.of(topology, settings, pinned=False, locked="set UI_PASSWORD"), restart=Restart(("restart",)))
+    blocks = {block.elem_id: block for block in build(house).blocks.values()}
+    assert "tour-volume" not in blocks
+    assert "UI_PASSWORD" in blocks["no-restart"].value
+    assert "UI_PASSWORD" in blocks["bench-locked"].value
+    assert not blocks["bench-run"].interactive
+
+    async def try_all():
+        bench = Handlers(house.studies, house.must_be_open)
+        with pytest.warns(UserWarning, match="UI_PASSWORD"):
+            await bench.start("aa", 5)
+        with pytest.warns(UserWarning, match="UI_PASSWORD"):
+            await bench.cancel()
+        with pytest.warns(UserWarning, match="UI_PASSWORD"):
+            _ = [frame async for frame in Player(house).remember(SimpleNamespace(session_hash="tab"))]
+
+    asyncio.run(try_all())
+    assert house.studies.now is None

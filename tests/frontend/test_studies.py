@@ -4,11 +4,17 @@ import signal
 import sys
 
 import pytest
+from fakes import a_reply
 
 from engines.errors import ConfigError, StackError
+from engines.prompt import Prompt
+from engines.reply import Sources
 from engines.settings import Settings
 from frontend.bench_tab import Handlers
-from frontend.results import earlier
+from frontend.estimate import CLAIMING, UNKNOWN, USUAL, estimate, too_few
+from frontend.history import History
+from frontend.race import Pane, Stage
+from frontend.results import Result, earlier
 from frontend.studies import KINDS, Studies, Study, kinds
 from frontend.studies_view import framed, progress, results_table
 from frontend.track import Track
@@ -158,3 +164,78 @@ def test_storage_is_offered_where_it_can_write_to_the_volume(tmp_path):
     settings = Settings.from_env({"ARENA_HOME": str(tmp_path)})
     assert kinds(settings) == KINDS
     assert kinds(settings, lambda *_: False) == ("ttft", "mm", "aa")
+
+
+COMPARED = {"comparison": {"verdict": "faster"}}
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "verdict"),
+    [
+        ("ttft", COMPARED, "faster"),
+        ("aa", {"comparison": {"verdict": "not distinguishable"}}, "not distinguishable"),
+        ("decode", COMPARED, "faster"),
+        ("peer", COMPARED, "faster"),
+        ("mm", {"modalities": {"image": COMPARED, "audio": {}}, "holds": True}, "image: faster; audio: no claim"),
+        ("mm", {"modalities": {"image": {**COMPARED, "canary": {"failed": [1]}}}}, "image: faster; image was mixed up"),
+        ("verify", {"verify": {"verdict": "same", "media": {}}}, "same"),
+        ("verify", {"verify": {"verdict": "same", "media": {"image": {"verdict": "no claim"}}}}, "image: no claim"),
+        (
+            "storage",
+            {"break_even": {"input_len": 2048.0, "confirmed": [{"holds": True}]}},
+            "2,048 tokens on, confirmed",
+        ),
+        ("storage", {"break_even": {"input_len": 2048, "confirmed": [{"holds": None}]}}, "not confirmed"),
+        ("storage", {"break_even": {"input_len": None}}, "no break-even"),
+        ("sweep", {"cells": [{"failed": 1}, {"failed": 0}]}, "2 loads, 1 requests"),
+        *((kind, {}, "") for kind in ("ttft", "mm", "verify", "storage", "sweep", "unknown")),
+        ("mm", {"modalities": [1]}, ""),
+        ("verify", {"verify": 3}, ""),
+        ("storage", {"break_even": {"input_len": 1, "confirmed": 7}}, "1 tokens on, not confirmed"),
+    ],
+)
+def test_the_list_has_the_verdict_of_every_kind(tmp_path, kind, content, verdict):
+    a_result(tmp_path, **{"kind": kind, **content})
+    [found] = earlier(tmp_path)
+    assert verdict in found.verdict
+    assert bool(verdict) is bool(found.verdict)
+
+
+def test_a_result_is_read_once_until_it_changes(tmp_path):
+    folder = a_result(tmp_path, comparison={"verdict": "faster"})
+    first, again = earlier(tmp_path)[0], earlier(tmp_path)[0]
+    (folder / "result.json").write_text(json.dumps({"kind": "ttft", "date": "2027", "completed": 7}))
+    assert first is again
+    assert earlier(tmp_path)[0].completed == 7
+
+
+@pytest.mark.parametrize("kind", CLAIMING)
+def test_the_tab_opens_with_enough_documents_and_warns_of_fewer_before_anything_is_sent(tmp_path, kind):
+    tab = Handlers(studies_of(tmp_path, QUICK))
+    assert "no claim" not in asyncio.run(tab.expected(kind, USUAL, ()))
+    assert "no claim" in asyncio.run(tab.expected(kind, 3, ()))
+    assert not too_few("storage", 3)
+
+
+def test_how_long_a_run_takes_goes_by_what_was_measured_here():
+    def a_run(kind, documents, duration):
+        return Result(
+            f"{kind}-1", kind, "2026", complete=True, completed=9, verdict="", documents=documents, duration=duration
+        )
+
+    runs = [a_run("aa", 10, 200.0), a_run("mm", 10, 100.0)]
+    assert "about 2 minutes" in estimate("aa", 5, runs, ())  # 20 s each, and the warm-up
+    assert "aa-1" in estimate("ttft", 5, runs, ())  # three prompts instead of two
+    assert "3 minutes" in estimate("ttft", 5, runs, ())
+    assert estimate("storage", 3, runs, ()) == UNKNOWN
+    assert estimate("ttft", 5, [], ()) == UNKNOWN
+
+
+def test_without_runs_it_goes_by_the_visitors_last_computed_question():
+    history = History()
+    prompt = Prompt("Why?", "A document.", "n0nce")
+    reply = a_reply(ttft=3.392, prompt=3392, sources=Sources(3392, 0, 0))
+    history.add(Pane("plain-a", Stage.DONE, prompt, reply=reply), "a name")
+    said = estimate("aa", 6, [], history.rows)  # 6,784 tokens take 6.8 s, twice a document
+    assert "about 2 minutes" in said
+    assert estimate("mm", 6, [], history.rows) == UNKNOWN
