@@ -17,6 +17,7 @@ from engines.settings import Settings
 
 TAKEN = 768  # frames of a film that vLLM takes at most: two a second, or as many as there are of a shorter one
 FPS = 2
+SOUND_MB = 25  # of one sound that vLLM takes: VLLM_MAX_AUDIO_CLIP_FILESIZE_MB's default
 SAMPLES = 2 * 48_000  # a second: the most that a sound has which is not made for a studio
 
 
@@ -71,6 +72,12 @@ class Limits:
             raise MediaError(f"{name} is empty: give a file with something in it")
         if size > self.bytes:
             raise _over(name, f"{size / 2**20:.1f} MiB", f"{self.mb}", "MEDIA_MAX_MB")
+
+    def of_sound(self, name: str, size: int) -> None:
+        """In bytes, as it is sent."""
+        if size > SOUND_MB * 2**20:
+            fact = f"{name} has {size / 2**20:.1f} MiB, and vLLM takes {SOUND_MB} of one sound"
+            raise MediaError(f"{fact}: give a shorter one, or convert it to FLAC or MP3")
 
     def of_pixels(self, name: str, width: int, height: int) -> None:
         if width * height > self.pixels:

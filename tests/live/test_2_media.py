@@ -109,7 +109,7 @@ def fetched(address, name="image.png", modality=Modality.IMAGE):
 
 @pytest.mark.parametrize(
     ("name", "modality"),
-    [("image.png", Modality.IMAGE), ("video.mp4", Modality.VIDEO), ("speech.wav", Modality.AUDIO)],
+    [("image.png", Modality.IMAGE), ("video.mp4", Modality.VIDEO), ("speech.ogg", Modality.AUDIO)],
 )
 def test_media_sent_by_another_name_are_found_that_the_other_engine_had_as_bytes(stack, address, name, modality):
     media = fetched(address, name, modality)
