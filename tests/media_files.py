@@ -89,9 +89,20 @@ def chatty_png(size=2 * 2**20):
 
 
 def filmed(
-    kind, codec, frames=8, width=64, height=64, pixel_format="yuv420p", sound="", target=BytesIO, options=None, rate=4,
-    times=None, turn=0, encoder=None,
-):  # fmt: skip
+    kind,
+    codec,
+    frames=8,
+    width=64,
+    height=64,
+    pixel_format="yuv420p",
+    sound="",
+    target=BytesIO,
+    options=None,
+    rate=4,
+    times=None,
+    turn=0,
+    encoder=None,
+):
     """A film of moving colours, with a tone when `sound` names a codec; `times` are those of its frames, in 1/1000 s."""
     file = target()
     with av.open(file, "w", format=kind, options=options or {}) as container:
@@ -275,10 +286,10 @@ FILMS: Mapping[str, Case] = {
         "H.264, fragmented with sound",
         partial(filmed, "mp4", "libx264", sound="aac", target=Pipe, options=FRAGMENTS),
     ),
-    "mp4-variable": Case(
-        "MP4", "H.264, variable rate", partial(filmed, "mp4", "libx264", times=TIMES)
+    "mp4-variable": Case("MP4", "H.264, variable rate", partial(filmed, "mp4", "libx264", times=TIMES)),
+    "mp4-odd": Case(
+        "MP4", "H.264, 65×63", partial(filmed, "mp4", "libx264", width=65, height=63, pixel_format="yuv444p")
     ),
-    "mp4-odd": Case("MP4", "H.264, 65×63", partial(filmed, "mp4", "libx264", width=65, height=63, pixel_format="yuv444p")),
     "mp4-rotated": Case("MP4", "H.264, turned", rotated),
     "mp4-trimmed": Case("MP4", "H.264, edit list", trimmed),
     "mp4-one": Case("MP4", "H.264, one frame", partial(filmed, "mp4", "libx264", frames=1)),
@@ -294,7 +305,9 @@ FILMS: Mapping[str, Case] = {
     "webm-vp8": Case("WebM", "VP8", partial(filmed, "webm", "libvpx")),
     "webm-vp9": Case("WebM", "VP9", partial(filmed, "webm", "libvpx-vp9")),
     "webm-av1": Case("WebM", "AV1", partial(filmed, "webm", "libsvtav1")),
-    "webm-recorded": Case("WebM", "VP8 with Opus, recorded", partial(filmed, "webm", "libvpx", sound="libopus", target=Pipe)),
+    "webm-recorded": Case(
+        "WebM", "VP8 with Opus, recorded", partial(filmed, "webm", "libvpx", sound="libopus", target=Pipe)
+    ),
     "webm-recorded-vp9": Case("WebM", "VP9, recorded", partial(filmed, "webm", "libvpx-vp9", target=Pipe)),
     "mkv-h264": Case("Matroska", "H.264", partial(filmed, "matroska", "libx264")),
     "mkv-hevc": Case("Matroska", "HEVC", partial(filmed, "matroska", "libx265")),
@@ -310,7 +323,7 @@ FILMS: Mapping[str, Case] = {
     "ts-h264": Case("MPEG-TS", "H.264", partial(filmed, "mpegts", "libx264")),
     "ogv-theora": Case("Ogg", "Theora", partial(stored, "theora.ogv")),
     "gif-film": Case("GIF", "as a video", partial(several, "GIF")),
-}  # fmt: skip
+}
 SOUNDS: Mapping[str, Case] = {
     "wav": Case("WAV", "PCM, 16 bits", wav),
     "wav-8": Case("WAV", "PCM, 8 bits", partial(sounded, "wav", "pcm_u8")),
@@ -345,14 +358,20 @@ SOUNDS: Mapping[str, Case] = {
     "flac-twice": Case("FLAC", "two in one file", lambda: sounded("flac", "flac") * 2),
     "flac-id3": Case("FLAC", "with ID3 before it", lambda: ID3 + sounded("flac", "flac")),
     "ogg-flac": Case("Ogg", "FLAC", partial(sounded, "ogg", "flac")),
-    "ogg-vorbis": Case("Ogg", "Vorbis", partial(sounded, "ogg", "vorbis", rate=48_000, layout="stereo", encoder={"strict": "-2"})),
+    "ogg-vorbis": Case(
+        "Ogg", "Vorbis", partial(sounded, "ogg", "vorbis", rate=48_000, layout="stereo", encoder={"strict": "-2"})
+    ),
     "ogg-opus": Case("Ogg", "Opus", partial(sounded, "ogg", "libopus", rate=48_000)),
-    "ogg-opus-endless": Case("Ogg", "Opus without the end flag", lambda: without_the_end_flag(sounded("ogg", "libopus", rate=48_000))),
+    "ogg-opus-endless": Case(
+        "Ogg", "Opus without the end flag", lambda: without_the_end_flag(sounded("ogg", "libopus", rate=48_000))
+    ),
     "ogg-chained": Case("Ogg", "Opus, two in one", lambda: sounded("ogg", "libopus", rate=48_000) * 2),
     "ogg-speex": Case("Ogg", "Speex", partial(stored, "speex.ogg")),
     "webm-opus": Case("WebM", "Opus", partial(sounded, "webm", "libopus", rate=48_000)),
     "webm-opus-recorded": Case("WebM", "Opus, recorded", partial(sounded, "webm", "libopus", rate=48_000, target=Pipe)),
-    "webm-vorbis": Case("WebM", "Vorbis", partial(sounded, "webm", "vorbis", rate=48_000, layout="stereo", encoder={"strict": "-2"})),
+    "webm-vorbis": Case(
+        "WebM", "Vorbis", partial(sounded, "webm", "vorbis", rate=48_000, layout="stereo", encoder={"strict": "-2"})
+    ),
     "mkv-flac": Case("Matroska", "FLAC", partial(sounded, "matroska", "flac")),
     "mkv-pcm": Case("Matroska", "PCM", partial(sounded, "matroska", "pcm_s16le", layout="stereo")),
     "mp3": Case("MP3", "MP3", partial(sounded, "mp3", "libmp3lame")),
@@ -368,7 +387,9 @@ SOUNDS: Mapping[str, Case] = {
     "m4a-alac-stereo": Case("M4A", "ALAC, stereo", partial(sounded, "ipod", "alac", layout="stereo")),
     "mp4-flac": Case("MP4", "FLAC", partial(sounded, "mp4", "flac")),
     "mp4-opus": Case("MP4", "Opus", partial(sounded, "mp4", "libopus", rate=48_000)),
-    "mp4-fragments-opus": Case("MP4", "Opus, recorded", partial(sounded, "mp4", "libopus", rate=48_000, target=Pipe, options=FRAGMENTS)),
+    "mp4-fragments-opus": Case(
+        "MP4", "Opus, recorded", partial(sounded, "mp4", "libopus", rate=48_000, target=Pipe, options=FRAGMENTS)
+    ),
     "mp4-mp3": Case("MP4", "MP3", partial(sounded, "mp4", "libmp3lame")),
     "mov-pcm": Case("MOV", "PCM", partial(sounded, "mov", "pcm_s16le", layout="stereo")),
     "3gp-amr": Case("3GP", "AMR", partial(sounded, "3gp", "libopencore_amrnb", rate=8000)),
@@ -380,7 +401,7 @@ SOUNDS: Mapping[str, Case] = {
     "au": Case("AU", "PCM", partial(sounded, "au", "pcm_s16be")),
     "film-sound": Case("MP4", "a film's sound", partial(filmed, "mp4", "libx264", sound="aac")),
     "film-silent": Case("MP4", "a film without sound", partial(filmed, "mp4", "libx264")),
-}  # fmt: skip
+}
 SECONDS = {
     "wav-1hz": 5,
     "wav-192k": 0.5,
