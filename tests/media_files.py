@@ -100,10 +100,9 @@ def filmed(
     options=None,
     rate=4,
     times=None,
-    turn=0,
     encoder=None,
 ):
-    """A film of moving colours, with a tone when `sound` names a codec; `times` are those of its frames, in 1/1000 s."""
+    """A film of moving colours, with a tone when `sound` names a codec; `times` are those of its frames in ms."""
     file = target()
     with av.open(file, "w", format=kind, options=options or {}) as container:
         stream = container.add_stream(codec, rate=rate, options=encoder or {})

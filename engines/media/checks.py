@@ -65,7 +65,7 @@ def examine(content: bytes, name: str, limits: Limits, wanted: Modality | None =
 
 def _image(content: bytes, name: str, limits: Limits, wanted: Modality | None) -> Found | None:
     """None for what is not taken for one."""
-    # Pillow refuses more than twice as many before it reads more than a header; an icon's pictures have headers of their own
+    # Pillow refuses more than twice as many by the header alone; the pictures in an icon have headers of their own
     Image.MAX_IMAGE_PIXELS = limits.pixels // (2 if content.startswith(ICON) else 1)
     try:
         with Image.open(BytesIO(content), formats=IMAGES) as image:
@@ -111,9 +111,8 @@ def _film(container: InputContainer, stream: VideoStream, name: str, limits: Lim
     _decodable(name, stream)
     codec = stream.codec_context
     if codec.name.startswith("lib"):  # a library of its own, which the FFmpeg of vLLM's reader, OpenCV, does not have
-        raise MediaError(
-            f"{name} is in {codec.codec.canonical_name.upper()}, which vLLM's reader of films does not decode: convert it to H.264"
-        )
+        fact = f"{name} is in {codec.codec.canonical_name.upper()}, which vLLM does not decode in films"
+        raise MediaError(f"{fact}: convert it to H.264")
     if not codec.width:
         raise limits.uncounted_pixels(name)
     limits.of_pixels(name, codec.width, codec.height)

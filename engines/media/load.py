@@ -1,4 +1,7 @@
-"""Media for a prompt from a path, an http(s) address, a `data:` address or base64. Nothing of it is timed as a request."""
+"""Media for a prompt from a path, an http(s) or `data:` address, or base64.
+
+Nothing of it is timed as a request.
+"""
 
 from __future__ import annotations
 

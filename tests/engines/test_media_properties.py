@@ -1,6 +1,5 @@
 """Damaged files of every format: a MediaError that says so, or a medium; never another error."""
 
-import resource
 from functools import cache
 
 import pytest
@@ -18,7 +17,7 @@ SLOW = ("png-text", "mp4-hevc", "mkv-hevc", "mp4-av1", "webm-av1", "mkv-av1", "a
 NAMES = [name for name in FILES if name.partition(".")[2] not in SLOW]
 pytestmark = pytest.mark.filterwarnings("ignore")  # Pillow's, of what it could still read
 BOUNDED = settings(
-    max_examples=150, deadline=5000, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=60, deadline=5000, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 SPOTS = st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=8)
 
@@ -28,13 +27,16 @@ def content(name):
     return FILES[name].make()
 
 
+def in_words(error):
+    assert str(error).isprintable()
+    assert len(str(error)) < 500
+
+
 def tried(content, wanted):
     try:
-        return encode(File("file", content), LIMITS, wanted)
+        encode(File("file", content), LIMITS, wanted)
     except MediaError as exc:
-        assert str(exc).isprintable()
-        assert len(str(exc)) < 500
-        return None
+        in_words(exc)
 
 
 @BOUNDED
@@ -61,10 +63,4 @@ def test_any_words_for_a_file_are_refused_in_words(words):
     try:
         load(words.replace("/", "_"), LIMITS)
     except MediaError as exc:
-        assert str(exc).isprintable()
-        assert len(str(exc)) < 500
-
-
-def test_all_of_this_took_little_memory():
-    """Of the largest that this process ever had: files here unpack to a megabyte."""
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 2 * 2**20, "KiB"
+        in_words(exc)

@@ -91,7 +91,8 @@ def test_the_table_in_the_docs_says_what_is_done(contents, ours, read):
 
 def table(contents, ours, read):
     for kind in Modality:
-        yield f"\n### {kind.capitalize()}\n\n| container | codec, or what is special | vLLM | here |\n|---|---|---|---|\n"
+        yield f"\n### {kind.capitalize()}\n\n"
+        yield "| container | codec, or what is special | vLLM | here |\n|---|---|---|---|\n"
         for name, case in FILES.items():
             if name.startswith(kind):
                 done = here(contents[name], ours[name])
