@@ -1,10 +1,14 @@
-"""Run by the engines' Python: what vLLM's readers make of files, as JSON. The names of those are `KIND.…`."""
+"""Run by the engines' Python: what vLLM's readers make of the files in a folder, as JSON. Their names are `KIND.…`.
+
+The shape of a picture is asked of the processor that the embedded model has, Qwen's.
+"""
 
 import json
 import sys
 from pathlib import Path
 
 import numpy as np
+from transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize
 from vllm.multimodal.media.audio import AudioMediaIO
 from vllm.multimodal.media.image import ImageMediaIO
 from vllm.multimodal.media.video import VideoMediaIO
@@ -15,7 +19,9 @@ SOUNDS = AudioMediaIO()
 
 
 def image(content):
-    return {"size": IMAGES.load_bytes(content).media.size}
+    width, height = IMAGES.load_bytes(content).media.size
+    smart_resize(height, width)
+    return {"size": [width, height]}
 
 
 def film(content):
@@ -24,6 +30,7 @@ def film(content):
         frames, about = reader.load_bytes(content).media
         if not about["frames_indices"] or len(about["frames_indices"]) != len(frames):
             raise ValueError(f"{len(about['frames_indices'])} frames of {about['total_num_frames']}")
+        smart_resize(*frames.shape[1:3])
         found = {"frames": len(frames), "of": about["total_num_frames"], "size": [frames.shape[2], frames.shape[1]]}
     return found
 

@@ -11,6 +11,7 @@ from zlib import crc32
 import av
 import numpy as np
 import pytest
+from media_files import FILES
 from PIL import Image
 
 from engines.errors import MediaError
@@ -508,3 +509,81 @@ def test_a_streamed_film_that_cannot_be_written_again_is_refused():
     """It says that it is WebM, which has no H.264."""
     film = streamed("matroska", "h264").replace(b"\x42\x82\x88matroska", b"\x42\x82\x88webm\0\0\0\0", 1)
     refused(film, "how long it is", "convert it to MP4", name="camera.webm")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("image.heic", ("HEIC", "convert it to JPEG")),
+        ("image.png-text", ("cannot be decoded", "save it again, without its metadata")),
+        ("image.png-tall", ("1×5,000", "give a part of it")),
+        ("video.mp4-one", ("film of one frame", "give it as an image")),
+        ("video.webm-av1", ("AV1", "convert it to H.264")),
+        ("audio.wav-twice", ("a second WAV", "give one of them")),
+    ],
+)
+def test_what_vllm_does_not_read_is_refused_for_its_real_reason(name, words):
+    refused(FILES[name].make(), *words, name="it")
+
+
+@pytest.mark.parametrize(
+    ("name", "mime"),
+    [
+        ("image.avif", "image/avif"),
+        ("image.mpo", "image/mpo"),
+        ("audio.ogg-opus-endless", "audio/ogg"),
+        ("audio.wav-riff-whole", "audio/wav"),
+        ("audio.amr", "audio/amr"),
+    ],
+)
+def test_what_vllm_reads_is_sent_as_it_is(name, mime):
+    content = FILES[name].make()
+    media = loaded(content)
+    assert (media.mime, media.content) == (mime, content)
+
+
+def test_a_gif_that_moves_is_an_image_unless_a_film_is_wanted():
+    content = FILES["image.gif-moving"].make()
+    assert loaded(content).modality is Modality.IMAGE
+    assert loaded(content, wanted=Modality.VIDEO).mime == "video/gif"
+    refused(FILES["image.gif"].make(), "is an image", wanted=Modality.VIDEO)
+
+
+@pytest.mark.parametrize("name", ["m4a-alac", "m4a-alac-stereo", "mov-pcm", "mkv-flac", "ogg-flac", "wav-data-0"])
+def test_a_sound_that_vllm_would_misread_becomes_flac_of_the_same_samples_and_bytes(name):
+    content = FILES[f"audio.{name}"].make()
+    media = loaded(content)
+    assert media.mime == "audio/flac"
+    assert np.array_equal(samples(content), samples(media.content))
+    assert loaded(content).content == media.content
+
+
+def samples(content):
+    """Of 16 bits, a row for each channel."""
+    with av.open(BytesIO(content)) as sound:
+        resampler = av.AudioResampler(format="s16p")
+        frames = [each for frame in sound.decode(audio=0) for each in resampler.resample(frame)]
+    return np.concatenate([frame.to_ndarray() for frame in frames], axis=1)
+
+
+def test_a_film_that_ends_with_a_still_is_whole():
+    """Its header says how long that is shown; its last frame does not."""
+    film = filmed("matroska", "libx264")
+    longer = film.replace(pack(">d", 2000.0), pack(">d", 9000.0), 1)
+    assert longer != film
+    assert loaded(longer, "film.mkv").extent == "64×64, 8 frames"
+    refused(longer[:-20], "damaged", name="film.mkv")
+
+
+def test_a_recorded_film_keeps_its_first_frames():
+    """Their times of decoding are not known; they are the ones that all others build on."""
+    media = loaded(FILES["video.mkv-recorded"].make(), "camera.mkv")
+    with av.open(BytesIO(media.content)) as film:
+        assert next(packet.is_keyframe for packet in film.demux(video=0) if packet.size)
+        film.seek(0)
+        assert len(list(film.decode(video=0))) == 8
+
+
+def test_a_sound_that_vllm_finds_too_large_is_refused():
+    with pytest.raises(MediaError, match=r"vLLM takes 25 of one sound"):
+        LIMITS.of_sound("sound.wav", 26 * 2**20)

@@ -17,7 +17,7 @@ SLOW = ("png-text", "mp4-hevc", "mkv-hevc", "mp4-av1", "webm-av1", "mkv-av1", "a
 NAMES = [name for name in FILES if name.partition(".")[2] not in SLOW]
 pytestmark = pytest.mark.filterwarnings("ignore")  # Pillow's, of what it could still read
 BOUNDED = settings(
-    max_examples=60, deadline=5000, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=60, deadline=20_000, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 SPOTS = st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=8)
 
