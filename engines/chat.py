@@ -25,6 +25,7 @@ from engines.reply import Delta, Reply, Second
 from engines.topology import Engine
 
 SAMPLES = Path(__file__).parent / "samples"
+CHUNK = 256  # tokens that are stored together
 
 
 class ChatType(StrEnum):
@@ -51,7 +52,7 @@ SCENES: Mapping[ChatType, Scene] = {
     ChatType.SINGLE_IMAGE: Scene("What's in this image?", Modality.IMAGE, ("image.png",)),
     ChatType.MULTI_IMAGE: Scene("What are the animals in these images?", Modality.IMAGE, ("image.png", "image-2.png")),
     ChatType.VIDEO: Scene("What's in this video?", Modality.VIDEO, ("video.mp4",)),
-    ChatType.AUDIO: Scene("What's in this audio?", Modality.AUDIO, ("speech.wav",)),
+    ChatType.AUDIO: Scene("What's in this audio?", Modality.AUDIO, ("speech.ogg",)),
 }
 
 
@@ -160,9 +161,20 @@ NOTHING_KEPT = (
 )
 
 
+TOO_SHORT = (
+    "Nothing could be shared: engines store whole chunks of 256 tokens on the KV volume, and no prompt here fills one. "
+    "Give a longer --prompt, or media (-c single-image)."
+)
+
+
 def compared(asked: Sequence[Request], rounds: Sequence[Round]) -> Iterator[str]:
-    """How much sooner the last round was than the first, and each of its requests; nothing for a single round."""
+    """How much sooner the last round was than the first, and each of its requests.
+
+    Of a single round only that its prompts were too short to be shared, where they were.
+    """
     if len(rounds) < 2:
+        if all(reply.usage.prompt_tokens < CHUNK for each in rounds for reply in each.replies):
+            yield TOO_SHORT
         return
     first, last = rounds[0], rounds[-1]
     yield f"Round 1 took {first.took:.2f} s, round {len(rounds)} {last.took:.2f} s: {first.took / last.took:.2f} times"

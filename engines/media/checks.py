@@ -1,8 +1,4 @@
-"""What a file really is, by its content, and whether it is whole: as much of it is decoded as that takes.
-
-Whoever sends a file chooses its bytes, so decoders are told which formats to look for. FFmpeg would else follow
-playlists to other files and addresses.
-"""
+"""What a file really is, by its content, and whether it is whole: as much of it is decoded as that takes."""
 
 from __future__ import annotations
 
@@ -22,31 +18,23 @@ from av.video.stream import VideoStream
 from PIL import Image, UnidentifiedImageError
 
 from engines.errors import MediaError
+from engines.media.formats import ENDLESS, IMAGES, is_heic, opened, subtype
 from engines.media.limits import Limits
 from engines.media.part import Modality
+from engines.media.whole import has_all_of_its_segment, is_cut_off, is_followed
 
-IMAGES = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
-CONTAINERS = {  # FFmpeg's names, and what follows the slash in the media type
-    "mov,mp4,m4a,3gp,3g2,mj2": "mp4",
-    "matroska,webm": "webm",
-    "avi": "x-msvideo",
-    "ogg": "ogg",
-    "wav": "wav",
-    "flac": "flac",
-    "mp3": "mpeg",
-    "aac": "aac",
-}
-ENDLESS = ("mp3", "aac")  # say nowhere how long they are; FFmpeg guesses
-CONFINED = {"format_whitelist": ",".join(CONTAINERS), "protocol_whitelist": "none"}
-FOREIGN_WORDS = "replace"  # titles and names are in any encoding, and none of ours
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is asked next
+warnings.filterwarnings("ignore", module=r"PIL\.")  # of what it could still read
+ICON = b"\0\0\1\0"
 UNSUPPORTED = "is in a codec that is not supported: convert it (to H.264 or VP9; to WAV or FLAC)"
-KINDS = "an image (PNG, JPEG, WebP, GIF, BMP, TIFF), video (MP4, WebM, Matroska, AVI) or sound (WAV, FLAC, Ogg, MP3)"
-BROKEN_IMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, StructError)  # Pillow's decoders raise them all
+KINDS = (
+    "an image (PNG, JPEG, WebP, GIF, BMP, TIFF, AVIF), video (MP4, WebM, Matroska, AVI) "
+    "or sound (WAV, FLAC, Ogg, MP3, M4A, AIFF, AMR)"
+)
+BROKEN_IMAGE = (OSError, SyntaxError, EOFError, IndexError, StructError)  # Pillow's decoders raise them all
+BOMB = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 MISSING_S = 0.25  # a file that promises so much more than it has was cut off
-OGG_HEADER = 27  # bytes
-OGG_END = 4  # the flag of a stream's last page
-RIFF_STREAMED = 0x7FFF_0000  # who writes a WAV to a pipe claims such a size, or more, or none
+FEWEST = 2  # frames of a film that models take: they are looked at in pairs
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,103 +43,102 @@ class Found:
 
     modality: Modality
     mime: str
-    extent: str
+    extent: str  # for people
+    seconds: float = 0.0  # of a sound, as decoded
 
 
 def examine(content: bytes, name: str, limits: Limits, wanted: Modality | None = None) -> Found:
-    """Raises MediaError for what is no media, damaged, too large, or in a codec that nobody here decodes.
+    """Raises MediaError for what is no media, damaged, too large, or in a codec that vLLM does not decode.
 
-    `wanted` tells only whether a film with sound is taken for its sound.
+    `wanted` tells only whether a film with sound is taken for its sound, and a GIF that moves for a film.
     """
     limits.of_bytes(name, len(content))
+    if is_heic(content):
+        raise MediaError(f"{name} is a HEIC picture, which vLLM does not read: convert it to JPEG")
     try:
-        return _image(content, name, limits) or _film_or_sound(content, name, limits, wanted)
+        return _image(content, name, limits, wanted) or _film_or_sound(content, name, limits, wanted)
     except (av.error.DecoderNotFoundError, av.error.PatchWelcomeError) as exc:
         raise MediaError(f"{name} {UNSUPPORTED}") from exc
     except av.error.FFmpegError as exc:
         raise _damaged(name, exc.strerror) from exc
 
 
-def _image(content: bytes, name: str, limits: Limits) -> Found | None:
-    Image.MAX_IMAGE_PIXELS = limits.pixels  # where more than twice as many are an error, before a header is read whole
+def _image(content: bytes, name: str, limits: Limits, wanted: Modality | None) -> Found | None:
+    """None for what is not taken for one."""
+    # Pillow refuses more than twice as many by the header alone; the pictures in an icon have headers of their own
+    Image.MAX_IMAGE_PIXELS = limits.pixels // (2 if content.startswith(ICON) else 1)
     try:
-        image = Image.open(BytesIO(content), formats=IMAGES)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as exc:
-        raise limits.uncounted_pixels(name) from exc
+        with Image.open(BytesIO(content), formats=IMAGES) as image:
+            limits.of_pixels(name, *image.size)
+            if wanted is Modality.VIDEO and image.format == "GIF" and getattr(image, "is_animated", False):
+                return None
+            image.load()
+            return Found(Modality.IMAGE, Image.MIME[str(image.format)], f"{image.width}×{image.height}")
     except UnidentifiedImageError:
         return None
+    except BOMB as exc:
+        raise limits.uncounted_pixels(name) from exc
     except BROKEN_IMAGE as exc:
         raise _damaged(name, exc) from exc
-    with image:
-        limits.of_pixels(name, *image.size)
-        try:
-            image.load()
-        except BROKEN_IMAGE as exc:
-            raise _damaged(name, exc) from exc
-        return Found(Modality.IMAGE, Image.MIME[str(image.format)], f"{image.width}×{image.height}")
+    except ValueError as exc:  # it is whole, but has more in it than Pillow takes, as text or profiles
+        raise MediaError(f"{name} cannot be decoded ({exc}): save it again, without its metadata") from exc
 
 
 def _film_or_sound(content: bytes, name: str, limits: Limits, wanted: Modality | None) -> Found:
-    options = CONFINED | {"max_pixels": str(limits.pixels)}  # FFmpeg decodes a picture to find out about it
     try:
-        container = av.open(BytesIO(content), "r", options=options, metadata_errors=FOREIGN_WORDS)
+        container = opened(content, max_pixels=str(limits.pixels))  # it decodes a picture to find out about it
     except (av.error.InvalidDataError, av.error.ArgumentError, av.error.EOFError) as exc:
         raise MediaError(f"{name} is not {KINDS}, or damaged at its start: convert it to one of them") from exc
     with container:
         films = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]  # not a cover
-        sounds = container.streams.audio
-        subtype = "x-matroska" if b"matroska" in content[:64] else CONTAINERS[container.format.name]
-        if _is_cut_off(container.format.name, content):
+        sounds, kind = container.streams.audio, subtype(container, content)
+        if is_cut_off(container.format.name, content):
             raise _damaged(name, "its end is missing")
+        if is_followed(container.format.name, content):
+            raise MediaError(f"{name} has a second WAV behind its end: give one of them, or join them in an editor")
+        whole = has_all_of_its_segment(container.format.name, content)
+        promised = 0.0 if whole or container.format.name in ENDLESS else (container.duration or 0) / av.time_base
         if sounds and (wanted is Modality.AUDIO or not films):
-            return Found(Modality.AUDIO, f"audio/{subtype}", _sound(container, name, limits))
+            seconds = _sound(container, name, limits, promised)
+            return Found(Modality.AUDIO, f"audio/{kind}", f"{seconds:.1f} s", seconds)
         if films:
-            return Found(Modality.VIDEO, f"video/{subtype}", _film(container, films[0], name, limits))
+            return Found(Modality.VIDEO, f"video/{kind}", _film(container, films[0], name, limits, promised))
     raise MediaError(f"{name} has neither pictures nor sound in it: give {KINDS}")
 
 
-def _is_cut_off(kind: str, content: bytes) -> bool:
-    """Where FFmpeg does not tell."""
-    if kind == "ogg":
-        return not _ends_an_ogg(content[content.rfind(b"OggS") :])
-    return kind == "wav" and len(content) - 8 < int.from_bytes(content[4:8], "little") - 1 < RIFF_STREAMED
-
-
-def _ends_an_ogg(page: bytes) -> bool:
-    """Whether it is flagged as the last and has all of its segments; a table after the header has their sizes."""
-    if len(page) < OGG_HEADER or not page[5] & OGG_END:
-        return False
-    segments = page[OGG_HEADER - 1]
-    return len(page) >= OGG_HEADER + segments + sum(page[OGG_HEADER : OGG_HEADER + segments])
-
-
-def _film(container: InputContainer, stream: VideoStream, name: str, limits: Limits) -> str:
+def _film(container: InputContainer, stream: VideoStream, name: str, limits: Limits, promised: float) -> str:
     """After the first picture only key frames are decoded: each of the others is there when its packet is."""
     _decodable(name, stream)
     codec = stream.codec_context
+    if codec.name.startswith("lib"):  # a library of its own, which the FFmpeg of vLLM's reader, OpenCV, does not have
+        fact = f"{name} is in {codec.codec.canonical_name.upper()}, which vLLM does not decode in films"
+        raise MediaError(f"{fact}: convert it to H.264")
     if not codec.width:
         raise limits.uncounted_pixels(name)
     limits.of_pixels(name, codec.width, codec.height)
     limits.of_frames(name, stream.frames)
     codec.options = {"max_pixels": str(limits.pixels)}
-    packets, pictures, fps = 0, 0, float(stream.average_rate or 0)
-    for packet in _packets(container, name, limits):
+    packets, hidden, pictures, fps = 0, 0, 0, float(stream.average_rate or 0)
+    for packet in _packets(container, name, limits, promised):
         if packet.stream is stream:
             packets += packet.size > 0
+            hidden += packet.is_discard  # by a list of edits
             limits.of_frames(name, packets)
             limits.of_film(name, codec.width, codec.height, packets, fps)
             pictures += len(packet.decode())
             codec.skip_frame = "NONKEY" if pictures else "DEFAULT"
     if not pictures:
         raise _damaged(name, "no picture is in it")
+    if packets - hidden < FEWEST:
+        raise MediaError(f"{name} is a film of one frame: give it as an image (PNG, JPEG), or a longer film")
     return f"{codec.width}×{codec.height}, {packets} frames"
 
 
-def _sound(container: InputContainer, name: str, limits: Limits) -> str:
+def _sound(container: InputContainer, name: str, limits: Limits, promised: float) -> float:
     stream = container.streams.audio[0]
     _decodable(name, stream)
     seconds, samples = 0.0, 0
-    for packet in _packets(container, name, limits):
+    for packet in _packets(container, name, limits, promised):
         for frame in stream.decode(packet) if packet.stream is stream else ():
             seconds += frame.samples / frame.sample_rate
             samples += frame.samples * frame.layout.nb_channels
@@ -159,12 +146,14 @@ def _sound(container: InputContainer, name: str, limits: Limits) -> str:
             limits.of_samples(name, samples)
     if not seconds:
         raise _damaged(name, "no sound is in it")
-    return f"{seconds:.1f} s"
+    return seconds
 
 
-def _packets(container: InputContainer, name: str, limits: Limits) -> Iterator[Packet[Stream]]:
-    """Those of all streams, while they are within bounds. Raises MediaError when at the end some are missing."""
-    promised = 0.0 if container.format.name in ENDLESS else (container.duration or 0) / av.time_base
+def _packets(container: InputContainer, name: str, limits: Limits, promised: float) -> Iterator[Packet[Stream]]:
+    """Those of all streams, while they are within bounds. Raises MediaError when at the end some are missing.
+
+    `promised` are the seconds that there should be, 0 where nothing is known.
+    """
     limits.of_seconds(name, promised)
     first, last = inf, 0.0
     for packet in container.demux():

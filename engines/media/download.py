@@ -24,6 +24,7 @@ from urllib3.connection import HTTPConnection
 from urllib3.exceptions import HTTPError
 
 from engines.errors import MediaError
+from engines.media.inline import shown
 from engines.media.limits import Limits
 
 DEADLINE_S = 60.0  # for all of it
@@ -44,10 +45,12 @@ def download(url: str, limits: Limits, deadline: float = DEADLINE_S, resolve: Re
             body = _body(_followed(url, line), limits)
         except (RequestException, HTTPError, OSError, ValueError) as exc:
             if not line.over:
-                raise MediaError(f"{url} cannot be read ({_why(exc)}): check the address, or give a file") from exc
+                raise MediaError(
+                    f"{shown(url)} cannot be read ({_why(exc)}): check the address, or give a file"
+                ) from exc
             body = b""
     if line.over:
-        raise MediaError(f"{url} did not come within {deadline:g} s: download it yourself, and give the file")
+        raise MediaError(f"{shown(url)} did not come within {deadline:g} s: download it yourself, and give the file")
     return body
 
 
@@ -59,24 +62,26 @@ def _followed(url: str, line: _Line) -> Response:
             return response
         response.close()
         url = urljoin(url, response.headers["location"])
-    raise MediaError(f"{url} redirects more than {REDIRECTS} times: give the address that it ends at")
+    raise MediaError(f"{shown(url)} redirects more than {REDIRECTS} times: give the address that it ends at")
 
 
 def _request(url: str) -> PreparedRequest:
     if urlsplit(url).scheme.lower() not in ("http", "https"):
-        raise MediaError(f"{url} is neither http:// nor https://: give one of them, or a file")
+        raise MediaError(f"{shown(url)} is neither http:// nor https://: give one of them, or a file")
     return Request("GET", url, headers=HEADERS).prepare()
 
 
 def _body(response: Response, limits: Limits) -> bytes:
     with response:
         if not response.ok:
-            raise MediaError(f"{response.url} answers HTTP {response.status_code}: check the address, or give a file")
-        limits.of_bytes(response.url, int(response.headers.get("content-length") or 1))
+            raise MediaError(
+                f"{shown(response.url)} answers HTTP {response.status_code}: check the address, or give a file"
+            )
+        limits.of_bytes(shown(response.url), int(response.headers.get("content-length") or 1))
         body = bytearray()
         for piece in response.iter_content(PIECE):
             body += piece
-            limits.of_bytes(response.url, len(body))
+            limits.of_bytes(shown(response.url), len(body))
     return bytes(body)
 
 
@@ -136,7 +141,7 @@ class _Line(HTTPAdapter):
         for address in addresses:
             if host.lower() not in self._inside and not is_public(address):
                 raise MediaError(
-                    f"{host} is at {address}, which is not a public address: give a file, "
+                    f"{shown(host)} is at {address}, which is not a public address: give a file, "
                     "or name the host in ALLOWED_MEDIA_DOMAINS"
                 )
         connected = self._first(addresses[:ADDRESSES], port)

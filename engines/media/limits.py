@@ -17,6 +17,8 @@ from engines.settings import Settings
 
 TAKEN = 768  # frames of a film that vLLM takes at most: two a second, or as many as there are of a shorter one
 FPS = 2
+SOUND_MB = 25  # of one sound that vLLM takes: VLLM_MAX_AUDIO_CLIP_FILESIZE_MB's default
+LONGEST = 200
 SAMPLES = 2 * 48_000  # a second: the most that a sound has which is not made for a studio
 
 
@@ -76,7 +78,17 @@ class Limits:
         if size > self.bytes:
             raise _over(name, f"{size / 2**20:.1f} MiB", f"{self.mb}", "MEDIA_MAX_MB")
 
+    def of_sound(self, name: str, size: int) -> None:
+        """In bytes, as it is sent."""
+        if size > SOUND_MB * 2**20:
+            fact = f"{name} has {size / 2**20:.1f} MiB, and vLLM takes {SOUND_MB} of one sound"
+            raise MediaError(f"{fact}: give a shorter one, or convert it to FLAC or MP3")
+
     def of_pixels(self, name: str, width: int, height: int) -> None:
+        """Also when they make a strip that the processors of Qwen's models refuse."""
+        if max(width, height) > LONGEST * min(width, height):
+            fact = f"{name} has {width:,}×{height:,} pixels: models take nothing over {LONGEST} times as long as wide"
+            raise MediaError(f"{fact}: give a part of it")
         if width * height > self.pixels:
             raise _over(name, f"{width:,}×{height:,} pixels", f"{self.pixels:,}", "MEDIA_MAX_PIXELS")
 

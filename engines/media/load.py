@@ -1,9 +1,11 @@
-"""Media for a prompt from a path, an http(s) address or a `data:` address. Nothing of it is timed as a request."""
+"""Media for a prompt from a path, an http(s) or `data:` address, or base64.
+
+Nothing of it is timed as a request.
+"""
 
 from __future__ import annotations
 
 import re
-from base64 import b64decode
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -11,8 +13,10 @@ from urllib.parse import urlsplit
 from engines.errors import MediaError
 from engines.media.checks import examine
 from engines.media.download import download
+from engines.media.inline import bare, from_address, shown
 from engines.media.limits import Limits
 from engines.media.part import Media, Modality
+from engines.media.sound import readable
 from engines.media.timed import timed
 
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
@@ -35,38 +39,37 @@ def load(source: str | Path, limits: Limits, wanted: Modality | None = None) -> 
 
 def read(source: str | Path, limits: Limits) -> File:
     """The bytes, no more of them than allowed. Raises MediaError when they cannot be had."""
-    words = str(source)
+    if isinstance(source, Path):
+        return _file(source, limits)
+    words = source.strip()
     if words[:5].lower() == "data:":
-        return File("the data: address", _decoded(words, limits))
-    if isinstance(source, Path) or not SCHEME.match(words):
-        return _file(Path(source), limits)
-    content = download(words, limits)
-    return File(urlsplit(words).path.rpartition("/")[2] or words, content, words)
+        return File("the data: address", from_address(words, limits))
+    if SCHEME.match(words):
+        content = download(words, limits)
+        return File(shown(urlsplit(words).path.rpartition("/")[2] or words), content, words)
+    inline = bare(words, limits)
+    return File("the base64 text", inline) if inline else _file(Path(source), limits)
 
 
 def encode(file: File, limits: Limits, wanted: Modality | None = None) -> Media:
     """Sent as what it is, whatever its name says. Raises MediaError: not whole, too large, or not `wanted`."""
-    found = examine(file.content, file.name, limits, wanted)
+    name = shown(file.name)
+    found = examine(file.content, name, limits, wanted)
     if wanted and found.modality is not wanted:
-        raise MediaError(f"{file.name} is {GIVE[found.modality]} ({found.mime}): give {GIVE[wanted]}")
-    content = timed(file.content, file.name) if found.modality is Modality.VIDEO else file.content
-    return Media.of(found.modality, file.name, found.mime, content, url=file.url, extent=found.extent)
+        raise MediaError(f"{name} is {GIVE[found.modality]} ({found.mime}): give {GIVE[wanted]}")
+    content, mime = file.content, found.mime
+    if found.modality is Modality.VIDEO:
+        content = timed(content, name)
+    elif found.modality is Modality.AUDIO:
+        content, again = readable(content, name, found.seconds)
+        mime = "audio/flac" if again else mime
+        limits.of_sound(name, len(content))
+    return Media.of(found.modality, name, mime, content, url=file.url, extent=found.extent)
 
 
 def _file(path: Path, limits: Limits) -> File:
     try:
-        limits.of_bytes(path.name, path.stat().st_size)
-        return File(path.name, path.read_bytes())
-    except OSError as exc:
-        raise MediaError(f"{path} cannot be read: {exc.strerror}") from exc
-
-
-def _decoded(url: str, limits: Limits) -> bytes:
-    head, comma, body = url.partition(",")
-    if not comma or not head.lower().endswith(";base64"):
-        raise MediaError("the data: address is not base64: give data:TYPE;base64,…")
-    limits.of_bytes("the data: address", len(body) * 3 // 4)
-    try:
-        return b64decode(body, validate=True)
-    except ValueError as exc:
-        raise MediaError(f"the data: address is not base64 ({exc}): encode it again") from exc
+        limits.of_bytes(shown(path.name), path.stat().st_size)
+        return File(shown(path.name), path.read_bytes())
+    except (OSError, ValueError) as exc:  # the second for a name with a null character
+        raise MediaError(f"{shown(path)} cannot be read: {getattr(exc, 'strerror', None) or exc}") from exc

@@ -11,7 +11,7 @@ from io import BytesIO
 import av
 
 from engines.errors import MediaError
-from engines.media.checks import CONFINED, FOREIGN_WORDS
+from engines.media.formats import opened, subtype
 
 STREAMED = "matroska,webm"  # the one of our containers that may leave it out; FFmpeg's name
 SAME_EACH_TIME = {"fflags": "+bitexact"}  # no random id, or equal films would have other keys
@@ -30,16 +30,16 @@ def timed(content: bytes, name: str) -> bytes:
 
 
 def _timed(content: bytes) -> bytes:
-    with av.open(BytesIO(content), "r", options=CONFINED, metadata_errors=FOREIGN_WORDS) as source:
+    with opened(content) as source:
         if source.format.name != STREAMED or source.duration is not None:
             return content
         streams = (*source.streams.video, *source.streams.audio)
-        kind = "matroska" if b"matroska" in content[:64] else "webm"
+        kind = subtype(source, content).removeprefix("x-")
         written = BytesIO()
         with av.open(written, "w", format=kind, options=SAME_EACH_TIME) as target:
             kept = {stream.index: target.add_stream_from_template(stream) for stream in streams}
             for packet in source.demux(*streams):
-                if packet.dts is not None:
+                if packet.size:  # the last one of each stream only says that there are no more
                     packet.stream = kept[packet.stream.index]
                     target.mux(packet)
         return written.getvalue()

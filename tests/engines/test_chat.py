@@ -1,4 +1,5 @@
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -13,7 +14,10 @@ from engines.errors import ConfigError, EngineRefused, MediaError
 from engines.media import Form, Modality
 from engines.media.generate import audio, image
 from engines.media.limits import Limits
+from engines.media.load import load
 from engines.prompt import Prompt
+from engines.recipe import recipes
+from engines.settings import Settings
 
 LIMITS = Limits(1, 1_000_000, 60, 100, 10**8, 9, 9, inside=frozenset({"own.test"}))
 
@@ -76,7 +80,7 @@ def test_repeat_asks_it_all_again_and_a_nonce_makes_it_cold(pair):
 
 def test_what_a_person_sees(pair):
     shown = run(*of(*pair)).stdout
-    assert "image.png: image/png, 448×448, 67.2 KiB; read in " in shown
+    assert "image.png: image/png, 672×672, 121.2 KiB; read in " in shown
     assert "512 of them of media; 512 cached (shared" in shown
     assert shown.count("it copies frames around") == 2
     assert "Time taken: " in shown.splitlines()[-1]
@@ -101,6 +105,13 @@ def test_the_ratio_of_rounds_and_of_each_request(topology):
     assert list(chat.compared(wanted, rounds[:1])) == []
 
 
+def test_a_single_round_of_prompts_that_fill_no_chunk_says_so(topology):
+    short = a_reply(cached=0)
+    short = replace(short, usage=replace(short.usage, prompt_tokens=34))
+    wanted = chat.requests(topology.engines[:1], Prompt("Why?"), ())
+    assert list(chat.compared(wanted, [chat.Round([short], 9.0)])) == [chat.TOO_SHORT]
+
+
 def test_ratios_of_what_is_too_short_to_be_kept_are_called_noise(topology):
     wanted = chat.requests(topology.engines[:1], Prompt("Why?"), ())
     rounds = [chat.Round([a_reply(cached=cached)], 9.0) for cached in (0, 0)]
@@ -114,7 +125,7 @@ def test_a_json_object_says_what_each_file_took_apart_from_the_request(pair):
     (media,) = first["media"]
     assert media["read_ms"] > 0
     assert media["encode_ms"] > 0
-    assert (media["name"], media["mime"], media["size"]) == ("image.png", "image/png", 68764)
+    assert (media["name"], media["mime"], media["size"]) == ("image.png", "image/png", 124094)
 
 
 @pytest.mark.parametrize(
@@ -200,3 +211,39 @@ def test_all_requests_to_one_engine_come_before_those_to_the_next(topology):
 
 def test_a_server_that_lends_no_tokenizer_leaves_the_media_tokens_open():
     assert chat.line(a_reply(prompt=700)) == "TTFT 9,000 ms, total 9,050 ms; 700 prompt tokens; 0 cached (computed)"
+
+
+def tokens_of(recipe, given):
+    """How many tokens media are at least, by what vLLM 0.32's processors do with each model's own settings."""
+    seconds, width, height, frames = given
+    match recipe.name, seconds, frames:
+        case "ultravox-v0_5-llama-3_2-1b", seconds, None:
+            return seconds * 50 / 8  # Whisper's 50 frames a second, eight in one token
+        case _, seconds, None if seconds:
+            return seconds * 25
+        case "llava-onevision-qwen2-7b-ov-hf", _, frames if frames:
+            return min(32, frames) * 196
+        case _, _, frames if frames:
+            return frames / 4 * 2 / 2 * 128  # of 4 a second two are taken, two are one, and each is 128 tokens at least
+        case "llava-1.5-7b-hf", _, _:
+            return 576
+        case "Phi-3.5-vision-instruct", _, _:
+            return (4 + 1) * 144 + 1 + 3 * 12  # four crops of 336x336 and the whole, with the ends of lines
+        case "llava-onevision-qwen2-7b-ov-hf", _, _:
+            return 729  # of the whole alone
+    return (width // 28) * (height // 28)
+
+
+@pytest.mark.parametrize("chat_type", [each for each in ChatType if each is not ChatType.TEXT_ONLY])
+@pytest.mark.parametrize("recipe", [each for each in recipes() if each.modalities], ids=lambda each: each.name)
+def test_each_sample_fills_two_chunks_with_each_model_that_takes_it(recipe, chat_type):
+    scene = chat.SCENES[chat_type]
+    if scene.modality not in recipe.modalities:
+        pytest.skip("the model does not take it")
+    total = 0
+    for sample in scene.samples:
+        extent = load(SAMPLES / sample, Limits.of(Settings.from_env({})), scene.modality).extent
+        numbers = [float(each) for each in re.findall(r"[0-9.]+", extent)]
+        seconds, *size = [*numbers, 0, None] if scene.modality is Modality.AUDIO else [0, *map(int, numbers)]
+        total += tokens_of(recipe, (seconds, *(*size, None, None, None)[:3]))
+    assert total >= 2 * chat.CHUNK, f"{total} tokens"

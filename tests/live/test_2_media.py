@@ -3,6 +3,7 @@
 import asyncio
 import json
 import wave
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -10,16 +11,17 @@ from threading import Thread
 
 import pytest
 from live.conftest import MEDIA_HOST
+from media_files import FILES
 
 from bench.arms import through_the_cache_server
 from bench.ladder import stops_at_media
 from bench.run import measured
 from cache.counters import chunks_to_store, stored_chunks, wait_stored
 from engines.chat import SAMPLES, ChatType
-from engines.errors import EngineError
+from engines.errors import EngineError, MediaError
 from engines.media import Form, Modality
 from engines.media.limits import Limits
-from engines.media.load import load
+from engines.media.load import File, encode, load
 from engines.prompt import Prompt, new_nonce
 from engines.settings import Settings
 
@@ -41,6 +43,35 @@ def test_each_chat_type_crosses_over_in_each_form(stack, arena, chat_type):
         assert reply["prompt_tokens"] == first["prompt_tokens"]
         assert reply["cached_tokens"] >= max(256, reply["media_tokens"])
     assert crossed[0]["cached_tokens_details"]["storage"] == crossed[0]["cached_tokens"]
+
+
+@pytest.mark.parametrize("chat_type", [each for each in ChatType if each is not ChatType.TEXT_ONLY])
+def test_the_second_engine_reads_most_of_each_default_sample(stack, arena, chat_type):
+    """As somebody sees it who types `./arena chat -c TYPE` and nothing else."""
+    replies = asked(arena("chat", "--chat-type", chat_type, "--nonce", new_nonce(), "--max-tokens", "4", "--json"))
+    forms = len(replies) // 2
+    assert [reply["engine"] for reply in replies] == ["lmcache-a"] * forms + ["lmcache-b"] * forms
+    assert replies[0]["cached_tokens"] == 0
+    for reply in replies[forms:]:
+        assert reply["cached_tokens"] >= max(512, 0.6 * reply["prompt_tokens"])
+
+
+@pytest.mark.parametrize("modality", Modality)
+def test_all_formats_that_are_accepted_are_answered(stack, modality):
+    """Those of docs/media.md, a dozen in a prompt."""
+    limits = Limits.of(Settings.from_env({}))
+    accepted = [media for name in FILES if name.startswith(modality) for media in taken(name, limits)]
+    assert len(accepted) > 20
+    for at in range(0, len(accepted), 12):
+        prompt = Prompt("What are they?", "", new_nonce(), 4, media=tuple(accepted[at : at + 12]))
+        reply = asyncio.run(measured(stack.engine("plain-a"), prompt))
+        assert reply.media_tokens >= len(prompt.media)
+
+
+def taken(name, limits):
+    """What is sent of it, or nothing where it is refused."""
+    with suppress(MediaError):
+        yield encode(File(name, FILES[name].make()), limits, Modality(name.partition(".")[0]))
 
 
 def asked(done):
@@ -109,7 +140,7 @@ def fetched(address, name="image.png", modality=Modality.IMAGE):
 
 @pytest.mark.parametrize(
     ("name", "modality"),
-    [("image.png", Modality.IMAGE), ("video.mp4", Modality.VIDEO), ("speech.wav", Modality.AUDIO)],
+    [("image.png", Modality.IMAGE), ("video.mp4", Modality.VIDEO), ("speech.ogg", Modality.AUDIO)],
 )
 def test_media_sent_by_another_name_are_found_that_the_other_engine_had_as_bytes(stack, address, name, modality):
     media = fetched(address, name, modality)

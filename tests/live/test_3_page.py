@@ -124,9 +124,9 @@ def test_a_photo_a_film_and_a_sound_are_taken_in_the_browser(page, results):
         assert page.locator(f"#conversation {element}").count() == 1
 
 
-@pytest.mark.parametrize("name", ["image.png", "speech.wav", "video.mp4"])
+@pytest.mark.parametrize("name", ["image.png", "speech.ogg", "video.mp4"])
 def test_a_medium_is_uploaded_raced_and_shown_in_the_conversation_and_the_history(page, results, name):
-    kind = {"png": "image", "wav": "audio", "mp4": "video"}[name[-3:]]
+    kind = {"png": "image", "ogg": "audio", "mp4": "video"}[name[-3:]]
     if not _takes(page, kind):
         pytest.skip(f"the model takes no {kind}")
     page.click("#media-panel > button")
