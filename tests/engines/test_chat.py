@@ -200,3 +200,17 @@ def test_all_requests_to_one_engine_come_before_those_to_the_next(topology):
 
 def test_a_server_that_lends_no_tokenizer_leaves_the_media_tokens_open():
     assert chat.line(a_reply(prompt=700)) == "TTFT 9,000 ms, total 9,050 ms; 700 prompt tokens; 0 cached (computed)"
+
+
+def test_a_template_without_a_system_role_is_answered_by_a_server_that_lends_no_tokenizer():
+    with FakeEngine(behaviour=Behaviour(user_only=True, lends_tokenizer=False)) as fake:
+        [row] = asked("-c", "text-only", *of(fake))
+        assert row["text"]
+        assert [message["role"] for message in fake.last["messages"]] == ["user"]
+
+
+def test_a_field_that_a_server_does_not_know_is_left_out():
+    with FakeEngine(behaviour=Behaviour(unknown=("max_tokens",))) as fake:
+        assert "--extra-body" in refused("-c", "text-only", *of(fake)).hint
+        assert asked("-c", "text-only", *of(fake), "--extra-body", '{"max_tokens": null}')[0]["text"]
+        assert "max_tokens" not in fake.last
