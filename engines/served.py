@@ -33,7 +33,8 @@ async def served_model(engine: Engine, named: str | None = None) -> Mapping[str,
         raise _refused(engine, exc) from exc
     except (OpenAIError, TimeoutError, LookupError, AttributeError, TypeError, ValueError) as exc:
         fact = f"no list of models at {base_url}/models"  # whatever stands there
-        raise EngineUnreachable(engine.name, fact, hint=engine.if_down) from exc
+        hint = engine.if_down if engine.ours else f"{engine.if_down}, or name its model with --model"
+        raise EngineUnreachable(engine.name, fact, hint=hint) from exc
 
 
 def _refused(engine: Engine, exc: APIStatusError) -> EngineError:

@@ -247,3 +247,17 @@ def test_each_sample_fills_two_chunks_with_each_model_that_takes_it(recipe, chat
         seconds, *size = [*numbers, 0, None] if scene.modality is Modality.AUDIO else [0, *map(int, numbers)]
         total += tokens_of(recipe, (seconds, *(*size, None, None, None)[:3]))
     assert total >= 2 * chat.CHUNK, f"{total} tokens"
+
+
+def test_a_template_without_a_system_role_is_answered_by_a_server_that_lends_no_tokenizer():
+    with FakeEngine(behaviour=Behaviour(user_only=True, lends_tokenizer=False)) as fake:
+        [row] = asked("-c", "text-only", *of(fake))
+        assert row["text"]
+        assert [message["role"] for message in fake.last["messages"]] == ["user"]
+
+
+def test_a_field_that_a_server_does_not_know_is_left_out():
+    with FakeEngine(behaviour=Behaviour(unknown=("max_tokens",))) as fake:
+        assert "--extra-body" in refused("-c", "text-only", *of(fake)).hint
+        assert asked("-c", "text-only", *of(fake), "--extra-body", '{"max_tokens": null}')[0]["text"]
+        assert "max_tokens" not in fake.last
