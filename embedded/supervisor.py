@@ -20,6 +20,7 @@ from engines.errors import StackError
 from engines.running import pid_in, supervisord
 from engines.settings import ROOT
 
+DEATH_S = 30  # that a killed process may take on a machine without a free core
 SOCKET_PATH_LIMIT = 100  # a Unix socket's path holds 108 bytes, supervisord adds its pid
 
 
@@ -151,4 +152,9 @@ def _wait_or_kill(supervisord: psutil.Process) -> None:
         supervisord.wait(GRACE_S + 3)
     except psutil.TimeoutExpired:
         supervisord.kill()
-        supervisord.wait(1)
+        try:
+            supervisord.wait(DEATH_S)
+        except psutil.TimeoutExpired as exc:
+            raise StackError(
+                f"supervisord ({supervisord.pid}) was killed and is not gone yet: ./arena down again"
+            ) from exc
