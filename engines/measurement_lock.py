@@ -29,7 +29,7 @@ class Holder:
     pid: int = 0
 
     def __str__(self) -> str:
-        since = f" since {time.strftime('%H:%M:%S', time.localtime(self.since))}" if self.since else ""
+        since = f" (since {time.strftime('%H:%M:%S', time.localtime(self.since))})" if self.since else ""
         return f"{self.what}{since}"
 
 

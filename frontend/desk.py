@@ -175,12 +175,10 @@ class Reception:
         """Drops the desks that were used least recently, but for `keep`, until what is held is within the budget."""
         held = {session: desk.held_bytes for session, desk in self._desks.items()}
         over = sum(held.values()) - self._most_bytes
-        for session, size in held.items():
-            if over <= 0:
-                return
-            if size and self._desks[session] is not keep:
+        for session in sorted(held, key=lambda session: self._desks[session].busy):  # those at work go last
+            if over > 0 and held[session] and self._desks[session] is not keep:
                 self._drop(session)
-                over -= size
+                over -= held[session]
 
     def _person(self, token: str) -> Person:
         if token not in self._people and len(self._people) >= PEOPLE:

@@ -19,6 +19,7 @@ from frontend.choices import Choices
 from frontend.context import TokenSize, described, excerpt, uncounted
 from frontend.house import House
 from frontend.link import Link
+from frontend.prose import plain
 from frontend.screen import Screen
 from frontend.visitor import NO_DOCUMENT, Facts, Visit, title_of
 
@@ -66,7 +67,7 @@ class Reader:
             return uncounted(visit.name, visit.nonce, measured)
         facts, age = known
         said = described(facts, visit.nonce, await self.size.get(look=False))
-        return f'{said}<p class="quiet">Counted {age:.0f} s ago; now {measured} is measured.</p>'
+        return f'{said}<p class="quiet">Counted {age:.0f} s ago; {plain(measured)} is running.</p>'
 
     def _visit(self, request: gr.Request) -> Visit:
         return self.house.desk(request.session_hash).visit

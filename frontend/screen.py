@@ -69,8 +69,8 @@ def stage(visit: Visit) -> str:
 def _doing(visit: Visit) -> str:
     others = "visitor is" if visit.before == 1 else "visitors are"
     if visit.elsewhere:
-        place = f"then {visit.before} {others} before you" if visit.before else "then it is your turn"
-        return f"Waiting until {visit.elsewhere} has ended, which another process measures; {place}."
+        place = f"{visit.before} {others} before you" if visit.before else "your question comes next"
+        return f"{visit.elsewhere} is running in another process, and both would measure each other: {place}."
     if visit.before:
         return f"{visit.before} {others} before you: one at a time, or they would measure each other."
     busy = [

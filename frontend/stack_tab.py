@@ -61,4 +61,4 @@ class Sight:
         if not self._seen:
             return f'<p class="note">The engines are looked at when {measured} has ended.</p>'
         age = self._clock() - self._at
-        return f'<p class="note">As of {age:.0f} s ago: now {measured} is measured.</p>{self._seen}'
+        return f'<p class="note">As of {age:.0f} s ago: {measured} is running.</p>{self._seen}'

@@ -127,7 +127,7 @@ class Studies:
     async def _said(self, *words: str | Path) -> str:
         """All that a short command prints; it takes a core for seconds, so nothing is measured meanwhile."""
         if measured := self.track.measuring:
-            raise StackError(f"now {measured} is measured, which this would disturb: try again when it has ended")
+            raise StackError(f"{measured} is running, and this would disturb it: try again when it has ended")
         async with self.track.turn(lambda *_: None, "a report that the page makes"):
             said, _ = await (await self._begin(*map(str, words))).communicate()
         return said.decode(errors="replace").strip()

@@ -20,6 +20,7 @@ if __name__ == "__main__":
 from fake_engine import Behaviour, FakeEngine, Volume, topology_of
 from fakes import a_reply
 
+from engines.measurement_lock import MeasurementLock
 from engines.ports import is_free
 from engines.prompt import Prompt
 from engines.results import results_folder
@@ -68,7 +69,7 @@ def fake_arena(behaviour: Behaviour, *, pinned: bool, rows: int, port: int = 796
 
 
 def _house(engines: Sequence[FakeEngine], settings: Settings, pinned: bool, rows: int) -> House:
-    house = House.of(topology_of(engines), settings, pinned=pinned)
+    house = House.of(topology_of(engines), settings, pinned=pinned, lock=MeasurementLock.of(os.environ))
     return replace(
         house,
         reception=FakeReception(Visit.of_the_handbook(house.topology.engines), rows),

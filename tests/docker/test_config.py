@@ -226,3 +226,17 @@ def test_what_the_compose_files_ask_for_is_known_and_nothing_else_is():
 def test_the_short_way_uses_the_same_files():
     words = Composition(cpu=True, profiles=("observability",)).command("config", "--services")
     assert [w for w in words if w.endswith(".yml")] == [str(ROOT / f) for f in CPU]
+
+
+def test_the_page_and_the_bench_share_one_lock_in_a_folder_that_both_see(gpu, cpu):
+    for services in (gpu["services"], cpu["services"]):
+        page, bench = services["page"], services["bench"]
+        assert page["environment"]["MEASUREMENT_LOCK"] == bench["environment"]["MEASUREMENT_LOCK"]
+        assert page["environment"]["MEASUREMENT_LOCK"].startswith("/results/")
+        assert mount(page, "/results")["source"] == mount(bench, "/results")["source"]
+
+
+def test_the_page_knows_where_it_is_published(gpu, cpu):
+    for services in (gpu["services"], cpu["services"]):
+        page = services["page"]
+        assert {port["host_ip"] for port in page["ports"]} == {page["environment"]["UI_PUBLISHED_ON"]}

@@ -44,7 +44,7 @@ def test_a_command_waits_says_what_for_and_sends_nothing(run, fake, words):
     hold = MeasurementLock.of(os.environ).attempt("a question on the page")
     with run(*words) as command:
         line = next(line for line in command.stderr if "waiting until" in line)
-        assert "a question on the page since" in line
+        assert "a question on the page (since" in line
         command.send_signal(signal.SIGINT)
         assert command.wait(20) == 130
     assert fake.asked == 0

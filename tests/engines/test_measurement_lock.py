@@ -51,7 +51,7 @@ def test_who_waits_says_what_for_and_ctrl_c_ends_the_waiting(path, process):
     process.stdout.readline()
     command = [sys.executable, "-c", HOLDS, str(path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, stderr=subprocess.DEVNULL) as waiting:
-        assert "waiting until bench ttft since" in waiting.stdout.readline()
+        assert "waiting until bench ttft (since" in waiting.stdout.readline()
         waiting.send_signal(signal.SIGINT)
         assert waiting.wait(10)
 

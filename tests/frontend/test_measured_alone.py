@@ -168,7 +168,7 @@ def test_a_question_waits_for_the_command_line_and_says_what_for_and_who_is_befo
 
     (first, second), stages = asyncio.run(line())
     assert "bench ttft" in first
-    assert "your turn" in first
+    assert "comes next" in first
     assert "1 visitor is before you" in second
     assert stages == ["done", "done"]
 

@@ -3,7 +3,10 @@
 import csv
 import io
 import json
+import os
 import time
+from contextlib import suppress
+from threading import Thread
 
 import httpx
 import pytest
@@ -26,6 +29,7 @@ from live.page import (
 from pdfs import a_pdf
 
 from engines.chat import SAMPLES
+from engines.measurement_lock import MeasurementLock
 
 pytestmark = pytest.mark.live
 
@@ -466,14 +470,42 @@ def test_the_stack_panel_is_live_while_it_is_open(browser):
     with fake_arena_process(until_text=600) as served, visiting(browser, served.url + BARE) as page:
         open_tab(page, "Stack")
         page.wait_for_selector(f"{running}:text-is('0')")
-        with visiting(browser, served.url + BARE) as other:
-            ask(other, "What is a codec?", "plain-a")
-            page.wait_for_selector(f"{running}:text-is('1')")
+        Thread(target=_ask_the_engine_itself, args=[served.engines["plain-a"]], daemon=True).start()
+        page.wait_for_selector(f"{running}:text-is('1')")
+
+
+def _ask_the_engine_itself(engine):
+    """As another client of it does, which nothing is measured for; it ends with the engine."""
+    body = {"model": "arena", "messages": [{"role": "user", "content": "What is a codec?"}], "stream": True}
+    with suppress(httpx.HTTPError):
+        httpx.post(f"{engine}/v1/chat/completions", json=body, timeout=LIMIT_MS)
+
+
+def test_a_question_waits_for_the_command_line_and_the_stack_is_not_looked_at(page, results):
+    open_tab(page, "Stack")
+    page.wait_for_selector("#stack .card")
+    open_tab(page, "Race")
+    hold = MeasurementLock.of(os.environ).attempt("bench ttft")
+    try:
+        ask(page, "What is a codec?", "plain-a")
+        page.wait_for_function("document.querySelector('#stage').innerText.includes('bench ttft')")
+        page.screenshot(path=results / "waiting.png")
+        open_tab(page, "Stack")
+        page.wait_for_selector("#stack >> text=s ago: bench ttft")
+        page.screenshot(path=results / "stack-measured.png")
+        open_tab(page, "Race")
+    finally:
+        hold.release()
+    assert ended(page, "plain-a") > 0
 
 
 def test_the_bench_runs_from_the_page_keeps_questions_away_and_is_cancelled(browser, page, url, results):
     open_tab(page, "Bench")
+    page.wait_for_selector("#bench-expected p")
+    page.screenshot(path=results / "bench-opened.png")
     page.fill("#bench-number input", "3")
+    page.wait_for_selector("#bench-expected >> text=A claim takes 5 documents")
+    page.screenshot(path=results / "bench-too-few.png")
     page.click("#bench-run")
     page.wait_for_selector("#bench-progress [data-state=running]")
     with visiting(browser, url + BARE) as other:
