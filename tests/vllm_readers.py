@@ -1,6 +1,6 @@
 """Run by the engines' Python: what vLLM's readers make of the files in a folder, as JSON. Their names are `KIND.…`.
 
-The shape of a picture is asked of the processor that the embedded model has, Qwen's.
+What the processor of the embedded model refuses, Qwen's, fails too: long strips, and sounds of less than a window.
 """
 
 import json
@@ -16,6 +16,7 @@ from vllm.multimodal.media.video import VideoMediaIO
 IMAGES = ImageMediaIO()
 FILMS = [VideoMediaIO(IMAGES, video_backend=backend) for backend in ("opencv", "qwen2_vl")]
 SOUNDS = AudioMediaIO()
+WINDOW_S = 0.025  # of the feature extractor that Whisper and Qwen have: below it, its processor refuses
 
 
 def image(content):
@@ -37,8 +38,8 @@ def film(content):
 
 def sound(content):
     samples, rate = SOUNDS.load_bytes(content)
-    if not samples.size:
-        raise ValueError("no sample")
+    if samples.size / rate < WINDOW_S:
+        raise ValueError("it is too short to be represented inside the model")
     return {"samples": samples.size, "rate": rate, "rms": float(np.sqrt(np.mean(np.square(samples, dtype=np.float64))))}
 
 

@@ -34,6 +34,7 @@ KINDS = (
 BROKEN_IMAGE = (OSError, SyntaxError, EOFError, IndexError, StructError)  # Pillow's decoders raise them all
 BOMB = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 MISSING_S = 0.25  # a file that promises so much more than it has was cut off
+SHORTEST_S = 0.025  # of a sound: one window of the feature extractor that Whisper and Qwen have
 FEWEST = 2  # frames of a film that models take: they are looked at in pairs
 
 
@@ -146,6 +147,10 @@ def _sound(container: InputContainer, name: str, limits: Limits, promised: float
             limits.of_samples(name, samples)
     if not seconds:
         raise _damaged(name, "no sound is in it")
+    if seconds < SHORTEST_S:
+        raise MediaError(
+            f"{name} lasts {seconds * 1000:.2g} ms, and models hear from {SHORTEST_S * 1000:.0f} on: give more"
+        )
     return seconds
 
 

@@ -519,6 +519,7 @@ def test_a_streamed_film_that_cannot_be_written_again_is_refused():
         ("image.png-tall", ("1×5,000", "give a part of it")),
         ("video.mp4-one", ("film of one frame", "give it as an image")),
         ("video.webm-av1", ("AV1", "convert it to H.264")),
+        ("audio.wav-sample", ("lasts 0.062 ms", "give more")),
         ("audio.wav-twice", ("a second WAV", "give one of them")),
     ],
 )
