@@ -1,5 +1,6 @@
 import json
 import re
+import time
 from dataclasses import replace
 
 import pytest
@@ -247,3 +248,26 @@ def test_each_sample_fills_two_chunks_with_each_model_that_takes_it(recipe, chat
         seconds, *size = [*numbers, 0, None] if scene.modality is Modality.AUDIO else [0, *map(int, numbers)]
         total += tokens_of(recipe, (seconds, *(*size, None, None, None)[:3]))
     assert total >= 2 * chat.CHUNK, f"{total} tokens"
+
+
+class Recording(FakeEngine):
+    """Keeps the last request's body."""
+
+    def chat(self, body, wait=time.sleep):
+        self.body = body
+        yield from super().chat(body, wait)
+
+
+@pytest.mark.parametrize(
+    ("chat_type", "model", "kept_going"),
+    [
+        (ChatType.SINGLE_IMAGE, "SmolLM2-135M-Omni", True),
+        (ChatType.TEXT_ONLY, "SmolLM2-135M-Omni", False),
+        (ChatType.SINGLE_IMAGE, "llava-1.5-7b-hf", False),
+    ],
+)
+def test_eyes_of_random_weights_do_not_end_an_answer_before_its_first_word(chat_type, model, kept_going):
+    with Recording("lmcache-a") as fake:
+        done = run("-c", chat_type, "--engine", "lmcache-a", MODEL=model, ENGINE_URL=fake.engine.url)
+        assert done.exit_code == 0, done.exception
+    assert fake.body.get("ignore_eos", False) is kept_going
