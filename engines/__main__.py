@@ -184,7 +184,9 @@ def chat(
         say(str(each))
     if given and limits.recipe and limits.recipe.stand_in:
         say(limits.recipe.note)
-    asked = Prompt(prompt or scene.question, "", nonce, max_tokens, media=tuple(each.media for each in given))
+    media = tuple(each.media for each in given)
+    random = bool(media and limits.recipe and limits.recipe.stand_in)  # such weights may end an answer before it begins
+    asked = Prompt(prompt or scene.question, "", nonce, max_tokens, ignore_eos=random, media=media)
     unfetched = () if base_url else talk.strangers(asked.media, limits)
     sent_as = talk.forms(scene.modality, asked.media, form or (), unfetched) if scene.modality else ()
     if unfetched and Form.URL not in sent_as:

@@ -21,6 +21,7 @@ BEGIN, END = "<!-- the table: tests/engines/test_media_readers.py -->\n", "<!-- 
 SAME_S = 0.2  # frames of a lossy codec at a sound's ends
 
 pytestmark = [
+    pytest.mark.live,  # no engine runs, but their environment takes its time to load
     pytest.mark.skipif(not ENGINES.exists(), reason="the engines' environment is not there: ./arena install makes it"),
     pytest.mark.xdist_group("media-readers"),
 ]

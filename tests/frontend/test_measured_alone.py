@@ -1,6 +1,7 @@
 """While something is measured, by whomever, the page disturbs neither engines nor cores."""
 
 import asyncio
+import re
 import threading
 from contextlib import aclosing, asynccontextmanager
 from types import SimpleNamespace
@@ -124,8 +125,8 @@ def test_what_was_known_before_is_shown_with_its_age(house, fakes, measured):
 
     counted, known, seen = asyncio.run(look_twice())
     assert known.startswith(counted[:200])
-    assert "0 s ago" in known
-    assert "0 s ago" in seen
+    assert re.search(r"\d s ago", known)
+    assert re.search(r"\d s ago", seen)
     assert 'data-service="plain-a"' in seen
 
 

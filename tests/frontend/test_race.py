@@ -155,7 +155,7 @@ def test_starting_cold_keeps_the_document_and_changes_the_nonce(topology):
 def test_a_file_that_is_no_text_leaves_the_visit_as_it_was(topology, tmp_path):
     path = tmp_path / "picture.png"
     path.write_bytes(b"\x89PNG\xff")
-    with pytest.raises(DocumentError, match=r"picture\.png is not text"):
+    with pytest.raises(DocumentError, match=r"picture\.png is not UTF-8"):
         Visit.of_the_handbook(topology.engines).with_file(path)
 
 

@@ -63,7 +63,7 @@ def test_all_formats_that_are_accepted_are_answered(stack, modality):
     accepted = [media for name in FILES if name.startswith(modality) for media in taken(name, limits)]
     assert len(accepted) > 20
     for at in range(0, len(accepted), 12):
-        prompt = Prompt("What are they?", "", new_nonce(), 4, media=tuple(accepted[at : at + 12]))
+        prompt = Prompt("What are they?", "", new_nonce(), 4, ignore_eos=True, media=tuple(accepted[at : at + 12]))
         reply = asyncio.run(measured(stack.engine("plain-a"), prompt))
         assert reply.media_tokens >= len(prompt.media)
 
