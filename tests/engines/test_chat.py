@@ -1,6 +1,5 @@
 import json
 import re
-import time
 from dataclasses import replace
 
 import pytest
@@ -250,7 +249,6 @@ def test_each_sample_fills_two_chunks_with_each_model_that_takes_it(recipe, chat
     assert total >= 2 * chat.CHUNK, f"{total} tokens"
 
 
-<<<<<<< HEAD
 def test_a_template_without_a_system_role_is_answered_by_a_server_that_lends_no_tokenizer():
     with FakeEngine(behaviour=Behaviour(user_only=True, lends_tokenizer=False)) as fake:
         [row] = asked("-c", "text-only", *of(fake))
@@ -263,13 +261,6 @@ def test_a_field_that_a_server_does_not_know_is_left_out():
         assert "--extra-body" in refused("-c", "text-only", *of(fake)).hint
         assert asked("-c", "text-only", *of(fake), "--extra-body", '{"max_tokens": null}')[0]["text"]
         assert "max_tokens" not in fake.last
-=======
-class Recording(FakeEngine):
-    """Keeps the last request's body."""
-
-    def chat(self, body, wait=time.sleep):
-        self.body = body
-        yield from super().chat(body, wait)
 
 
 @pytest.mark.parametrize(
@@ -281,8 +272,7 @@ class Recording(FakeEngine):
     ],
 )
 def test_eyes_of_random_weights_do_not_end_an_answer_before_its_first_word(chat_type, model, kept_going):
-    with Recording("lmcache-a") as fake:
+    with FakeEngine("lmcache-a") as fake:
         done = run("-c", chat_type, "--engine", "lmcache-a", MODEL=model, ENGINE_URL=fake.engine.url)
         assert done.exit_code == 0, done.exception
-    assert fake.body.get("ignore_eos", False) is kept_going
->>>>>>> w-media
+    assert fake.last.get("ignore_eos", False) is kept_going
