@@ -72,7 +72,8 @@ def _on_hub(
 def _folder(folder: Path, env: Mapping[str, str]) -> tuple[tuple[Finding, ...], int | None]:
     """A model that lies below MODEL_DIR, as containers name it."""
     if len(folder.parts) == 1:
-        return (Finding("model", Verdict.BAD, *str(unknown(str(folder))).split(": ", 1)),), None
+        error = unknown(str(folder))
+        return (Finding("model", Verdict.BAD, error.fact, error.hint),), None
     if not folder.is_relative_to(MODELS):
         fact = f"MODEL={folder} is neither a hub's owner/name nor below {MODELS}, all that containers see"
         advice = f"set MODEL_DIR in .env to the folder that holds it, and MODEL to {MODELS / (folder.name or 'NAME')}"

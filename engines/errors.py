@@ -25,7 +25,11 @@ class ArenaError(Exception):
 
 
 class ConfigError(ArenaError):
-    """A setting is missing, unknown or out of range."""
+    """A setting is missing, unknown or out of range: the `fact`, and in `hint` what to do next, which may be empty."""
+
+    def __init__(self, fact: str, *, hint: str = "") -> None:
+        super().__init__(f"{fact}: {hint}" if hint else fact)
+        self.fact, self.hint = fact, hint
 
 
 class DocumentError(ArenaError):

@@ -6,6 +6,7 @@ from codecs import BOM_UTF8
 from collections.abc import Iterator
 
 EVENT_BYTES = 2**23  # of one event; some servers send a whole answer as one
+LINE_BYTES = 64  # of an event that may be the last
 
 
 class EventTooLarge(ValueError):
@@ -40,6 +41,11 @@ class Events:
         if last:
             self._keep(last)
         return [data for event in events if (data := _data(event))]
+
+    @property
+    def begun(self) -> bytes:
+        """The data of an event that has not ended yet, as far as they have come; empty from LINE_BYTES on."""
+        return _data(bytes(self._rest)) if 0 < len(self._rest) < LINE_BYTES else b""
 
     def _unmarked(self, received: bytes) -> bytes:
         """Nothing while a byte order mark may still be coming."""

@@ -136,8 +136,9 @@ def unknown(model: str) -> ConfigError:
     """What to say of a word that names no model: which names there are, the nearest one first."""
     known = {recipe.name.lower(): recipe.name for recipe in recipes()}
     nearest = get_close_matches(model.lower(), known, n=1, cutoff=0.5)
-    guess = f"; did you mean {known[nearest[0]]}?" if nearest else ""
+    guess = f"did you mean {known[nearest[0]]}? " if nearest else ""
+    names = f"there are {', '.join(known.values())} (./arena models)"
     return ConfigError(
-        f"MODEL={model}: no such recipe and no such folder{guess}. There are {', '.join(known.values())} "
-        "(./arena models); any other model is a folder, or a hub's owner/name"
+        f"MODEL={model} is neither a recipe's name nor a folder",
+        hint=f"{guess}{names}; any other model is a folder, or a hub's owner/name",
     )

@@ -70,16 +70,18 @@ async def stream(engine: Engine, request: Chunk, *, patience_s: float = TIMEOUT_
             async for received in answer.content.iter_any():
                 if head is not None and len(head) < REFUSAL_BYTES:
                     head += received[:REFUSAL_BYTES]
-                found = events.feed(received)
-                if not found:
-                    yield NOTHING
-                    continue
-                head = None
+                found, ended = events.feed(received), False
                 for data in found:
-                    if data.startswith(DONE):
-                        await _end(answer)
-                        return
+                    if ended := data.startswith(DONE):
+                        break
                     yield _chunk(engine, data)
+                if ended or events.begun == DONE:  # some servers send no blank line behind it
+                    await _end(answer)
+                    return
+                if found:
+                    head = None
+                else:
+                    yield NOTHING
             if head is not None:
                 raise refused(engine, answer.status, head)
 

@@ -59,6 +59,7 @@ def env(tmp_path):
         "UI_PORT": str(port),
         "KV_STORE_DIR": str(tmp_path / "kv"),
         "LOCAL_HF_HOME": str(tmp_path / "hf"),
+        "RESULTS_DIR": str(tmp_path / "results"),
         "ARENA_UID": str(os.getuid()),
         "ARENA_GID": str(os.getgid()),
     }

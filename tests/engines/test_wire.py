@@ -174,8 +174,9 @@ def test_half_a_character_in_a_chunk_is_no_broken_answer():
     assert answer(HEAD, part(escaped), part(in_bytes), END) == [{"t": "\ud83d"}, {"t": "\ufffd"}]
 
 
-def test_an_answer_is_whole_at_its_done_whatever_the_connection_does():
-    done = part(HELLO + b"data: [DONE]\n\n")
+@pytest.mark.parametrize("end", [b"\n\n", b"\n", b"\r", b""])
+def test_an_answer_is_whole_at_its_done_whatever_the_connection_does(end):
+    done = part(HELLO + b"data: [DONE]" + end)
 
     async def ask():
         async with Server(HEAD, done, hangs_up=False) as server, asyncio.timeout(5):

@@ -28,6 +28,11 @@ CANARIES = {  # secrets of the caller's, which no service may have
     "LMCACHE_RESP_PASSWORD": "canary-3",
     "HF_TOKEN": "canary-4",
 }
+PROXIES = {  # the way to the outside that a shell may name; none of it is asked for what is on this machine
+    "ALL_PROXY": "socks5://127.0.0.1:1",
+    "HTTPS_PROXY": "http://127.0.0.1:1",
+    "http_proxy": "http://127.0.0.1:1",
+}
 MEDIA_HOST = "localhost"  # the one that engines may fetch media from; 127.0.0.1 is another name
 
 
@@ -48,7 +53,7 @@ def stack(arena: Arena) -> Iterator[Topology]:
     """Starts the stack, or with ARENA_TEST_STACK=keep takes and leaves the one that runs."""
     keep = os.environ.get("ARENA_TEST_STACK") == "keep"
     if not keep:
-        up = arena("up", "--detach", timeout=1500, ALLOWED_MEDIA_DOMAINS=MEDIA_HOST, **CANARIES)
+        up = arena("up", "--detach", timeout=1500, ALLOWED_MEDIA_DOMAINS=MEDIA_HOST, **CANARIES, **PROXIES)
         assert up.returncode == 0, up.stderr
     yield Topology.of(read_env(os.environ)[0])
     if not keep:

@@ -9,13 +9,14 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+from live.conftest import PROXIES
 from openai import OpenAI
 
 from cache.command import serve_cache
 from engines.client import reply_to
 from engines.environment import LANGUAGE, NEEDS, SYSTEM, Role
 from engines.prompt import Prompt, new_nonce
-from engines.settings import Settings, read_env
+from engines.settings import ROOT, Settings, read_env
 
 pytestmark = pytest.mark.live
 
@@ -80,6 +81,28 @@ def test_no_process_of_the_stack_has_a_secret_of_the_callers(stack, arena):
     for s in services:
         for process in (psutil.Process(s["pid"]), *psutil.Process(s["pid"]).children(recursive=True)):
             assert not [name for name, value in process.environ().items() if "canary" in value], s["name"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("status",),
+        ("ask", "plain-a", "Why?", "--max-tokens", "2"),
+        ("chat", "-c", "single-image", "--image", "engines/samples/image.png", "--max-tokens", "2"),
+    ],
+)
+def test_no_command_asks_a_proxy_for_what_is_on_this_machine(stack, arena, words, monkeypatch):
+    """The stack itself, whose page other tests look at, was started with these proxies."""
+    monkeypatch.chdir(ROOT)
+    done = arena(*words, **PROXIES)
+    assert done.returncode == 0, done.stderr
+
+
+def test_no_benchmark_asks_a_proxy_either(stack, arena, tmp_path):
+    options = ("--num-prompts", "5", "--input-len", "128", "--result-dir", str(tmp_path / "aa"))
+    done = arena("bench", "aa", *options, **PROXIES)
+    samples = json.loads((tmp_path / "aa" / "result.json").read_text())["samples"]
+    assert [row["reason"] for row in samples if not row["valid"]] == [], done.stderr
 
 
 def test_a_second_up_says_that_the_stack_runs(stack, arena):
