@@ -53,7 +53,7 @@ def stack(arena: Arena) -> Iterator[Topology]:
     """Starts the stack, or with ARENA_TEST_STACK=keep takes and leaves the one that runs."""
     keep = os.environ.get("ARENA_TEST_STACK") == "keep"
     if not keep:
-        up = arena("up", "--detach", timeout=1500, ALLOWED_MEDIA_DOMAINS=MEDIA_HOST, **CANARIES, **PROXIES)
+        up = arena("up", "--detach", timeout=1500, ALLOWED_MEDIA_DOMAINS=MEDIA_HOST, **CANARIES)
         assert up.returncode == 0, up.stderr
     yield Topology.of(read_env(os.environ)[0])
     if not keep:

@@ -65,11 +65,13 @@ def admin_pages(cache):
 
 def test_what_cache_servers_print_has_no_secret_and_no_variable_beyond_the_list(stack):
     """`up` was started with secrets in its environment."""
-    known = {*SYSTEM, *NEEDS[Role.CACHE].settings, "ARENA_HOME", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE"}
+    callers = (*SYSTEM, *LANGUAGE, *NEEDS[Role.CACHE].callers)
+    known = {*callers, *NEEDS[Role.CACHE].settings, "ARENA_HOME", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE"}
     known |= {"HF_HUB_OFFLINE", "LC_CTYPE"}  # the latter is Python's own
-    patterns = tuple(name[:-1] for name in (*LANGUAGE, *NEEDS[Role.CACHE].callers) if name.endswith("*"))
+    patterns = tuple(name[:-1] for name in callers if name.endswith("*"))
+    settings = read_env(os.environ)[0]
     for cache in stack.caches:
-        known |= serve_cache(cache, read_env(os.environ)[0]).env.keys()
+        known |= serve_cache(cache, settings, settings.kv_store_dir).env.keys()
         pages = dict(admin_pages(cache))
         assert {"/env", "/config"} <= pages.keys()
         assert [path for path, text in pages.items() if "canary" in text] == []
@@ -92,7 +94,6 @@ def test_no_process_of_the_stack_has_a_secret_of_the_callers(stack, arena):
     ],
 )
 def test_no_command_asks_a_proxy_for_what_is_on_this_machine(stack, arena, words, monkeypatch):
-    """The stack itself, whose page other tests look at, was started with these proxies."""
     monkeypatch.chdir(ROOT)
     done = arena(*words, **PROXIES)
     assert done.returncode == 0, done.stderr
