@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import gradio as gr
 
 from engines.errors import ConfigError, StackError
 from engines.measurement_lock import MeasurementLock
+from engines.recipe import find
 from engines.results import results_folder
 from engines.settings import Settings
 from engines.topology import Engine, Kind, Topology
@@ -47,7 +48,9 @@ class House:
     ) -> House:
         """With nobody in it."""
         track = Track(lock)
+        recipe = find(settings.model)
         start = Visit.of_the_handbook(topology.engines, model_name(settings))
+        start = replace(start, stand_in=recipe is not None and recipe.stand_in)
         studies = Studies(track, results_folder())
         return cls(topology, settings, pinned, track, Reception(start), studies, locked=locked)
 

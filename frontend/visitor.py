@@ -50,6 +50,7 @@ class Visit:
     before: int = 0  # visitors in the line
     elsewhere: str = ""  # what another process measures, and is waited for
     model: str = ""  # that the engines serve
+    stand_in: bool = False  # whether its eyes and ears are of random weights
 
     @classmethod
     def begin(cls, engines: Sequence[Engine], name: str, document: str, model: str = "") -> Visit:
@@ -67,7 +68,7 @@ class Visit:
 
     def reading(self, name: str, document: str) -> Visit:
         """Another document, which no engine has seen."""
-        return Visit.begin(self.engines, name, document, self.model)
+        return replace(Visit.begin(self.engines, name, document, self.model), stand_in=self.stand_in)
 
     def with_file(self, path: Path) -> Visit:
         """Raises DocumentError when the file cannot be used; the visit then goes on with its old document."""
@@ -187,6 +188,8 @@ class Visit:
             choices.max_tokens,
             choices.temperature,
             choices.seed,
+            # random weights may end an answer before its first word
+            ignore_eos=self.stand_in and any((*media, *(each for turn in turns for each in turn.media))),
             media=media,
             turns=turns,
         )

@@ -1,16 +1,19 @@
 import asyncio
 import time
+from dataclasses import replace
 
 import pytest
 from fake_engine import Behaviour, FakeEngine
 from fakes import a_reply, collect
 
 from engines.errors import DocumentError, EngineUnreachable, StackError
+from engines.media import Media, Modality
 from engines.prompt import Prompt, Turn
 from engines.reply import Delta, Sources
 from engines.settings import Settings
 from engines.topology import Topology
 from frontend import race as racing
+from frontend.choices import AS_OPENED
 from frontend.race import Race, Stage
 from frontend.visitor import Visit
 
@@ -150,6 +153,14 @@ def test_starting_cold_keeps_the_document_and_changes_the_nonce(topology):
     cold = visit.cold()
     assert cold.document == visit.document
     assert cold.nonce != visit.nonce
+
+
+@pytest.mark.parametrize(("stand_in", "media", "turns"), [(True, 1, 0), (True, 0, 1), (True, 0, 0), (False, 1, 1)])
+def test_eyes_of_random_weights_do_not_end_an_answer_before_its_first_word(topology, stand_in, media, turns):
+    picture = Media(Modality.IMAGE, "cat.png", "image/png", "AAAA", 3)
+    visit = replace(Visit.of_the_handbook(topology.engines), stand_in=stand_in).without_document()
+    prompt = visit._prompt("Why?", AS_OPENED, (picture,) * media, (Turn("What?", "A cat.", (picture,)),) * turns)
+    assert prompt.ignore_eos is (stand_in and media + turns > 0)
 
 
 def test_a_file_that_is_no_text_leaves_the_visit_as_it_was(topology, tmp_path):
