@@ -396,7 +396,7 @@ def test_a_pdf_is_read_and_cut_to_fit_on_request(page, tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("picture.png", b"\x89PNG\r\n\xff\xfe\xff", "is not text"),
+        ("picture.png", b"\x89PNG\r\n\xff\xfe\xff", "is an image, and not text"),
         ("empty.md", b"  \n", "is empty"),
         ("torn.pdf", b"%PDF-1.7\nnothing", "damaged"),
     ],
