@@ -70,7 +70,7 @@ def filmed(kind, codec, pixel_format="yuv420p", side=64, frames=8):
     """A film of one black picture."""
     file = BytesIO()
     with av.open(file, "w", format=kind) as target:
-        stream = target.add_stream(codec, rate=4)
+        stream = target.add_stream(codec, rate=4, options={"speed": "8"})
         stream.width, stream.height, stream.pix_fmt = side, side, pixel_format
         black = av.VideoFrame.from_ndarray(np.zeros((side, side, 3), np.uint8), format="rgb24")
         for _ in range(frames):

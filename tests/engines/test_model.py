@@ -59,7 +59,7 @@ def test_a_chat_template_inside_the_tokenizers_settings_counts(model):
 
 @pytest.mark.parametrize("name", ["./none", "/none/here", "just-a-word", "a/b/c"])
 def test_a_model_that_is_neither_a_folder_nor_a_hubs_name_is_refused(name, tmp_path):
-    with pytest.raises(ConfigError, match="no such folder"):
+    with pytest.raises(ConfigError, match="is neither a recipe's name nor a folder"):
         resolve(name, tmp_path, PYTHON, say=print)
 
 

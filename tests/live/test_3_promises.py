@@ -28,7 +28,7 @@ VISITORS = 20
 VISIT_S = float(os.environ.get("ARENA_TEST_VISIT_S", "4"))  # for how long each visitor goes on asking; 120 on demand
 ASKS = 5  # of all four engines
 GROWTH_MIB = 5  # of the page from the second wave of visitors to the third
-PAIRS = int(os.environ.get("ARENA_TEST_PAIRS", "3"))
+PAIRS = int(os.environ.get("ARENA_TEST_PAIRS", "1"))
 
 
 def test_a_login_keeps_strangers_out(browser, results, tmp_path):
