@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from bench import choices, folder, gate, storage, sweep
-from bench.arguments import Commands
-from bench.choices import (
+from bench import cli_options, regression, result_io
+from bench.cli import err, out, run_benchmark, save, show
+from bench.cli_options import (
+    DEFAULT_SIZES,
     IMAGE,
     IMAGES,
     INPUT_LEN,
-    USUAL,
     VIDEO,
     AudioSeconds,
     Detailed,
@@ -31,18 +31,19 @@ from bench.choices import (
     NumPrompts,
     NumWarmups,
     OutputLen,
-    Prepare,
+    PrepareOption,
     ResultDir,
     Resume,
     Seed,
     VideoSize,
 )
-from bench.command import err, measure, out, save, show
-from bench.study import Options
-from engines.door import run
-from engines.errors import ConfigError
+from bench.multi_value_options import MultiValueGroup
+from bench.options import Options
+from bench.questions import storage, sweep
+from config.errors import ConfigError
+from config.exit_codes import run_app
 
-app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False)
+app = typer.Typer(cls=MultiValueGroup, no_args_is_help=True, add_completion=False)
 
 
 @app.callback()
@@ -68,7 +69,7 @@ def ttft_(
     model: Annotated[str | None, typer.Option(help="With --base-url: the model's name there.")] = None,
     extra_body: ExtraBody = None,
     expected_ttft_gain: Gain = None,
-    prepare: Prepare = None,
+    prepare: PrepareOption = None,
     result_dir: ResultDir = None,
     resume: Resume = False,
     json_file: Json = None,
@@ -93,16 +94,16 @@ def ttft_(
         confidence_level=level,
         save_detailed=save_detailed,
         label=label,
-        metadata=choices.pairs(metadata),
+        metadata=cli_options.pairs(metadata),
         base_url=tuple(base_url or ()),
         model=model,
-        extra_body=choices.extra_body(extra_body, base_url),
+        extra_body=cli_options.extra_body_option(extra_body, base_url),
         prepare=prepare,
     )
-    result = measure(options, result_dir, resume, json_file)
+    result = run_benchmark(options, result_dir, resume, json_file)
     holds = result["comparison"]["verdict"] != "no claim"
     if expected_ttft_gain is not None:
-        finding = gate.expected_gain(result, expected_ttft_gain)
+        finding = regression.check_expected_gain(result, expected_ttft_gain)
         err.print(finding.says)
         holds = holds and finding.passed
     raise typer.Exit(0 if holds else 1)
@@ -115,13 +116,13 @@ def mm_(
     image_size: ImageSize = IMAGE,
     images_size: ImagesSize = IMAGES,
     video_size: VideoSize = VIDEO,
-    num_frames: NumFrames = USUAL.frames,
-    audio_seconds: AudioSeconds = USUAL.seconds,
+    num_frames: NumFrames = DEFAULT_SIZES.frames,
+    audio_seconds: AudioSeconds = DEFAULT_SIZES.seconds,
     output_len: OutputLen = 16,
     seed: Seed = 0,
     num_warmups: NumWarmups = 1,
     level: Level = 0.95,
-    prepare: Prepare = None,
+    prepare: PrepareOption = None,
     result_dir: ResultDir = None,
     resume: Resume = False,
     json_file: Json = None,
@@ -146,12 +147,12 @@ def mm_(
         confidence_level=level,
         save_detailed=save_detailed,
         label=label,
-        metadata=choices.pairs(metadata),
+        metadata=cli_options.pairs(metadata),
         prepare=prepare,
-        modality=choices.modalities(modality),
-        sizes=choices.sizes(image_size, images_size, video_size, num_frames, audio_seconds),
+        modality=cli_options.modalities(modality),
+        sizes=cli_options.sizes(image_size, images_size, video_size, num_frames, audio_seconds),
     )
-    result = measure(options, result_dir, resume, json_file)
+    result = run_benchmark(options, result_dir, resume, json_file)
     raise typer.Exit(0 if result["holds"] else 1)
 
 
@@ -180,9 +181,9 @@ def aa_(
         confidence_level=level,
         save_detailed=save_detailed,
         label=label,
-        metadata=choices.pairs(metadata),
+        metadata=cli_options.pairs(metadata),
     )
-    result = measure(options, result_dir, resume, json_file)
+    result = run_benchmark(options, result_dir, resume, json_file)
     raise typer.Exit(0 if result["comparison"]["verdict"] == "not distinguishable" else 1)
 
 
@@ -194,7 +195,7 @@ def storage_(
     seed: Seed = 0,
     num_warmups: NumWarmups = 1,
     level: Level = 0.95,
-    prepare: Prepare = None,
+    prepare: PrepareOption = None,
     result_dir: ResultDir = None,
     resume: Resume = False,
     json_file: Json = None,
@@ -219,10 +220,10 @@ def storage_(
         confidence_level=level,
         save_detailed=save_detailed,
         label=label,
-        metadata=choices.pairs(metadata),
+        metadata=cli_options.pairs(metadata),
         prepare=prepare,
     )
-    result = measure(options, result_dir, resume, json_file)
+    result = run_benchmark(options, result_dir, resume, json_file)
     confirmed = result["break_even"]["confirmed"]
     raise typer.Exit(0 if confirmed and all(each["holds"] for each in confirmed) else 1)
 
@@ -255,9 +256,9 @@ def decode_(
         confidence_level=level,
         save_detailed=save_detailed,
         label=label,
-        metadata=choices.pairs(metadata),
+        metadata=cli_options.pairs(metadata),
     )
-    result = measure(options, result_dir, resume, json_file)
+    result = run_benchmark(options, result_dir, resume, json_file)
     raise typer.Exit(0 if result["comparison"]["verdict"] != "no claim" else 1)
 
 
@@ -272,9 +273,9 @@ def verify_(
     image_size: ImageSize = IMAGE,
     images_size: ImagesSize = IMAGES,
     video_size: VideoSize = VIDEO,
-    num_frames: NumFrames = USUAL.frames,
-    audio_seconds: AudioSeconds = USUAL.seconds,
-    prepare: Prepare = None,
+    num_frames: NumFrames = DEFAULT_SIZES.frames,
+    audio_seconds: AudioSeconds = DEFAULT_SIZES.seconds,
+    prepare: PrepareOption = None,
     result_dir: ResultDir = None,
     resume: Resume = False,
     json_file: Json = None,
@@ -295,12 +296,12 @@ def verify_(
         seed=seed,
         num_warmups=num_warmups,
         label=label,
-        metadata=choices.pairs(metadata),
+        metadata=cli_options.pairs(metadata),
         prepare=prepare,
-        modality=choices.modalities(modality),
-        sizes=choices.sizes(image_size, images_size, video_size, num_frames, audio_seconds),
+        modality=cli_options.modalities(modality),
+        sizes=cli_options.sizes(image_size, images_size, video_size, num_frames, audio_seconds),
     )
-    result = measure(options, result_dir, resume, json_file)
+    result = run_benchmark(options, result_dir, resume, json_file)
     raise typer.Exit(0 if result["verify"]["agrees"] else 1)
 
 
@@ -342,15 +343,15 @@ def sweep_(
         num_warmups=num_warmups,
         save_detailed=save_detailed,
         label=label,
-        metadata=choices.pairs(metadata),
+        metadata=cli_options.pairs(metadata),
         num_prompts=num_prompts,
         max_concurrency=tuple(max_concurrency or (() if request_rate else (1, 4))),
         request_rate=tuple(request_rate or ()),
         burstiness=burstiness,
-        goodput=sweep.promises(goodput or ()),
+        goodput=sweep.goodput_limits(goodput or ()),
     )
-    result = measure(options, result_dir, resume, json_file)
-    raise typer.Exit(0 if sweep.holds(result) else 1)
+    result = run_benchmark(options, result_dir, resume, json_file)
+    raise typer.Exit(0 if sweep.is_sustained(result) else 1)
 
 
 @app.command("peer")
@@ -379,9 +380,9 @@ def peer_(
         seed=seed,
         confidence_level=level,
         label=label,
-        metadata=choices.pairs(metadata),
+        metadata=cli_options.pairs(metadata),
     )
-    result = measure(options, result_dir, resume, json_file)
+    result = run_benchmark(options, result_dir, resume, json_file)
     raise typer.Exit(0 if result["comparison"]["verdict"] == "not distinguishable" else 1)
 
 
@@ -391,7 +392,7 @@ def report_(
     json_file: Json = None,
 ) -> None:
     """Render a result again: a table here, report.md and report.html beside it. Needs no engine."""
-    found = folder.read(result)
+    found = result_io.read_result(result)
     show(found, result if result.is_dir() else result.parent, json_file)
 
 
@@ -406,11 +407,11 @@ def compare_(
 
     It holds speed-ups against each other, so it takes results of ttft, aa, decode and peer.
     """
-    before, after = folder.read(old), folder.read(new)
-    findings = [gate.compare(before, after)]
+    before, after = result_io.read_result(old), result_io.read_result(new)
+    findings = [regression.compare_results(before, after)]
     if expected_ttft_gain is not None:
-        findings.append(gate.expected_gain(after, expected_ttft_gain))
-    found = gate.as_json(findings, gate.differences(before, after))
+        findings.append(regression.check_expected_gain(after, expected_ttft_gain))
+    found = regression.comparison_json(findings, regression.differences(before, after))
     console = err if json_file == "-" else out
     for finding in findings:
         console.print(finding.says)
@@ -421,4 +422,4 @@ def compare_(
 
 
 if __name__ == "__main__":
-    run(app)
+    run_app(app)

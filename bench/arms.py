@@ -17,16 +17,18 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from cache.volume import CHUNK_SIZE
-from engines.prompt import Prompt
-from engines.reply import Reply
+from client.prompt import Prompt
+from client.reply import Reply
 
-UNTOLD = "the source of its tokens could not be told: other requests were in flight, or counters could not be read"
+SOURCE_UNKNOWN = (
+    "the source of its tokens could not be told: other requests were in flight, or counters could not be read"
+)
 
-Fault = Callable[[Reply], str]  # why a reply does not count; empty when it does
-Variant = Callable[[Prompt], Prompt]  # what an arm sends, of its document's prompt
+InvalidReason = Callable[[Reply], str]  # why a reply does not count; empty when it does
+PromptTransform = Callable[[Prompt], Prompt]  # what an arm sends, of its document's prompt
 
 
-class Role(StrEnum):
+class EngineRole(StrEnum):
     """What an engine does for one document. Roles of a pair are swapped half-way through a run."""
 
     PLAIN = "plain"
@@ -35,7 +37,7 @@ class Role(StrEnum):
     READER = "reader"
 
 
-def as_it_is(prompt: Prompt) -> Prompt:
+def unchanged(prompt: Prompt) -> Prompt:
     """The document's prompt itself."""
     return prompt
 
@@ -45,31 +47,31 @@ class Arm:
     """One way to send a document; `after` names the arm of the same document that must come before it."""
 
     name: str
-    role: Role
-    fault: Fault
+    role: EngineRole
+    fault: InvalidReason
     after: str = ""
     stores: bool = False
     reads: bool = False  # from the KV volume
-    variant: Variant = as_it_is
+    variant: PromptTransform = unchanged
     modality: str = ""  # what it shows beside text
 
 
 def nothing_cached(reply: Reply) -> str:
     """Why this reply is not a cold one; empty when it is: by its usage and by the engine's counters alike."""
-    return not_warm(reply) if reply.sources else UNTOLD
+    return not_cached_if_reported(reply) if reply.sources else SOURCE_UNKNOWN
 
 
-def not_warm(reply: Reply) -> str:
+def not_cached_if_reported(reply: Reply) -> str:
     """The same where counters may be unknown: what the server does tell has to do, and nothing is believed too."""
     sources, told = reply.sources, reply.usage.cached_tokens or 0
     cached = max(told, sources.prefix_cache + sources.shared) if sources else told
     return f"{cached} tokens were cached, and nothing should be" if cached else ""
 
 
-def through_the_cache_server(reply: Reply) -> str:
+def loaded_from_volume(reply: Reply) -> str:
     """Why this reply is not a cross-read; empty when it is."""
     if reply.sources is None:
-        return UNTOLD
+        return SOURCE_UNKNOWN
     if reply.sources.l1:
         return f"{reply.sources.l1} tokens came from the cache server's memory, so it had seen them before"
     if reply.sources.shared and not reply.sources.l2:
@@ -77,14 +79,14 @@ def through_the_cache_server(reply: Reply) -> str:
     return _too_few(reply.sources.l2, reply, "read from the volume")
 
 
-def from_its_own_cache(reply: Reply) -> str:
+def from_prefix_cache(reply: Reply) -> str:
     """Why this reply is not an own-warm one; empty when it is."""
     if reply.sources is None:
-        return UNTOLD
+        return SOURCE_UNKNOWN
     return _too_few(reply.sources.prefix_cache, reply, "in its own prefix cache")
 
 
-def anything(_: Reply) -> str:
+def always_valid(_: Reply) -> str:
     """Every reply counts."""
     return ""
 
@@ -95,14 +97,14 @@ def _too_few(tokens: int, reply: Reply, where: str) -> str:
     return f"only {tokens} of {reply.usage.prompt_tokens} tokens were {where}" if tokens < expected else ""
 
 
-COLD = Arm("cold", Role.PLAIN, nothing_cached)
-OWN_WARM = Arm("own_warm", Role.PLAIN, from_its_own_cache, after="cold")
-OTHER_INSTANCE = Arm("other_instance", Role.OTHER, nothing_cached, after="cold")
-FIRST_SIGHT = Arm("first_sight", Role.WRITER, nothing_cached, stores=True)
-CROSS_READ = Arm("cross_read", Role.READER, through_the_cache_server, after="first_sight", reads=True)
-LMCACHE_OWN_WARM = Arm("lmcache_own_warm", Role.READER, from_its_own_cache, after="cross_read")
-LADDER = (COLD, OWN_WARM, OTHER_INSTANCE, FIRST_SIGHT, CROSS_READ, LMCACHE_OWN_WARM)
+COLD = Arm("cold", EngineRole.PLAIN, nothing_cached)
+OWN_WARM = Arm("own_warm", EngineRole.PLAIN, from_prefix_cache, after="cold")
+OTHER_INSTANCE = Arm("other_instance", EngineRole.OTHER, nothing_cached, after="cold")
+FIRST_SIGHT = Arm("first_sight", EngineRole.WRITER, nothing_cached, stores=True)
+CROSS_READ = Arm("cross_read", EngineRole.READER, loaded_from_volume, after="first_sight", reads=True)
+LMCACHE_OWN_WARM = Arm("lmcache_own_warm", EngineRole.READER, from_prefix_cache, after="cross_read")
+TEXT_ARMS = (COLD, OWN_WARM, OTHER_INSTANCE, FIRST_SIGHT, CROSS_READ, LMCACHE_OWN_WARM)
 
 # Two plain engines, each in its own arm whatever comes first.
-PLAIN_A = Arm("plain_a", Role.PLAIN, nothing_cached)
-PLAIN_B = Arm("plain_b", Role.OTHER, nothing_cached)
+PLAIN_A = Arm("plain_a", EngineRole.PLAIN, nothing_cached)
+PLAIN_B = Arm("plain_b", EngineRole.OTHER, nothing_cached)

@@ -7,19 +7,24 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from bench.arms import Arm, Role
-from engines.topology import Engine, Topology
+from bench.arms import Arm, EngineRole
+from config.topology import Engine, Topology
 
-Cast = Mapping[Role, tuple[Engine, Engine]]  # the engine of each role: in the first half of a run, and swapped
+MIN_PAIRS = (
+    5  # documents of which anything is claimed: the median lies beyond all of four with a chance of one in eight
+)
+EngineRoles = Mapping[
+    EngineRole, tuple[Engine, Engine]
+]  # the engine of each role: in the first half of a run, and swapped
 
-Row = tuple[int, str, int]  # of one sample: its document, arm and input_len
+SampleKey = tuple[int, str, int]  # of one sample: its document, arm and input_len
 
 
-class Unit(Protocol):
+class WorkUnit(Protocol):
     """What is measured whole, or else anew: a document in all its arms, or a cell of a sweep."""
 
     @property
-    def rows(self) -> tuple[Row, ...]:
+    def rows(self) -> tuple[SampleKey, ...]:
         """One for each sample that it gives."""
 
     @property
@@ -28,7 +33,7 @@ class Unit(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class TrialStep:
     """One request of a trial."""
 
     arm: Arm
@@ -44,16 +49,18 @@ class Trial:
 
     document: int
     input_len: int
-    steps: tuple[Step, ...]
+    steps: tuple[TrialStep, ...]
     title: str = ""
 
     @property
-    def rows(self) -> tuple[Row, ...]:
+    def rows(self) -> tuple[SampleKey, ...]:
         """One for each arm."""
         return tuple((self.document, step.arm.name, self.input_len) for step in self.steps)
 
 
-def plan(arms: Sequence[Arm], cast: Cast, input_lens: Sequence[int], seed: int, first: int = 0) -> tuple[Trial, ...]:
+def plan(
+    arms: Sequence[Arm], cast: EngineRoles, input_lens: Sequence[int], seed: int, first: int = 0
+) -> tuple[Trial, ...]:
     """One trial for each of `input_lens`, numbered from `first`; roles are swapped half-way.
 
     Arms are in random order, and in the next trial the other way round: what comes first on an engine that has rested
@@ -66,7 +73,7 @@ def plan(arms: Sequence[Arm], cast: Cast, input_lens: Sequence[int], seed: int, 
     )
 
 
-def warmups(arms: Sequence[Arm], cast: Cast, input_lens: Sequence[int], times: int) -> tuple[Trial, ...]:
+def warmups(arms: Sequence[Arm], cast: EngineRoles, input_lens: Sequence[int], times: int) -> tuple[Trial, ...]:
     """Every engine computes, or loads, each length `times` times, on documents of their own (numbered below zero)."""
     lengths = sorted(set(input_lens)) * times
     both_ways = [
@@ -75,15 +82,18 @@ def warmups(arms: Sequence[Arm], cast: Cast, input_lens: Sequence[int], times: i
     return tuple(both_ways)
 
 
-def cast_of(topology: Topology) -> Cast:
+def assign_roles(topology: Topology) -> EngineRoles:
     """The arena's own four engines."""
     plain_a, plain_b, lmcache_a, lmcache_b = topology.engines
-    return cast(plain_a, plain_b) | {Role.WRITER: (lmcache_a, lmcache_b), Role.READER: (lmcache_b, lmcache_a)}
+    return assign_plain_pair(plain_a, plain_b) | {
+        EngineRole.WRITER: (lmcache_a, lmcache_b),
+        EngineRole.READER: (lmcache_b, lmcache_a),
+    }
 
 
-def cast(first: Engine, second: Engine) -> dict[Role, tuple[Engine, Engine]]:
+def assign_plain_pair(first: Engine, second: Engine) -> dict[EngineRole, tuple[Engine, Engine]]:
     """Two engines of which nothing is known but that they answer."""
-    return {Role.PLAIN: (first, second), Role.OTHER: (second, first)}
+    return {EngineRole.PLAIN: (first, second), EngineRole.OTHER: (second, first)}
 
 
 def _orders(arms: Sequence[Arm], shuffle: random.Random) -> Iterator[Sequence[Arm]]:
@@ -93,11 +103,11 @@ def _orders(arms: Sequence[Arm], shuffle: random.Random) -> Iterator[Sequence[Ar
         yield order[::-1]
 
 
-def _steps(order: Sequence[Arm], cast: Cast, *, swapped: bool) -> tuple[Step, ...]:
+def _steps(order: Sequence[Arm], cast: EngineRoles, *, swapped: bool) -> tuple[TrialStep, ...]:
     """This order, as far as every arm comes after the one that it needs."""
     waiting, done = list(order), list[Arm]()
     while waiting:
         arm = next(arm for arm in waiting if not arm.after or arm.after in {other.name for other in done})
         waiting.remove(arm)
         done.append(arm)
-    return tuple(Step(arm, cast[arm.role][swapped]) for arm in done)
+    return tuple(TrialStep(arm, cast[arm.role][swapped]) for arm in done)

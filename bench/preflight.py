@@ -10,11 +10,11 @@ import httpx
 from pydantic_core import from_json
 
 from cache.volume import CHUNK_SIZE
-from engines.counters import samples, scrape
-from engines.errors import ConfigError, EngineError, EngineUnreachable, StackError
-from engines.http import body_of, client
-from engines.served import served_model
-from engines.topology import Engine
+from client.http_client import http_client, read_body
+from client.metrics import fetch_metrics, parse_samples
+from client.model_list import served_model
+from config.errors import ConfigError, EngineError, EngineUnreachable, StackError
+from config.topology import Engine
 
 CACHE_CONFIG = "vllm:cache_config_info"
 FROM_CACHE_CONFIG = (
@@ -35,19 +35,19 @@ MUST_AGREE = (
     "chunk_size",
 )
 
-Facts = Mapping[str, Any]
+EngineFacts = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Preflight:
+class PreflightResult:
     """What each engine says of itself, where they differ without harm, and what could not be compared."""
 
-    engines: Mapping[str, Facts]
+    engines: Mapping[str, EngineFacts]
     mismatches: tuple[str, ...] = ()
     unchecked: tuple[str, ...] = ()
 
 
-async def standing(engines: Sequence[Engine]) -> None:
+async def read_engines(engines: Sequence[Engine]) -> None:
     """Raises StackError when none of the arena's engines answers."""
     for engine in engines:
         try:
@@ -59,19 +59,19 @@ async def standing(engines: Sequence[Engine]) -> None:
     raise StackError(f"nothing runs: no engine answers ({first.name} at {first.url}): {first.if_down}")
 
 
-async def preflight(engines: Sequence[Engine]) -> Preflight:
+async def preflight(engines: Sequence[Engine]) -> PreflightResult:
     """Raises EngineUnreachable for an engine that does not answer, and ConfigError where nothing can be compared."""
-    return judge({engine.name: await facts_of(engine) for engine in engines})
+    return compare_engines({engine.name: await facts_of(engine) for engine in engines})
 
 
-async def introduce(engines: Sequence[Engine]) -> Preflight:
+async def describe_engines(engines: Sequence[Engine]) -> PreflightResult:
     """The same for servers that may well differ, since the caller wants to know by how much: nothing is refused."""
     facts = {engine.name: await facts_of(engine) for engine in engines}
     untold = "revision, dtype and hash seed are not told over HTTP, so they were not compared"
-    return Preflight(facts, tuple(text for _, text in _differences(facts)), (*_unchecked(facts), untold))
+    return PreflightResult(facts, tuple(text for _, text in _differences(facts)), (*_unchecked(facts), untold))
 
 
-def judge(facts: Mapping[str, Facts]) -> Preflight:
+def compare_engines(facts: Mapping[str, EngineFacts]) -> PreflightResult:
     """Raises ConfigError for engines that differ in more than the size of their KV cache, or have no prefix cache.
 
     So it does for chunks of another size than ours: they are what a sample's proof counts in.
@@ -86,10 +86,10 @@ def judge(facts: Mapping[str, Facts]) -> Preflight:
     off = [name for name, of in facts.items() if of.get("enable_prefix_caching") == "False"]
     if off:
         raise ConfigError(f"prefix caching is off on {', '.join(off)}: start it with --enable-prefix-caching")
-    return Preflight(facts, tuple(text for _, text in differing), _unchecked(facts))
+    return PreflightResult(facts, tuple(text for _, text in differing), _unchecked(facts))
 
 
-def changed(then: Mapping[str, Facts], now: Mapping[str, Facts]) -> list[str]:
+def changed_engines(then: Mapping[str, EngineFacts], now: Mapping[str, EngineFacts]) -> list[str]:
     """What of that which must agree is not as it was: sizes of KV caches may change with a restart."""
     told = {
         (name, key): [facts.get(name, {}).get(key) for facts in (then, now)]
@@ -99,14 +99,14 @@ def changed(then: Mapping[str, Facts], now: Mapping[str, Facts]) -> list[str]:
     return [f"{key} of {name} was {was}, and is {is_}" for (name, key), (was, is_) in told.items() if was != is_]
 
 
-async def facts_of(engine: Engine) -> Facts:
+async def facts_of(engine: Engine) -> EngineFacts:
     """What an engine, and its cache server, answer about themselves: None for what they do not tell.
 
     Only the model must be told by every server; one that is not the arena's may list none where it was named.
     """
     model = await _model(engine)
     facts = {"model": model.get("root") or model.get("id"), "max_model_len": model.get("max_model_len")}
-    async with client(10, engine) as http:
+    async with http_client(10, engine) as http:
         facts |= {"version": await _json(http, f"{engine.url}/version", "version")}
         if engine.cache:
             facts["lmcache_version"] = await _json(http, f"{engine.cache.url}/lmc_version")
@@ -114,7 +114,7 @@ async def facts_of(engine: Engine) -> Facts:
     return facts | await _cache_config(engine)
 
 
-async def _model(engine: Engine) -> Facts:
+async def _model(engine: Engine) -> EngineFacts:
     try:
         return await served_model(engine, engine.model)
     except EngineError:
@@ -126,7 +126,7 @@ async def _model(engine: Engine) -> Facts:
 async def _json(http: httpx.AsyncClient, url: str, *path: str) -> Any:
     """A word or a number, or None: another server may have anything there."""
     try:
-        value = from_json(await body_of(http, url))
+        value = from_json(await read_body(http, url))
         for key in path:
             value = value[key]
     except (httpx.HTTPError, ValueError, LookupError, TypeError):
@@ -137,14 +137,14 @@ async def _json(http: httpx.AsyncClient, url: str, *path: str) -> Any:
 async def _cache_config(engine: Engine) -> dict[str, str | None]:
     """The labels of vLLM's gauge."""
     try:
-        found = samples(await scrape(engine.url, engine), CACHE_CONFIG)
+        found = parse_samples(await fetch_metrics(engine.url, engine), CACHE_CONFIG)
     except httpx.HTTPError:
         found = []
     labels = next((sample.labels for sample in found if sample.name == CACHE_CONFIG), {})
     return {key: labels.get(key) for key in FROM_CACHE_CONFIG}
 
 
-def _differences(facts: Mapping[str, Facts]) -> Sequence[tuple[str, str]]:
+def _differences(facts: Mapping[str, EngineFacts]) -> Sequence[tuple[str, str]]:
     """`(key, sentence)` for each fact that not all engines that state it agree on."""
     keys = dict.fromkeys(key for of in facts.values() for key in of)
     found = []
@@ -155,7 +155,7 @@ def _differences(facts: Mapping[str, Facts]) -> Sequence[tuple[str, str]]:
     return found
 
 
-def _unchecked(facts: Mapping[str, Facts]) -> tuple[str, ...]:
+def _unchecked(facts: Mapping[str, EngineFacts]) -> tuple[str, ...]:
     """A sentence for the facts that must agree and that the same engines do not tell."""
     silent = dict[tuple[str, ...], list[str]]()
     for key in MUST_AGREE:

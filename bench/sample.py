@@ -7,9 +7,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, computed_field
 
-from bench.plan import Step, Trial
-from engines.errors import EngineUnreachable
-from engines.reply import Reply
+from bench.plan import Trial, TrialStep
+from client.reply import Reply
+from config.errors import EngineUnreachable
 
 WAKE_UP_S = 0.0005  # what this client takes, at most, from one chunk that it has already to the next
 
@@ -39,7 +39,7 @@ class Sample(BaseModel):
     nonce: str
     started_s: float  # since the run began
     reason: str = ""
-    error: str = ""  # the class of the error that ended the request (engines/errors.py)
+    error: str = ""  # the class of the error that ended the request (config/errors.py)
     ttft_ms: float | None = None
     mean_itl_ms: float | None = None
     tpot_ms: float | None = None
@@ -99,7 +99,7 @@ class Sample(BaseModel):
     def of(
         cls,
         trial: Trial,
-        step: Step,
+        step: TrialStep,
         nonce: str,
         started_s: float,
         reason: str,

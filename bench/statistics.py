@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 from scipy import stats
 
-from engines.results import FEWEST
+from bench.plan import MIN_PAIRS
 
 RESAMPLES = 10_000
 SPREAD = 0.10  # of the mean: pyperf's limit for a stable benchmark
@@ -48,7 +48,7 @@ def interval(values: Sequence[float], confidence_level: float = 0.95, seed: int 
 @lru_cache(maxsize=4096)  # a result is written after every sample, and most of its intervals are those of before
 def _interval(values: tuple[float, ...], confidence_level: float, seed: int) -> Interval:
     low = high = None
-    if len(values) >= FEWEST:
+    if len(values) >= MIN_PAIRS:
         found = stats.bootstrap(
             (np.asarray(values, dtype=float),),
             np.median,

@@ -10,13 +10,13 @@ from typing import Annotated
 import typer
 
 from cache import preheat as heat
-from cache.command import serve_cache
-from cache.key import exposed
-from cache.versions import serving
-from cache.volume import place, prepare
-from engines.door import run
-from engines.settings import read_env
-from engines.topology import Topology
+from cache.key import check_not_exposed
+from cache.lmcache_command import lmcache_command
+from cache.versions import serving_versions
+from cache.volume import namespace_path, prepare_namespace
+from config.exit_codes import run_app
+from config.settings import load_settings
+from config.topology import Topology
 
 app = typer.Typer(help="LMCache's servers, one for each lmcache engine.", no_args_is_help=True)
 
@@ -32,14 +32,14 @@ def serve(
     show: Annotated[bool, typer.Option("--print", help="Show the command without running it.")] = False,
 ) -> None:
     """Become the cache server NAME."""
-    settings, _ = read_env(os.environ)
-    cache, versions = Topology.of(settings).cache(name), serving()
-    command = serve_cache(cache, settings, place(settings, versions))
+    settings, _ = load_settings(os.environ)
+    cache, versions = Topology.of(settings).cache(name), serving_versions()
+    command = lmcache_command(cache, settings, namespace_path(settings, versions))
     print(command, flush=True)
     if show:
         return
-    prepare(settings, versions)
-    if exposed(settings.kv_key_file):
+    prepare_namespace(settings, versions)
+    if check_not_exposed(settings.kv_key_file):
         print(f"KV_KEY_FILE={settings.kv_key_file} may be read by others: chmod 600 it", file=sys.stderr, flush=True)
     command.exec()
 
@@ -47,7 +47,7 @@ def serve(
 @app.command()
 def preheat() -> None:
     """Ask every engine once, and let each lmcache engine load once, so that nobody's first question pays for it."""
-    settings, _ = read_env(os.environ)
+    settings, _ = load_settings(os.environ)
     asyncio.run(heat.preheat(Topology.of(settings), _say))
 
 
@@ -56,4 +56,4 @@ def _say(what: str, seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    run(app)
+    run_app(app)

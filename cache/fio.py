@@ -9,8 +9,8 @@ from typing import Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
-from cache.probe_files import Layout, Speed, ToolFailed
-from engines.errors import StackError
+from cache.fio_files import FileLayout, Speed, ToolFailed
+from config.errors import StackError
 
 TIMEOUT_S = 600
 ENDED_BY_SIGNAL = 128  # fio's exit code after SIGINT or SIGTERM, which it handles
@@ -29,26 +29,26 @@ class Fio:
     def __init__(self, binary: str) -> None:
         self.binary = binary
 
-    def write(self, layout: Layout, folder: Path) -> Speed:
+    def write(self, layout: FileLayout, folder: Path) -> Speed:
         """Past the page cache where the filesystem allows it, fsync included. Raises ToolFailed."""
         try:
             return self._move("write", layout, folder, direct=True)
         except ToolFailed:
             return self._move("write", layout, folder, direct=False)
 
-    def read(self, layout: Layout, folder: Path, *, direct: bool) -> Speed:
+    def read(self, layout: FileLayout, folder: Path, *, direct: bool) -> Speed:
         """`direct` goes past the page cache. Raises ToolFailed, also where that is refused."""
         return self._move("read", layout, folder, direct=direct)
 
-    def _move(self, way: Way, layout: Layout, folder: Path, *, direct: bool) -> Speed:
+    def _move(self, way: Way, layout: FileLayout, folder: Path, *, direct: bool) -> Speed:
         """By libaio, which not every build has, else by psync, which has one block under way at a time."""
         try:
             return self._run(way, layout, folder, "libaio", direct)
         except ToolFailed:
             return self._run(way, layout, folder, "psync", direct)
 
-    def _run(self, way: Way, layout: Layout, folder: Path, engine: str, direct: bool) -> Speed:
-        argv = [self.binary, *options(way, layout, engine, direct)]
+    def _run(self, way: Way, layout: FileLayout, folder: Path, engine: str, direct: bool) -> Speed:
+        argv = [self.binary, *fio_options(way, layout, engine, direct)]
         try:
             done = subprocess.run(
                 argv,
@@ -67,12 +67,12 @@ class Fio:
             raise StackError(f"{self.binary} was ended by a signal ({done.returncode}): start it again")
         if done.returncode:
             raise ToolFailed(_first_line(done.stderr) or f"{self.binary} ended with {done.returncode}")
-        moved, seconds = measured(done.stdout, way)
+        moved, seconds = parse_report(done.stdout, way)
         method = f"fio {engine}, {'O_DIRECT' if direct else 'buffered'}{' + fsync' if way == 'write' else ''}"
         return Speed.of(moved, seconds, method)
 
 
-def options(way: Way, layout: Layout, engine: str, direct: bool) -> list[str]:
+def fio_options(way: Way, layout: FileLayout, engine: str, direct: bool) -> list[str]:
     """fio's command line. Its buffers are random and scrambled from block to block: nothing to compress or dedupe.
 
     `end_fsync` is inside the runtime that fio reports (tried with an fsync that sleeps).
@@ -98,26 +98,26 @@ def options(way: Way, layout: Layout, engine: str, direct: bool) -> list[str]:
     ]
 
 
-class _Side(BaseModel):
+class _FioDirection(BaseModel):
     io_bytes: int = 0
     runtime: float = 0  # milliseconds
 
 
-class _Job(BaseModel):
+class _FioJob(BaseModel):
     error: int = 0
-    read: _Side = _Side()
-    write: _Side = _Side()
+    read: _FioDirection = _FioDirection()
+    write: _FioDirection = _FioDirection()
 
 
-class _Report(BaseModel):
-    jobs: list[_Job] = Field(min_length=1)
+class _FioReport(BaseModel):
+    jobs: list[_FioJob] = Field(min_length=1)
 
 
-def measured(output: str, way: Way) -> tuple[int, float]:
+def parse_report(output: str, way: Way) -> tuple[int, float]:
     """Bytes and seconds of a finished run; fio may put warnings before and after its JSON. Raises ToolFailed."""
     try:
         content, _ = json.JSONDecoder().raw_decode(output, output.index("{"))
-        job = _Report.model_validate(content).jobs[0]
+        job = _FioReport.model_validate(content).jobs[0]
     except (ValueError, ValidationError) as exc:
         raise ToolFailed("fio's report cannot be read") from exc
     side = job.read if way == "read" else job.write

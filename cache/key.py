@@ -8,17 +8,17 @@ import stat
 import time
 from pathlib import Path
 
-from engines.errors import ConfigError
+from config.errors import ConfigError
 
 KEY_BYTES = 32  # at least; LMCache derives its keys from the whole file
 PATIENCE_S = 2.0  # for another process that has made a file and not written it yet
 
 
-def key_of(path: Path, *, patience_s: float = PATIENCE_S) -> bytes:
+def read_key(path: Path, *, patience_s: float = PATIENCE_S) -> bytes:
     """The key in the file, which is made where it is missing. Raises ConfigError that says why there is none."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        key = written_once(path, secrets.token_bytes(KEY_BYTES), patience_s=patience_s)
+        key = write_once(path, secrets.token_bytes(KEY_BYTES), patience_s=patience_s)
     except OSError as exc:
         failed = "read" if path.exists() else "made"
         raise ConfigError(f"KV_KEY_FILE={path} cannot be {failed} ({exc.strerror}): name another place") from exc
@@ -30,12 +30,12 @@ def key_of(path: Path, *, patience_s: float = PATIENCE_S) -> bytes:
     return key
 
 
-def exposed(path: Path) -> bool:
+def check_not_exposed(path: Path) -> bool:
     """Whether others than its owner may read the file, as far as its mode says."""
     return bool(path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH))
 
 
-def written_once(path: Path, content: bytes, *, patience_s: float = PATIENCE_S) -> bytes:
+def write_once(path: Path, content: bytes, *, patience_s: float = PATIENCE_S) -> bytes:
     """Writes the file, for its owner alone, unless it is there already; returns what it holds.
 
     The first of two starts wins, by O_EXCL: a hard link, which would show the file whole at once, is not to be had on

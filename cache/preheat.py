@@ -8,20 +8,20 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 
-from cache.counters import chunks_to_store, stored_chunks, wait_stored
-from engines.client import reply_to
-from engines.document import fit
-from engines.errors import EmptyReply
-from engines.prompt import Prompt, new_nonce
-from engines.topology import Engine, Topology
+from cache.wait_for_store import chunks_to_store, count_stored_chunks, wait_until_stored
+from client.ask import ask_whole
+from client.prompt import Prompt, new_nonce
+from client.tokenizer import fit_to_context
+from config.errors import EmptyReply
+from config.topology import Engine, Topology
 
 WORDS = "The quick engine starts before anyone asks it a question, and then it waits for the first one. "
 SMALL, LARGE = 40, 200  # sentences: three whole chunks, and more than half of what the model takes
 
-Done = Callable[[str, float], None]  # what is finished, so many seconds after the beginning
+OnDone = Callable[[str, float], None]  # what is finished, so many seconds after the beginning
 
 
-async def preheat(topology: Topology, done: Done) -> None:
+async def preheat(topology: Topology, done: OnDone) -> None:
     """Computes on every engine, one after the other, and loads from the volume on those that can.
 
     The first load of a long prompt takes seconds more than the next, so one is done here: a writes, b reads. (At the
@@ -37,24 +37,24 @@ async def preheat(topology: Topology, done: Done) -> None:
         done(what, time.monotonic() - began)
 
     for engine in topology.engines:
-        small = await fit(engine, _prompt(new_nonce()[:4], sentences=8), cut=True)
-        await step(f"{engine.name} has answered", reply_to(engine, small))
+        small = await fit_to_context(engine, _prompt(new_nonce()[:4], sentences=8), cut=True)
+        await step(f"{engine.name} has answered", ask_whole(engine, small))
     a, b = (engine for engine in topology.engines if engine.cache)
     for writer, reader, sentences in ((a, b, LARGE), (b, a, SMALL)):
-        prompt = await fit(writer, _prompt("preheat", sentences), cut=True)
+        prompt = await fit_to_context(writer, _prompt("preheat", sentences), cut=True)
         await step(f"{reader.name} has loaded what {writer.name} stored", _cross(writer, reader, prompt))
 
 
 async def _cross(writer: Engine, reader: Engine, prompt: Prompt) -> None:
     await _store(writer, prompt)
-    await reply_to(reader, prompt)
+    await ask_whole(reader, prompt)
 
 
 async def _store(engine: Engine, prompt: Prompt) -> None:
     assert engine.cache
-    before = await stored_chunks(engine.cache)
-    reply = await reply_to(engine, prompt)
-    await wait_stored(engine.cache, before, chunks_to_store(reply))
+    before = await count_stored_chunks(engine.cache)
+    reply = await ask_whole(engine, prompt)
+    await wait_until_stored(engine.cache, before, chunks_to_store(reply))
 
 
 def _prompt(nonce: str, sentences: int) -> Prompt:

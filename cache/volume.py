@@ -15,12 +15,12 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from cache.key import key_of, written_once
+from cache.key import read_key, write_once
 from cache.versions import Versions
-from engines.command import dtype
-from engines.errors import ConfigError
-from engines.remedy import unwritable
-from engines.settings import Settings
+from config.errors import ConfigError
+from config.settings import Settings
+from config.write_hints import unwritable_hint
+from engines.vllm_command import served_dtype
 
 CHUNK_SIZE = 256  # tokens in one stored file; LMCache stores whole chunks only
 SAMPLE_BYTES = 2**20
@@ -32,20 +32,20 @@ def fingerprint(settings: Settings, versions: Versions) -> dict[str, object]:
     return {
         "model": settings.model,
         "weights": _weights(settings),
-        "dtype": dtype(settings),
+        "dtype": served_dtype(settings),
         "chunk_size": CHUNK_SIZE,
         "serde": settings.kv_serde,
         **versions,
     }
 
 
-def place(settings: Settings, versions: Versions) -> Path:
+def namespace_path(settings: Settings, versions: Versions) -> Path:
     """The folder of the volume for these settings and versions; not made yet."""
     text = json.dumps(fingerprint(settings, versions), sort_keys=True)
     return settings.kv_store_dir / f"{_name(settings)}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
-def namespace(settings: Settings) -> Path:
+def current_namespace(settings: Settings) -> Path:
     """The folder that the cache servers use, for who only looks: a page need not have the packages that serve.
 
     It is the one with the newest fingerprint of these settings, in whatever versions: each start writes it anew. Before
@@ -56,7 +56,7 @@ def namespace(settings: Settings) -> Path:
     return max(found, key=_written, default=settings.kv_store_dir / f"{_name(settings)}-not-made-yet" / "_").parent
 
 
-def prepare(settings: Settings, versions: Versions) -> Path:
+def prepare_namespace(settings: Settings, versions: Versions) -> Path:
     """Makes the namespace and the key where they are missing, and returns the namespace.
 
     Raises ConfigError when either cannot be written, when the key would lie inside the volume, or when the namespace
@@ -65,11 +65,11 @@ def prepare(settings: Settings, versions: Versions) -> Path:
     key = settings.kv_key_file
     if key.is_relative_to(settings.kv_store_dir):
         raise ConfigError(f"KV_KEY_FILE={key} lies inside the KV volume, where it guards nothing: move it out")
-    folder = place(settings, versions)
-    probe(folder)
-    key_id = hashlib.sha256(key_of(key)).hexdigest()[:16].encode()
+    folder = namespace_path(settings, versions)
+    check_writable(folder)
+    key_id = hashlib.sha256(read_key(key)).hexdigest()[:16].encode()
     try:
-        written = written_once(folder / "key-id", key_id)
+        written = write_once(folder / "key-id", key_id)
         _replace(folder / FINGERPRINT, json.dumps(fingerprint(settings, versions), indent=1, sort_keys=True) + "\n")
     except OSError as exc:
         raise _unwritable(folder, exc) from exc
@@ -78,7 +78,7 @@ def prepare(settings: Settings, versions: Versions) -> Path:
     return folder
 
 
-def probe(folder: Path, *, write: Callable[[Path, bytes], object] = Path.write_bytes) -> None:
+def check_writable(folder: Path, *, write: Callable[[Path, bytes], object] = Path.write_bytes) -> None:
     """Makes the folder where it is missing and writes to it once; raises ConfigError when that fails."""
     test = folder / f".write-{secrets.token_hex(4)}"
     try:
@@ -92,11 +92,11 @@ def probe(folder: Path, *, write: Callable[[Path, bytes], object] = Path.write_b
 
 
 def _unwritable(folder: Path, exc: OSError) -> ConfigError:
-    remedy = unwritable(folder, exc, "KV_STORE_DIR")
+    remedy = unwritable_hint(folder, exc, "KV_STORE_DIR")
     return ConfigError(f"KV_STORE_DIR: {folder} cannot be written ({exc.strerror}): {remedy}")
 
 
-def adapter(settings: Settings, side: str, folder: Path) -> Mapping[str, object]:
+def lmcache_storage_config(settings: Settings, side: str, folder: Path) -> Mapping[str, object]:
     """LMCache's `--l2-adapter` for the cache server of one side, which stores into the namespace `folder`.
 
     Each side has its own folder for unfinished files: with a shared one, two writers of the same chunk truncate each

@@ -17,23 +17,24 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from client.ask import ask as measured
+from client.documents import read_document
+from client.external_server import external_engine, parse_extra_body
+from client.measurement_lock import MeasurementLock
+from client.prompt import Prompt
+from client.reply import Delta, Reply
+from client.tokenizer import fit_to_context
+from config.errors import ConfigError
+from config.exit_codes import caller_settings, run_app
+from config.printable import printable
+from config.recipe import Recipe, all_recipes, find_recipe
+from config.settings import load_settings
+from config.topology import Engine, Topology
 from engines import chat as talk
-from engines import model
-from engines.client import ask as measured
-from engines.command import serve_engine
-from engines.document import fit, read_document
-from engines.door import run, settings_of_the_caller
-from engines.elsewhere import engine_at, extra_body
-from engines.errors import ConfigError
-from engines.measurement_lock import MeasurementLock
-from engines.media import Form, Modality
-from engines.media.limits import Limits
-from engines.printable import printable
-from engines.prompt import Prompt
-from engines.recipe import Recipe, find, recipes
-from engines.reply import Delta, Reply
-from engines.settings import read_env
-from engines.topology import Engine, Topology
+from engines import prepare_model
+from engines.vllm_command import vllm_command
+from media import Form, Modality
+from media.limits import Limits
 
 WIDE = 185  # columns of the widest table: a narrower terminal wraps its lines
 app = typer.Typer(no_args_is_help=True, add_completion=False)
@@ -50,8 +51,8 @@ def serve(
     show: Annotated[bool, typer.Option("--print", help="Show the command without running it.")] = False,
 ) -> None:
     """Become the engine NAME."""
-    settings, _ = read_env(os.environ)
-    command = serve_engine(Topology.of(settings).engine(name), settings)
+    settings, _ = load_settings(os.environ)
+    command = vllm_command(Topology.of(settings).engine(name), settings)
     print(command, flush=True)
     if not show:
         command.exec()
@@ -62,9 +63,9 @@ def fetch(
     token_file: Annotated[Path | None, typer.Option(help="Holds the token for a gated model.")] = None,
 ) -> None:
     """Make the model ready before engines start: checked, prepared, or downloaded from the hub, once."""
-    settings, _ = read_env(os.environ)
+    settings, _ = load_settings(os.environ)
     hub_cache = settings.local_hf_home / "hub"
-    print(model.fetch(settings.model, hub_cache, token_file, _tell, settings.revision))
+    print(prepare_model.fetch_from_hub(settings.model, hub_cache, token_file, _tell, settings.revision))
 
 
 @app.command()
@@ -75,14 +76,16 @@ def models(
 
     Choose one with ./arena up --model NAME, or MODEL=NAME in .env. Any other model is a folder, or a hub's owner/name.
     """
-    chosen = find(settings_of_the_caller().model)
+    chosen = find_recipe(caller_settings().model)
     if as_json:
         print(
-            json.dumps({"models": [described(recipe) | {"chosen": recipe == chosen} for recipe in recipes()]}, indent=1)
+            json.dumps(
+                {"models": [described(recipe) | {"chosen": recipe == chosen} for recipe in all_recipes()]}, indent=1
+            )
         )
         return
     table = Table("", "name", "takes", "context", "KV a token", "KV of 1,000", "licence", "source", box=None)
-    for recipe in recipes():
+    for recipe in all_recipes():
         table.add_row("*" if recipe == chosen else "", *_row(recipe))
     Console(width=max(Console().width, WIDE)).print(table)
 
@@ -129,7 +132,7 @@ def ask(
     TTFT counts from just before the request is sent to the first chunk with text (docs/metrics.md). Ask lmcache-a with
     a --context of some thousand tokens, then lmcache-b with the same: the second reads what the first stored.
     """
-    chosen = replace(Topology.of(settings_of_the_caller()).engine(engine), extra_body=extra_body(extra))
+    chosen = replace(Topology.of(caller_settings()).engine(engine), extra_body=parse_extra_body(extra))
     with MeasurementLock.of(os.environ).held(f"ask {engine}", _note):
         document = read_document(context) if context else ""
         prompt = Prompt(question, document, nonce, max_tokens, temperature)
@@ -175,11 +178,11 @@ def chat(
     --repeat 2 the second round shows what engines had kept of the first, and the end by how much it was sooner.
     """
     say = _tell if as_json else print
-    settings, scene = settings_of_the_caller(), talk.SCENES[chat_type]
+    settings, scene = caller_settings(), talk.SCENARIOS[chat_type]
     limits = replace(Limits.of(settings), recipe=None) if base_url else Limits.of(settings)
     named = {Modality.IMAGE: image or [], Modality.VIDEO: video or [], Modality.AUDIO: audio or []}
     sources = talk.sources(chat_type, named)
-    given = talk.prepare(scene.modality, sources, limits) if scene.modality else ()
+    given = talk.load_all(scene.modality, sources, limits) if scene.modality else ()
     for each in given:
         say(str(each))
     if given and limits.recipe and limits.recipe.stand_in:
@@ -187,23 +190,23 @@ def chat(
     media = tuple(each.media for each in given)
     random = bool(media and limits.recipe and limits.recipe.stand_in)  # such weights may end an answer before it begins
     asked = Prompt(prompt or scene.question, "", nonce, max_tokens, ignore_eos=random, media=media)
-    unfetched = () if base_url else talk.strangers(asked.media, limits)
-    sent_as = talk.forms(scene.modality, asked.media, form or (), unfetched) if scene.modality else ()
+    unfetched = () if base_url else talk.hosts_not_allowed(asked.media, limits)
+    sent_as = talk.chosen_forms(scene.modality, asked.media, form or (), unfetched) if scene.modality else ()
     if unfetched and Form.URL not in sent_as:
         _tell(
             f"arena: not sent as url: engines fetch from ALLOWED_MEDIA_DOMAINS alone, and {unfetched[0]} is not there"
         )
-    engines = asyncio.run(_whom(Topology.of(settings), engine, base_url, model, extra_body(extra)))
-    wanted, rounds = talk.requests(engines, asked, sent_as), list[talk.Round]()
+    engines = asyncio.run(_whom(Topology.of(settings), engine, base_url, model, parse_extra_body(extra)))
+    wanted, rounds = talk.requests(engines, asked, sent_as), list[talk.ChatRound]()
     with nullcontext() if base_url else MeasurementLock.of(os.environ).held(f"chat {chat_type}", _note):
         for number in range(1, repeat + 1):
             if repeat > 1:
                 say(f"\nRound {number} of {repeat}")
             began = time.perf_counter()
             replies = [asyncio.run(_talk(request, given, number, as_json=as_json)) for request in wanted]
-            rounds.append(talk.Round(replies, time.perf_counter() - began))
+            rounds.append(talk.ChatRound(replies, time.perf_counter() - began))
             say(f"\nTime taken: {rounds[-1].took:.2f} seconds")
-    for words in talk.compared(wanted, rounds):
+    for words in talk.compare_rounds(wanted, rounds):
         say(words)
 
 
@@ -225,16 +228,18 @@ async def _whom(
     if names and base_urls:
         raise ConfigError("--engine names one of the arena's, --base-url another server: choose one of the two options")
     if base_urls:
-        return [await engine_at(url, "a", model, extra) for url in base_urls]
+        return [await external_engine(url, "a", model, extra) for url in base_urls]
     return [replace(topology.engine(name), extra_body=extra) for name in names or ("lmcache-a", "lmcache-b")]
 
 
-async def _talk(request: talk.Request, given: Sequence[talk.Given], number: int, *, as_json: bool) -> Reply:
+async def _talk(request: talk.ChatRequest, given: Sequence[talk.LoadedMedia], number: int, *, as_json: bool) -> Reply:
     if not as_json:
         print(f"\n{request.title}:")
-    async for event in talk.converse(request):
+    async for event in talk.run_chat(request):
         if isinstance(event, Reply):
-            print(talk.as_json(request, event, given, number) if as_json else f"\n{talk.line(event)}", flush=True)
+            print(
+                talk.chat_json(request, event, given, number) if as_json else f"\n{talk.round_line(event)}", flush=True
+            )
             return event
         if not as_json:
             _show(event)
@@ -242,7 +247,7 @@ async def _talk(request: talk.Request, given: Sequence[talk.Given], number: int,
 
 
 async def _ask(engine: Engine, prompt: Prompt, *, cut: bool, show: bool) -> Reply:
-    fitted = await fit(engine, prompt, cut=cut)
+    fitted = await fit_to_context(engine, prompt, cut=cut)
     if fitted.document != prompt.document:
         print(
             f"arena: the document was cut to {len(fitted.document):,} of {len(prompt.document):,} characters",
@@ -269,4 +274,4 @@ def _show(delta: Delta) -> None:
 
 
 if __name__ == "__main__":
-    run(app)
+    run_app(app)

@@ -14,17 +14,16 @@ from enum import StrEnum
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from engines.client import ask
-from engines.document import accepted
-from engines.errors import ConfigError, DocumentError, EngineRefused, Refusal
-from engines.media import Form, Media, Modality
-from engines.media.limits import Limits
-from engines.prompt import Prompt
-from engines.refusal import wants_another_form
-from engines.reply import Delta, Reply, Second
-from engines.topology import Engine
+from client.ask import ask
+from client.prompt import Prompt
+from client.reply import Delta, Reply, Second
+from client.tokenizer import count_tokens
+from client.vllm_errors import rejects_system_role
+from config.errors import ConfigError, DocumentError, EngineRefused, RefusalKind
+from config.topology import Engine
+from media import SAMPLES, Form, Media, Modality
+from media.limits import Limits
 
-SAMPLES = Path(__file__).parent / "samples"
 CHUNK = 256  # tokens that are stored together
 
 
@@ -39,7 +38,7 @@ class ChatType(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class ChatScenario:
     """What a chat type asks, of what, and with which of our samples when nothing else is given."""
 
     question: str
@@ -47,17 +46,19 @@ class Scene:
     samples: tuple[str, ...] = ()
 
 
-SCENES: Mapping[ChatType, Scene] = {
-    ChatType.TEXT_ONLY: Scene("What's the capital of France?"),
-    ChatType.SINGLE_IMAGE: Scene("What's in this image?", Modality.IMAGE, ("image.png",)),
-    ChatType.MULTI_IMAGE: Scene("What are the animals in these images?", Modality.IMAGE, ("image.png", "image-2.png")),
-    ChatType.VIDEO: Scene("What's in this video?", Modality.VIDEO, ("video.mp4",)),
-    ChatType.AUDIO: Scene("What's in this audio?", Modality.AUDIO, ("speech.ogg",)),
+SCENARIOS: Mapping[ChatType, ChatScenario] = {
+    ChatType.TEXT_ONLY: ChatScenario("What's the capital of France?"),
+    ChatType.SINGLE_IMAGE: ChatScenario("What's in this image?", Modality.IMAGE, ("image.png",)),
+    ChatType.MULTI_IMAGE: ChatScenario(
+        "What are the animals in these images?", Modality.IMAGE, ("image.png", "image-2.png")
+    ),
+    ChatType.VIDEO: ChatScenario("What's in this video?", Modality.VIDEO, ("video.mp4",)),
+    ChatType.AUDIO: ChatScenario("What's in this audio?", Modality.AUDIO, ("speech.ogg",)),
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class LoadedMedia:
     """A file or address as it can be sent, and what that took."""
 
     media: Media
@@ -78,7 +79,7 @@ class Given:
 
 def sources(chat_type: ChatType, named: Mapping[Modality, Sequence[str]]) -> Sequence[str | Path]:
     """The files and addresses that were named for this chat type, or else our samples. Raises ConfigError."""
-    scene = SCENES[chat_type]
+    scene = SCENARIOS[chat_type]
     for modality, each in named.items():
         if each and modality is not scene.modality:
             raise ConfigError(f"--{modality} is not for --chat-type {chat_type}: choose another chat type")
@@ -88,29 +89,29 @@ def sources(chat_type: ChatType, named: Mapping[Modality, Sequence[str]]) -> Seq
     return given or [SAMPLES / name for name in scene.samples]
 
 
-def prepare(
+def load_all(
     wanted: Modality, named: Sequence[str | Path], limits: Limits, clock: Callable[[], Second] = time.perf_counter
-) -> tuple[Given, ...]:
+) -> tuple[LoadedMedia, ...]:
     """Reads, checks and encodes, for one prompt. Raises MediaError."""
-    from engines.media.load import encode, read  # --help need not wait for PyAV
+    from media.load import encode_media, read_media_file  # --help need not wait for PyAV
 
-    prepared = list[Given]()
+    prepared = list[LoadedMedia]()
     for each in named:
         began = clock()
-        file = read(each, limits)
+        file = read_media_file(each, limits)
         had = clock()
-        media = encode(file, limits, wanted)
-        prepared.append(Given(media, had - began, clock() - had))
+        media = encode_media(file, limits, wanted)
+        prepared.append(LoadedMedia(media, had - began, clock() - had))
         limits.of_prompt([known.media for known in prepared])
     return tuple(prepared)
 
 
-def strangers(media: Sequence[Media], limits: Limits) -> Sequence[str]:
+def hosts_not_allowed(media: Sequence[Media], limits: Limits) -> Sequence[str]:
     """The hosts of these media that the arena's engines do not fetch from."""
     return sorted({urlsplit(each.url).hostname or "" for each in media if each.url} - limits.inside)
 
 
-def forms(
+def chosen_forms(
     modality: Modality, media: Sequence[Media], asked_for: Sequence[Form], unfetched: Sequence[str] = ()
 ) -> Sequence[Form]:
     """Those that were asked for, or all that make sense, in the example client's order.
@@ -129,7 +130,7 @@ def forms(
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class ChatRequest:
     """One prompt to one engine. `form` is None without media."""
 
     engine: Engine
@@ -141,14 +142,16 @@ class Request:
         return f"{self.engine.name}, {self.form}" if self.form else self.engine.name
 
 
-def requests(engines: Sequence[Engine], prompt: Prompt, sent_as: Sequence[Form]) -> Sequence[Request]:
+def requests(engines: Sequence[Engine], prompt: Prompt, sent_as: Sequence[Form]) -> Sequence[ChatRequest]:
     """All of them on one engine before the next, so that a later engine shows what it took over."""
     wholes = [(form, replace(prompt, media=tuple(replace(m, form=form) for m in prompt.media))) for form in sent_as]
-    return [Request(e, each, form) for e in engines for form, each in wholes] or [Request(e, prompt) for e in engines]
+    return [ChatRequest(e, each, form) for e in engines for form, each in wholes] or [
+        ChatRequest(e, prompt) for e in engines
+    ]
 
 
 @dataclass(frozen=True, slots=True)
-class Round:
+class ChatRound:
     """Each request once, in the order of `requests`."""
 
     replies: Sequence[Reply]
@@ -167,7 +170,7 @@ TOO_SHORT = (
 )
 
 
-def compared(asked: Sequence[Request], rounds: Sequence[Round]) -> Iterator[str]:
+def compare_rounds(asked: Sequence[ChatRequest], rounds: Sequence[ChatRound]) -> Iterator[str]:
     """How much sooner the last round was than the first, and each of its requests.
 
     Of a single round only that its prompts were too short to be shared, where they were.
@@ -185,7 +188,7 @@ def compared(asked: Sequence[Request], rounds: Sequence[Round]) -> Iterator[str]
         yield NOTHING_KEPT
 
 
-async def converse(request: Request) -> AsyncIterator[Delta | Reply]:
+async def run_chat(request: ChatRequest) -> AsyncIterator[Delta | Reply]:
     """As `ask` does, after a count of the tokens that are not of media. Raises EngineError.
 
     A server that lends no tokenizer, which would have told the form that its chat template takes, is asked once more in
@@ -196,13 +199,13 @@ async def converse(request: Request) -> AsyncIterator[Delta | Reply]:
         async for event in _asked(request.engine, prompt, text):
             yield event
     except EngineRefused as exc:
-        if text is not None or prompt.no_system_role or not wants_another_form(exc):
+        if text is not None or prompt.no_system_role or not rejects_system_role(exc):
             raise
         try:
             async for event in _asked(request.engine, replace(prompt, no_system_role=True), None):
                 yield event
         except EngineRefused as again:
-            raise (again if exc.kind is Refusal.SYSTEM_ROLE else exc) from None
+            raise (again if exc.kind is RefusalKind.SYSTEM_ROLE else exc) from None
 
 
 async def _asked(engine: Engine, prompt: Prompt, text: int | None) -> AsyncIterator[Delta | Reply]:
@@ -214,13 +217,13 @@ async def _asked(engine: Engine, prompt: Prompt, text: int | None) -> AsyncItera
 async def _counted(engine: Engine, prompt: Prompt) -> tuple[Prompt, int | None]:
     """In a form that the chat template takes; None from a server that does not lend its tokenizer."""
     try:
-        bare, text, _ = await accepted(engine, replace(prompt, media=()))
+        bare, text, _ = await count_tokens(engine, replace(prompt, media=()))
     except (DocumentError, EngineRefused):
         return prompt, None
     return replace(bare, media=prompt.media), text
 
 
-def line(reply: Reply) -> str:
+def round_line(reply: Reply) -> str:
     """What a request cost."""
     usage = reply.usage
     media = "" if reply.media_tokens is None else f", {reply.media_tokens:,} of them of media"
@@ -228,7 +231,7 @@ def line(reply: Reply) -> str:
     return f"{times}; {usage.prompt_tokens:,} prompt tokens{media}; {usage.cached} cached ({reply.source})"
 
 
-def as_json(request: Request, reply: Reply, given: Sequence[Given], number: int) -> str:
+def chat_json(request: ChatRequest, reply: Reply, given: Sequence[LoadedMedia], number: int) -> str:
     """One object on one line; `number` is the round's, from 1."""
     about = {"round": number, "form": request.form, "media": [each.to_json() for each in given]}
     return json.dumps(reply.to_json() | about)

@@ -20,10 +20,10 @@ ANSWER_BYTES = 2**20  # of an answer, no more is read
 # On a GPU: vLLM casts wider floats to 16 bits. What is packed into integers is of a size that the hub does not tell.
 BYTES = {"F64": 2, "F32": 2, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1}
 
-Get = Callable[..., requests.Response]
+HttpGet = Callable[..., requests.Response]
 
 
-class Answer(StrEnum):
+class HubStatus(StrEnum):
     """What the hub says to one who asks for a model."""
 
     OPEN = "may be downloaded"
@@ -35,10 +35,10 @@ class Answer(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
+class HubAccess:
     """`weights` in bytes on a GPU, None where unknown; `said` is why an UNREACHABLE hub did not say."""
 
-    answer: Answer
+    answer: HubStatus
     weights: int | None = None
     said: str = ""
 
@@ -54,17 +54,17 @@ class _Model(BaseModel):
     safetensors: _Tensors | None = None
 
 
-def access(model: str, token: str = "", revision: str = "", get: Get = requests.get) -> Access:
+def check_access(model: str, token: str = "", revision: str = "", get: HttpGet = requests.get) -> HubAccess:
     """Asks as the downloader will, for the commit `revision`, or for the newest.
 
     The token goes to the hub alone: no redirect is followed, and nothing repeats it.
     """
     if not re.fullmatch(r"[!-~]*", token):
-        return Access(Answer.REJECTED)
+        return HubAccess(HubStatus.REJECTED)
     try:
         return _asked(quote(model), token, revision or "main", get)
     except (requests.RequestException, ValidationError, ValueError) as exc:
-        return Access(Answer.UNREACHABLE, said=_why(exc))
+        return HubAccess(HubStatus.UNREACHABLE, said=_why(exc))
 
 
 def _why(exc: Exception) -> str:
@@ -72,26 +72,26 @@ def _why(exc: Exception) -> str:
     return "through the proxy of HTTPS_PROXY or ALL_PROXY" if proxy else type(exc).__name__
 
 
-def _asked(model: str, token: str, revision: str, get: Get) -> Access:
+def _asked(model: str, token: str, revision: str, get: HttpGet) -> HubAccess:
     status, body = _answer(get, f"{HUB}/api/models/{model}", token, {"expand[]": ["gated", "safetensors"]})
     if status != 200:
-        return _refusal(status, token, Answer.MISSING)
+        return _refusal(status, token, HubStatus.MISSING)
     about = _Model.model_validate_json(body)
     status, _ = _answer(get, f"{HUB}/{model}/resolve/{revision}/config.json", token, read=False)
     if status == 200 or 300 <= status < 400:  # a redirect to where the file lies is given to those who may have it
-        return Access(Answer.OPEN, _weights(about.safetensors))
-    return _refusal(status, token, Answer.GATED if about.gated else Answer.MISSING)
+        return HubAccess(HubStatus.OPEN, _weights(about.safetensors))
+    return _refusal(status, token, HubStatus.GATED if about.gated else HubStatus.MISSING)
 
 
-def _refusal(status: int, token: str, without_token: Answer) -> Access:
+def _refusal(status: int, token: str, without_token: HubStatus) -> HubAccess:
     """The hub says 401 to a bad token, and to nobody in particular also for what is missing, private or gated."""
-    answers = {401: Answer.REJECTED if token else without_token, 403: Answer.REFUSED if token else without_token}
-    answers[404] = Answer.MISSING
-    return Access(answers.get(status, Answer.UNREACHABLE), said=f"HTTP {status}")
+    answers = {401: HubStatus.REJECTED if token else without_token, 403: HubStatus.REFUSED if token else without_token}
+    answers[404] = HubStatus.MISSING
+    return HubAccess(answers.get(status, HubStatus.UNREACHABLE), said=f"HTTP {status}")
 
 
 def _answer(
-    get: Get, url: str, token: str, params: Mapping[str, list[str]] | None = None, *, read: bool = True
+    get: HttpGet, url: str, token: str, params: Mapping[str, list[str]] | None = None, *, read: bool = True
 ) -> tuple[int, bytes]:
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     with get(url, headers=headers, params=params, timeout=TIMEOUT_S, allow_redirects=False, stream=True) as response:
@@ -114,7 +114,7 @@ def _weights(tensors: _Tensors | None) -> int | None:
     return sum(BYTES[kind] * count for kind, count in parameters.items())
 
 
-def cached(model: str, cache: Path, revision: str = "") -> Path | None:
+def cached_model(model: str, cache: Path, revision: str = "") -> Path | None:
     """The folder of a model in a hub's cache that has a config and weights; None when it is to be fetched.
 
     Without a `revision` any that is kept counts.
@@ -126,7 +126,7 @@ def cached(model: str, cache: Path, revision: str = "") -> Path | None:
     return None
 
 
-def weights_in(folder: Path) -> int:
+def weights_bytes(folder: Path) -> int:
     """Bytes on a GPU of the weights in a model's folder."""
     files = {path for path in folder.glob("*.safetensors") if path.is_file()}
     served = {path for path in files if not path.name.startswith("consolidated")} or files  # the same, once more

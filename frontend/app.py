@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import gradio as gr
 
+from frontend.app_state import AppState
 from frontend.bench_tab import bench_tab
+from frontend.event_options import NO_PROGRESS_NO_API
 from frontend.history_tab import history_tab
-from frontend.house import House
-from frontend.link import Link
+from frontend.link import ShareLink
 from frontend.race_tab import RaceTab, race_tab
-from frontend.screen import Screen
 from frontend.stack_tab import stack_tab
+from frontend.tab_view import TabView
 from frontend.theme import HEAD
-from frontend.wiring import PRIVATE
 
 KEPT_FILES = (3600, 24 * 3600)  # uploads: looked through every hour, deleted after a day
 
 
-def build(house: House) -> gr.Blocks:
+def build(house: AppState) -> gr.Blocks:
     """The page; nothing is asked before a visitor does."""
     page = gr.Blocks(title="TTFT Arena", fill_width=True, analytics_enabled=False, delete_cache=KEPT_FILES)
     with page:
@@ -36,12 +36,12 @@ def build(house: House) -> gr.Blocks:
     return page
 
 
-def _arrivals(page: gr.Blocks, house: House, race: RaceTab, token: gr.Textbox) -> None:
+def _arrivals(page: gr.Blocks, house: AppState, race: RaceTab, token: gr.Textbox) -> None:
     async def greet(token: str, request: gr.Request) -> tuple[object, ...]:
         desk = house.reception.greet(str(request.session_hash), token[:64])
-        link = Link.read(dict(request.query_params))
+        link = ShareLink.read(dict(request.query_params))
         visit = race.restored(desk, link)
-        return *race.controls_of(link, visit), *Screen(house.topology.engines, link).whole(visit)
+        return *race.controls_of(link, visit), *TabView(house.topology.engines, link).whole(visit)
 
     async def leave(request: gr.Request) -> None:
         session = str(request.session_hash)
@@ -49,5 +49,5 @@ def _arrivals(page: gr.Blocks, house: House, race: RaceTab, token: gr.Textbox) -
         page.state_holder.session_data.pop(session, None)  # Gradio keeps it for the next visit
 
     outputs, visitor = [*race.controls, *race.outputs], "() => [window.arena.visitor()]"
-    race.describes(page.load(greet, token, outputs, js=visitor, **PRIVATE))
+    race.describes(page.load(greet, token, outputs, js=visitor, **NO_PROGRESS_NO_API))
     page.unload(leave)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from engines.reply import Reply, Sources
-from engines.topology import Engine, Kind
+from client.reply import Reply, Sources
+from config.topology import Engine, ServiceKind
 from frontend.race import Race
 
-SERVED_BY = {Kind.PLAIN: "vLLM", Kind.LMCACHE: "vLLM + LMCache"}
+SERVED_BY = {ServiceKind.PLAIN: "vLLM", ServiceKind.LMCACHE: "vLLM + LMCache"}
 
 
 def title(engine: Engine) -> str:
@@ -44,7 +44,7 @@ def _row(engine: Engine, ttft: float | None, longest: float) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class TokenPart:
     """Tokens of one source; `style` names its colour."""
 
     style: str
@@ -52,15 +52,15 @@ class Part:
     tokens: int
 
 
-def parts(sources: Sources) -> tuple[Part, ...]:
+def parts(sources: Sources) -> tuple[TokenPart, ...]:
     """Those with tokens; shared ones whose tier is not told stand apart."""
     untold = sources.shared - sources.l1 - sources.l2
     every = (
-        Part("computed", "computed", sources.computed),
-        Part("own", "own prefix cache", sources.prefix_cache),
-        Part("l1", "shared memory (L1)", sources.l1),
-        Part("l2", "shared volume (L2)", sources.l2),
-        Part("shared", "shared", untold),
+        TokenPart("computed", "computed", sources.computed),
+        TokenPart("own", "own prefix cache", sources.prefix_cache),
+        TokenPart("l1", "shared memory (L1)", sources.l1),
+        TokenPart("l2", "shared volume (L2)", sources.l2),
+        TokenPart("shared", "shared", untold),
     )
     return tuple(part for part in every if part.tokens)
 

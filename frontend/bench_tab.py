@@ -9,15 +9,15 @@ from typing import Any
 
 import gradio as gr
 
-from engines.errors import ArenaError
+from config.errors import ArenaError
+from frontend.app_state import AppState
+from frontend.bench_runs import KINDS, BenchRun, BenchRunner, kinds
+from frontend.bench_view import framed, progress, results_table
 from frontend.estimate import USUAL, estimate, too_few
-from frontend.history import Row
-from frontend.house import House
-from frontend.prose import plain
-from frontend.studies import KINDS, Studies, Study, kinds
-from frontend.studies_view import framed, progress, results_table
-from frontend.while_open import while_open
-from frontend.wiring import PRIVATE
+from frontend.event_options import NO_PROGRESS_NO_API
+from frontend.history import HistoryRow
+from frontend.sanitize import escape_html
+from frontend.tab_timer import timer_while_selected
 
 POLL_S = 1
 ABOUT = (
@@ -27,7 +27,7 @@ ABOUT = (
 NO_STORAGE = " `storage` is not among them: it writes to the KV volume, which this page may only read."
 
 
-def bench_tab(house: House, tabs: gr.Tabs, tab: gr.Tab) -> None:
+def bench_tab(house: AppState, tabs: gr.Tabs, tab: gr.Tab) -> None:
     """Whoever has it open sees the run of whoever started it."""
     offered = kinds(house.settings)
     gr.Markdown(ABOUT if offered == KINDS else ABOUT + NO_STORAGE)
@@ -37,7 +37,7 @@ def bench_tab(house: House, tabs: gr.Tabs, tab: gr.Tab) -> None:
         start = gr.Button("Run", variant="primary", elem_id="bench-run", interactive=not house.locked)
         cancel = gr.Button("Cancel", elem_id="bench-cancel", interactive=not house.locked)
     if house.locked:
-        gr.HTML(f'<p class="note">{plain(house.locked)}</p>', elem_id="bench-locked")
+        gr.HTML(f'<p class="note">{escape_html(house.locked)}</p>', elem_id="bench-locked")
     expected = gr.HTML("", elem_id="bench-expected")
     run = gr.HTML(progress(None), elem_id="bench-progress")
     gr.HTML("<h2>Results</h2>")
@@ -52,35 +52,35 @@ def bench_tab(house: House, tabs: gr.Tabs, tab: gr.Tab) -> None:
     seen = gr.State(None)
     shown = [seen, run, table, one, other, frame]
 
-    does = Handlers(house.studies, house.must_be_open)
+    does = BenchHandlers(house.studies, house.must_be_open)
 
     async def expect(kind: str, documents: int | None, request: gr.Request) -> str:
         rows = tuple(house.desk(request.session_hash).person.history.rows)
         return await does.expected(kind, int(documents or 0), rows)
 
     for changed in (tab.select, kind.input, number.input):
-        changed(expect, [kind, number], expected, **PRIVATE)
-    tab.select(does.look, seen, shown, **PRIVATE)
-    while_open(tabs, tab, POLL_S).tick(does.watch, seen, shown, **PRIVATE)
-    start.click(does.start, [kind, number], [run, frame], **PRIVATE)
-    cancel.click(does.cancel, None, None, **PRIVATE)
-    show.click(does.report, one, frame, **PRIVATE)
-    compare.click(does.compare, [one, other], said, **PRIVATE)
+        changed(expect, [kind, number], expected, **NO_PROGRESS_NO_API)
+    tab.select(does.look, seen, shown, **NO_PROGRESS_NO_API)
+    timer_while_selected(tabs, tab, POLL_S).tick(does.watch, seen, shown, **NO_PROGRESS_NO_API)
+    start.click(does.start, [kind, number], [run, frame], **NO_PROGRESS_NO_API)
+    cancel.click(does.cancel, None, None, **NO_PROGRESS_NO_API)
+    show.click(does.report, one, frame, **NO_PROGRESS_NO_API)
+    compare.click(does.compare, [one, other], said, **NO_PROGRESS_NO_API)
 
 
-class Handlers:
+class BenchHandlers:
     """What they return for all of the tab: the run as it was seen, its lines, the list, two choices of it, a report."""
 
-    def __init__(self, studies: Studies, must_be_open: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, studies: BenchRunner, must_be_open: Callable[[], None] = lambda: None) -> None:
         self.studies, self.must_be_open = studies, must_be_open
 
-    async def expected(self, kind: str, documents: int, rows: Sequence[Row]) -> str:
+    async def expected(self, kind: str, documents: int, rows: Sequence[HistoryRow]) -> str:
         """What a run will take, and whether it can make a claim."""
         warning = too_few(kind, documents)
-        said = f'<p class="quiet">{plain(estimate(kind, documents, await self.studies.earlier(), rows))}</p>'
-        return f'<p class="fault">{plain(warning)}</p>{said}' if warning else said
+        said = f'<p class="quiet">{escape_html(estimate(kind, documents, await self.studies.earlier(), rows))}</p>'
+        return f'<p class="fault">{escape_html(warning)}</p>{said}' if warning else said
 
-    async def look(self, seen: Study | None) -> tuple[Any, ...]:
+    async def look(self, seen: BenchRun | None) -> tuple[Any, ...]:
         """Everything; a report when the run has ended since it was seen last."""
         now = self.studies.now
         found = await self.studies.earlier()
@@ -90,7 +90,7 @@ class Handlers:
         report = await self._ended(now) if now and now.code is not None and now != seen else gr.skip()
         return now, progress(now), results_table(found), *chosen, report
 
-    async def watch(self, seen: Study | None) -> tuple[Any, ...]:
+    async def watch(self, seen: BenchRun | None) -> tuple[Any, ...]:
         """A run's lines as they come, and at its end its report: whoever began it."""
         now, nothing = self.studies.now, gr.skip()
         if now is None or now == seen:
@@ -121,7 +121,7 @@ class Handlers:
 
     async def compare(self, one: str | None, other: str | None) -> str:
         try:
-            said = plain(await self.studies.compare(other or "", one or ""))
+            said = escape_html(await self.studies.compare(other or "", one or ""))
         except ArenaError as exc:
             gr.Warning(escape(str(exc)), title="Not compared")
             return ""
@@ -132,9 +132,9 @@ class Handlers:
         try:
             return framed(await self.studies.report(name or ""))
         except ArenaError as exc:
-            return f'<p class="quiet">{plain(str(exc))}</p>'
+            return f'<p class="quiet">{escape_html(str(exc))}</p>'
 
-    async def _ended(self, now: Study) -> str:
+    async def _ended(self, now: BenchRun) -> str:
         """What a run has to show for itself; one that was cancelled while it warmed up has measured nothing."""
         if await asyncio.to_thread((now.folder / "result.json").exists):
             return await self.report(now.folder.name)

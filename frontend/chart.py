@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from math import ceil, floor, log10
 
-from engines.topology import Engine
+from config.topology import Engine
 from frontend.bars import title
-from frontend.history import Row
+from frontend.history import HistoryRow
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 1400, 280, 70, 30, 14
 SPAN = timedelta(seconds=10)  # at least, from the left to the right
@@ -16,7 +16,7 @@ POINTS = 400  # the newest; more would be one on another
 SHAPES = ("circle", "square", "diamond", "triangle")
 
 
-def chart(rows: Sequence[Row], engines: Sequence[Engine]) -> str:
+def chart(rows: Sequence[HistoryRow], engines: Sequence[Engine]) -> str:
     """TTFT on a logarithmic scale; empty before the first."""
     found = [row for row in rows if row.reply][-POINTS:]
     if not found:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from engines.results import FEWEST
-from frontend.history import Row
-from frontend.results import Result
+from bench.plan import MIN_PAIRS
+from frontend.history import HistoryRow
+from frontend.results_list import ResultSummary
 
-USUAL = FEWEST + 1  # documents: one may fail, and there is a claim all the same
+USUAL = MIN_PAIRS + 1  # documents: one may fail, and there is a claim all the same
 CLAIMING = ("ttft", "mm", "aa")  # kinds whose verdict compares all documents
 COMPUTED: Mapping[str, int] = {"ttft": 3, "aa": 2, "decode": 3}  # whole prompts that are computed for a document
 PROMPT = 6784  # tokens of each, as the bench chooses them
@@ -20,7 +20,7 @@ UNKNOWN = (
 )
 
 
-def estimate(kind: str, documents: int, results: Sequence[Result], rows: Iterable[Row]) -> str:
+def estimate(kind: str, documents: int, results: Sequence[ResultSummary], rows: Iterable[HistoryRow]) -> str:
     """In words. `results` newest first; `rows` are the visitor's questions, oldest first."""
     per_document, source = _by_results(kind, results) or _by_questions(kind, rows) or (0.0, "")
     if not per_document:
@@ -30,12 +30,12 @@ def estimate(kind: str, documents: int, results: Sequence[Result], rows: Iterabl
 
 def too_few(kind: str, documents: int) -> str:
     """Why a run cannot make a claim; empty where it can."""
-    if kind not in CLAIMING or documents >= FEWEST:
+    if kind not in CLAIMING or documents >= MIN_PAIRS:
         return ""
-    return f"A claim takes {FEWEST} documents: with {documents} the verdict will be «no claim»."
+    return f"A claim takes {MIN_PAIRS} documents: with {documents} the verdict will be «no claim»."
 
 
-def _by_results(kind: str, results: Sequence[Result]) -> tuple[float, str] | None:
+def _by_results(kind: str, results: Sequence[ResultSummary]) -> tuple[float, str] | None:
     whole = [each for each in results if each.complete and each.documents and each.duration]
     if same := next((each for each in whole if each.kind == kind), None):
         return same.duration / same.documents, f"the run {same.name}"
@@ -44,7 +44,7 @@ def _by_results(kind: str, results: Sequence[Result]) -> tuple[float, str] | Non
     return None
 
 
-def _by_questions(kind: str, rows: Iterable[Row]) -> tuple[float, str] | None:
+def _by_questions(kind: str, rows: Iterable[HistoryRow]) -> tuple[float, str] | None:
     paces = [
         row.reply.ttft / row.reply.sources.computed
         for row in rows

@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from engines.prompt import Prompt
-from engines.reply import Reply
+from client.prompt import Prompt
+from client.reply import Reply
 from frontend.race import Pane
 
 ROWS = 10_000  # of one person; the oldest go
@@ -22,7 +22,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would run
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class HistoryRow:
     """One question to one engine. `reason` says why it has no whole answer."""
 
     number: int
@@ -70,7 +70,7 @@ class Row:
 class History:
     """Rows, oldest first."""
 
-    rows: deque[Row] = field(default_factory=lambda: deque(maxlen=ROWS))
+    rows: deque[HistoryRow] = field(default_factory=lambda: deque(maxlen=ROWS))
     count: int = 0
 
     def add(self, pane: Pane, context: str) -> None:
@@ -85,15 +85,15 @@ class History:
             self.count += 1
             self.rows.append(replace(row, number=self.count))
 
-    def page(self, number: int, size: int) -> list[Row]:
+    def page(self, number: int, size: int) -> list[HistoryRow]:
         """Newest first; page 0 has the newest."""
         last = len(self.rows) - number * size
         return [self.rows[index] for index in range(last - 1, max(-1, last - 1 - size), -1)]
 
 
-def _row(number: int, pane: Pane, prompt: Prompt, context: str) -> Row:
+def _row(number: int, pane: Pane, prompt: Prompt, context: str) -> HistoryRow:
     reply = pane.reply
-    return Row(
+    return HistoryRow(
         number=number,
         at=datetime.fromtimestamp(pane.sent or time.time(), UTC),
         question=prompt.question,
@@ -113,12 +113,12 @@ def _row(number: int, pane: Pane, prompt: Prompt, context: str) -> Row:
     )
 
 
-def as_json(rows: Sequence[Row], model: str) -> str:
+def history_json(rows: Sequence[HistoryRow], model: str) -> str:
     """The rows as `samples`, in the frame that results of the bench share, as far as a visit has it."""
     return json.dumps({**_frame(rows, model), "samples": list(_samples(rows))}, indent=1)
 
 
-def as_csv(rows: Sequence[Row]) -> str:
+def history_csv(rows: Sequence[HistoryRow]) -> str:
     """One line a row; lists and objects stand as JSON. What a spreadsheet would take for a formula is quoted."""
     flat = [{key: _cell(value) for key, value in sample.items()} for sample in _samples(rows)]
     names = list(dict.fromkeys(name for row in flat for name in row))
@@ -129,7 +129,7 @@ def as_csv(rows: Sequence[Row]) -> str:
     return file.getvalue()
 
 
-def _samples(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
+def _samples(rows: Sequence[HistoryRow]) -> Iterator[dict[str, Any]]:
     """A document is what one nonce opens; positions count the questions about it, seconds from the first request on."""
     documents = {nonce: number for number, nonce in enumerate(dict.fromkeys(row.nonce for row in rows))}
     began = min((row.at for row in rows), default=None)
@@ -145,7 +145,7 @@ def _samples(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
         asked[row.nonce] += 1
 
 
-def _frame(rows: Sequence[Row], model: str) -> dict[str, Any]:
+def _frame(rows: Sequence[HistoryRow], model: str) -> dict[str, Any]:
     now = datetime.now(UTC)
     counted = sum(not row.reason for row in rows)
     return {

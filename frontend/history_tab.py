@@ -7,17 +7,17 @@ from typing import Any
 
 import gradio as gr
 
+from frontend.app_state import AppState
 from frontend.chart import POINTS, chart
-from frontend.history import History, as_csv, as_json
-from frontend.house import House
-from frontend.rows import table
-from frontend.wiring import PRIVATE
+from frontend.event_options import NO_PROGRESS_NO_API
+from frontend.history import History, history_csv, history_json
+from frontend.history_table import history_table
 
 PAGE = 50  # rows
 SAVE = "(text) => window.arena.save('{name}', text, '{mime}')"
 
 
-def history_tab(house: House, tab: gr.Tab) -> None:
+def history_tab(house: AppState, tab: gr.Tab) -> None:
     """Drawn when it is opened, and on demand."""
     drawn = gr.HTML("", elem_id="chart")
     with gr.Row(elem_id="history-actions"):
@@ -38,28 +38,28 @@ def history_tab(house: House, tab: gr.Tab) -> None:
             return (
                 now,
                 chart(newest, house.topology.engines),
-                table(history.page(now, PAGE), now, pages, len(history.rows)),
+                history_table(history.page(now, PAGE), now, pages, len(history.rows)),
             )
 
         return turned
 
     for trigger, step in ((tab.select, 0), (newer.click, -1), (older.click, 1)):
-        trigger(page(step), number, [number, drawn, rows], **PRIVATE)
+        trigger(page(step), number, [number, drawn, rows], **NO_PROGRESS_NO_API)
 
     async def csv(request: gr.Request) -> str:
-        return await asyncio.to_thread(as_csv, tuple(_history(house, request).rows))
+        return await asyncio.to_thread(history_csv, tuple(_history(house, request).rows))
 
     async def json(request: gr.Request) -> str:
         rows = tuple(_history(house, request).rows)
-        return await asyncio.to_thread(as_json, rows, house.settings.model)
+        return await asyncio.to_thread(history_json, rows, house.settings.model)
 
     for button, made, name, mime in (
         (as_csv_button, csv, "history.csv", "text/csv"),
         (as_json_button, json, "history.json", "application/json"),
     ):
-        saved = button.click(made, None, text, **PRIVATE)
+        saved = button.click(made, None, text, **NO_PROGRESS_NO_API)
         saved.then(None, text, None, js=SAVE.format(name=name, mime=mime))
 
 
-def _history(house: House, request: gr.Request) -> History:
+def _history(house: AppState, request: gr.Request) -> History:
     return house.desk(request.session_hash).person.history

@@ -15,21 +15,21 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
-from engines.settings import Settings
+from config.settings import Settings
 
 SAFE = ("GET", "HEAD", "OPTIONS")  # change nothing, and no other site's page can read their answers
 LOOPBACK_NAME = "localhost"
 
 
 @dataclass(frozen=True, slots=True)
-class Hosts:
+class AllowedHosts:
     """`named` are lower-case host names; `any_address` takes every IP address, not only those of loopback."""
 
     named: frozenset[str] = frozenset()
     any_address: bool = False
 
     @classmethod
-    def of(cls, settings: Settings) -> Hosts:
+    def of(cls, settings: Settings) -> AllowedHosts:
         """Loopback, BIND_HOST, UI_ALLOWED_HOSTS; where the page listens on all addresses, any address."""
         listens = _address(settings.bind_host)
         named = {settings.bind_host.lower(), *settings.allowed_hosts}
@@ -44,10 +44,10 @@ class Hosts:
         return address is not None and (self.any_address or address.is_loopback)
 
 
-class KnownHosts:
+class HostCheckMiddleware:
     """ASGI middleware; what is refused gets 421 or 403 with words that name the setting."""
 
-    def __init__(self, app: ASGIApp, hosts: Hosts) -> None:
+    def __init__(self, app: ASGIApp, hosts: AllowedHosts) -> None:
         self.app, self.hosts = app, hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -60,7 +60,7 @@ class KnownHosts:
             await fault(scope, receive, send)
 
 
-def _fault(scope: Scope, hosts: Hosts) -> PlainTextResponse | None:
+def _fault(scope: Scope, hosts: AllowedHosts) -> PlainTextResponse | None:
     headers = Headers(scope=scope)
     given = headers.getlist("host")
     if len(given) != 1 or not hosts.know(given[0]):
@@ -81,7 +81,7 @@ def _fault(scope: Scope, hosts: Hosts) -> PlainTextResponse | None:
     return None
 
 
-def _same(origin: str, host: str, hosts: Hosts) -> bool:
+def _same(origin: str, host: str, hosts: AllowedHosts) -> bool:
     """Whether a page of this origin is ours: its host is that of the request, or was named."""
     try:
         parts = urlsplit(origin)

@@ -6,19 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
-from frontend.choices import AS_OPENED, Choices
+from frontend.question_options import DEFAULT_OPTIONS, QuestionOptions
 
 LONGEST = 2000  # characters of a question in a link
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class ShareLink:
     """What stands in the page's controls."""
 
     question: str = ""
     target: str = "all"
     document: str = ""
-    choices: Choices = AS_OPENED
+    choices: QuestionOptions = DEFAULT_OPTIONS
 
     @property
     def fits(self) -> bool:
@@ -26,13 +26,13 @@ class Link:
         return len(self.question) <= LONGEST
 
     @classmethod
-    def read(cls, query: Mapping[str, str]) -> Link:
+    def read(cls, query: Mapping[str, str]) -> ShareLink:
         """From the address; what does not belong there, or is out of range, is the default."""
         return cls(
             query.get("q", "")[:LONGEST],
             query.get("on", "all"),
             query.get("doc", "")[:200],
-            Choices.of(
+            QuestionOptions.of(
                 query.get("max_tokens"),
                 query.get("temperature"),
                 query.get("seed"),
@@ -43,11 +43,11 @@ class Link:
 
     def query(self) -> str:
         """Starts with `?`; defaults are left out."""
-        default = _given(Link())
+        default = _given(ShareLink())
         return "?" + urlencode({key: value for key, value in _given(self).items() if value != default[key]})
 
 
-def _given(link: Link) -> dict[str, object]:
+def _given(link: ShareLink) -> dict[str, object]:
     choices = link.choices
     return {
         "q": link.question,

@@ -6,8 +6,8 @@ import hmac
 from collections.abc import Callable, Mapping
 from ipaddress import ip_address
 
-from engines.errors import ConfigError
-from engines.settings import Settings
+from config.errors import ConfigError
+from config.settings import Settings
 
 LOOPBACK = ("localhost",)
 Login = Callable[[str, str], bool]

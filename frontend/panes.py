@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from engines.reply import Reply
-from engines.topology import Engine
+from client.reply import Reply
+from config.topology import Engine
 from frontend.bars import seconds, sources_bar, title
-from frontend.prose import markdown, plain
-from frontend.race import Pane, Race, Stage
+from frontend.race import Pane, PaneStatus, Race
+from frontend.sanitize import escape_html, render_markdown
 
-ALIKE = 1.05
+SAME_TTFT = 1.05
 WAITS = {
-    Stage.IDLE: "not asked yet",
-    Stage.QUEUED: "waiting for its turn",
-    Stage.STOPPED: "stopped",
-    Stage.FAILED: "no answer",
+    PaneStatus.IDLE: "not asked yet",
+    PaneStatus.QUEUED: "waiting for its turn",
+    PaneStatus.STOPPED: "stopped",
+    PaneStatus.FAILED: "no answer",
 }
-NOW = {Stage.ASKED: "reading the prompt", Stage.ANSWERING: "answering", Stage.STORING: "storing on the KV volume"}
+NOW = {
+    PaneStatus.ASKED: "reading the prompt",
+    PaneStatus.ANSWERING: "answering",
+    PaneStatus.STORING: "storing on the KV volume",
+}
 
 
-def card(race: Race, engine: Engine) -> str:
+def pane_html(race: Race, engine: Engine) -> str:
     """The whole pane."""
     pane = race.panes[engine.name]
     copy = '<button type="button" data-copy="answer">Copy</button>' if pane.text and not pane.at_work else ""
@@ -29,7 +33,7 @@ def card(race: Race, engine: Engine) -> str:
         f'<p class="ttft" data-ttft-ms="{_ms(pane)}">{_large(pane)}</p>'
         f'<p class="state">{NOW.get(pane.stage, "")}</p>{_against(race, engine, pane)}{_cost(pane)}{_fault(pane)}'
         f'{_reasoning(pane)}<div class="answer" tabindex="0" role="region" aria-label="Answer of {title(engine)}">'
-        f"{markdown(pane.text)}</div>"
+        f"{render_markdown(pane.text)}</div>"
         f"<footer>{copy}</footer></section>"
     )
 
@@ -42,7 +46,7 @@ def _large(pane: Pane) -> str:
     """The clock runs in the browser from soon after it is first shown (page.js), which costs the server nothing."""
     if pane.ttft is not None:
         return f"{seconds(pane.ttft)} <small>to first token</small>"
-    if pane.stage is Stage.ASKED:
+    if pane.stage is PaneStatus.ASKED:
         data = f'data-clock="{pane.engine}" data-calm-s="{pane.calm}"'
         return f'<span class="clock" {data} aria-hidden="true">0.0 s</span>'
     return f'<span class="quiet">{WAITS.get(pane.stage, "")}</span>'
@@ -53,14 +57,14 @@ def _against(race: Race, engine: Engine, pane: Pane) -> str:
     baseline, reply = race.baseline(engine), pane.reply
     base = baseline.reply if baseline else None
     if base is None or reply is None:
-        return f'<p class="against quiet">{plain(reply.source) if reply else ""}</p>'
+        return f'<p class="against quiet">{escape_html(reply.source) if reply else ""}</p>'
     said = f"<strong>{_times(base.ttft / reply.ttft)}</strong> {base.engine}: {reply.source} against {base.source}"
     return f'<p class="against">{said}{_sameness(reply, base)}</p>'
 
 
 def _times(ratio: float) -> str:
     """Up to ALIKE is what one engine differs from itself by."""
-    if 1 / ALIKE <= ratio <= ALIKE:
+    if 1 / SAME_TTFT <= ratio <= SAME_TTFT:
         return "as fast as"
     return f"{ratio:.1f}× faster than" if ratio > 1 else f"{1 / ratio:.1f}× slower than"
 
@@ -86,7 +90,7 @@ def _reasoning(pane: Pane) -> str:
     if not pane.reasoning:
         return ""
     opened = "" if pane.text else " open"
-    words = f"<summary>Reasoning</summary>{markdown(pane.reasoning)}"
+    words = f"<summary>Reasoning</summary>{render_markdown(pane.reasoning)}"
     return f'<details class="reasoning note"{opened}>{words}</details>'
 
 
@@ -112,8 +116,8 @@ def numbers(reply: Reply) -> tuple[tuple[str, str], ...]:
 
 def _fault(pane: Pane) -> str:
     """A question that failed, and what went wrong after one that did not."""
-    if pane.stage is Stage.STOPPED:
+    if pane.stage is PaneStatus.STOPPED:
         return '<p class="note">stopped</p>' if pane.ttft is not None else ""
     if pane.fault:
-        return f'<p class="fault" role="alert">{plain(pane.fault)}</p>'
-    return f'<p class="note">{plain(pane.note)}</p>' if pane.note else ""
+        return f'<p class="fault" role="alert">{escape_html(pane.fault)}</p>'
+    return f'<p class="note">{escape_html(pane.note)}</p>' if pane.note else ""

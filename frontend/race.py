@@ -10,22 +10,22 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
-from cache.counters import Stored, chunks_to_store, stored_chunks, wait_stored
-from engines.chunk import Chunk
-from engines.client import ask
-from engines.counters import Counters, read_counters
-from engines.errors import ArenaError, StackError
-from engines.prompt import Prompt
-from engines.reply import Delta, Reply
-from engines.topology import CacheServer, Engine, Kind
-from engines.wire import stream
+from cache.wait_for_store import CountStored, chunks_to_store, count_stored_chunks, wait_until_stored
+from client.ask import ask
+from client.chunk import Chunk
+from client.metrics import TokenCounters, read_counters
+from client.prompt import Prompt
+from client.reply import Delta, Reply
+from client.transport import stream_chat
+from config.errors import ArenaError, StackError
+from config.topology import CacheServer, Engine, ServiceKind
 
-CALM_S = 0.3  # what Chromium takes to draw a race, twice over
-Sent = Callable[[float], None]  # told in how many seconds the request goes out
-Ask = Callable[[Engine, Prompt, Sent], AsyncGenerator[Delta | Reply]]
+REPAINT_S = 0.3  # what Chromium takes to draw a race, twice over
+OnSent = Callable[[float], None]  # told in how many seconds the request goes out
+AskStream = Callable[[Engine, Prompt, OnSent], AsyncGenerator[Delta | Reply]]
 
 
-class Stage(StrEnum):
+class PaneStatus(StrEnum):
     """Where a pane is between a question and its answer."""
 
     IDLE = "idle"
@@ -38,7 +38,7 @@ class Stage(StrEnum):
     FAILED = "failed"
 
 
-AT_WORK = (Stage.QUEUED, Stage.ASKED, Stage.ANSWERING, Stage.STORING)
+AT_WORK = (PaneStatus.QUEUED, PaneStatus.ASKED, PaneStatus.ANSWERING, PaneStatus.STORING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Pane:
     """What is shown of one engine: nothing yet, an answer as it comes, its cost, or why there is none."""
 
     engine: str
-    stage: Stage = Stage.IDLE
+    stage: PaneStatus = PaneStatus.IDLE
     prompt: Prompt | None = field(default=None, repr=False)  # what it was asked
     text: str = ""
     ttft: float | None = None  # seconds, from the first delta on
@@ -66,27 +66,27 @@ class Pane:
         """With what has come; the first of it ends the clock, be it reasoning or answer."""
         pane = self
         if pane.ttft is None:
-            pane = replace(pane, stage=Stage.ANSWERING, ttft=delta.at, first=time.time())
+            pane = replace(pane, stage=PaneStatus.ANSWERING, ttft=delta.at, first=time.time())
         if delta.reasoning:
             return replace(pane, reasoning=pane.reasoning + delta.text)
         return replace(pane, text=pane.text + delta.text)
 
     def stopped(self) -> Pane:
         """As `ended`, by whoever asked."""
-        return self.ended(Stage.STOPPED, "stopped")
+        return self.ended(PaneStatus.STOPPED, "stopped")
 
-    def ended(self, stage: Stage, why: str) -> Pane:
+    def ended(self, stage: PaneStatus, why: str) -> Pane:
         """Before its time: keeps the text it has. An answer that was only being stored is whole."""
         if not self.at_work:
             return self
-        if self.stage is Stage.QUEUED or time.time() < self.sent:  # nobody has asked it anything
+        if self.stage is PaneStatus.QUEUED or time.time() < self.sent:  # nobody has asked it anything
             return Pane(self.engine)
         if self.reply:
-            return replace(self, stage=Stage.DONE, note=f"not stored: {why}")
+            return replace(self, stage=PaneStatus.DONE, note=f"not stored: {why}")
         return replace(self, stage=stage, fault=why)
 
 
-Show = Callable[[Pane], None]
+OnPaneChange = Callable[[Pane], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,12 +120,12 @@ class Race:
 
     def broken(self, why: str) -> Race:
         """The same when it was nobody's wish."""
-        return replace(self, panes={name: pane.ended(Stage.FAILED, why) for name, pane in self.panes.items()})
+        return replace(self, panes={name: pane.ended(PaneStatus.FAILED, why) for name, pane in self.panes.items()})
 
     def baseline(self, engine: Engine) -> Pane | None:
         """The plain engine's pane that an lmcache engine of its side is compared with: both answered one prompt."""
-        plain, own = self.panes.get(f"{Kind.PLAIN}-{engine.side}"), self.panes[engine.name]
-        if engine.kind is not Kind.LMCACHE or plain is None or plain.prompt != own.prompt:
+        plain, own = self.panes.get(f"{ServiceKind.PLAIN}-{engine.side}"), self.panes[engine.name]
+        if engine.kind is not ServiceKind.LMCACHE or plain is None or plain.prompt != own.prompt:
             return None
         return plain if plain.reply and own.reply else None
 
@@ -139,7 +139,7 @@ def _opening(prompt: Prompt) -> tuple[object, ...]:
     return prompt.nonce, prompt.document, prompt.turns, prompt.media
 
 
-def heats(engines: Sequence[Engine], *, pinned: bool) -> tuple[tuple[Engine, ...], ...]:
+def ask_groups(engines: Sequence[Engine], *, pinned: bool) -> tuple[tuple[Engine, ...], ...]:
     """Who is asked at the same time.
 
     Engines that share cores would measure each other, so they are asked one after the other. Where each has a GPU of
@@ -151,27 +151,27 @@ def heats(engines: Sequence[Engine], *, pinned: bool) -> tuple[tuple[Engine, ...
     return tuple(tuple(engine for engine in engines if engine.side == side) for side in sides)
 
 
-def measured(engine: Engine, prompt: Prompt, sent: Sent) -> AsyncGenerator[Delta | Reply]:
-    """`engines.client.ask`, which also tells when the request goes out: then the pane's clock starts."""
+def ask_engine(engine: Engine, prompt: Prompt, sent: OnSent) -> AsyncGenerator[Delta | Reply]:
+    """`client.ask.ask`, which also tells when the request goes out: then the pane's clock starts."""
 
     def opened(engine: Engine, request: Chunk) -> AsyncGenerator[Chunk]:
         sent(0)
-        return stream(engine, request)
+        return stream_chat(engine, request)
 
     return ask(engine, prompt, open_stream=opened)
 
 
-async def in_calm(engine: Engine, prompt: Prompt, sent: Sent) -> AsyncGenerator[Delta | Reply]:
+async def ask_after_repaint(engine: Engine, prompt: Prompt, sent: OnSent) -> AsyncGenerator[Delta | Reply]:
     """`measured` on shared cores: when the browser, which may draw on them too, has drawn the clock and all before."""
     drawn = False
 
-    async def counted(engine: Engine) -> Counters | None:
+    async def counted(engine: Engine) -> TokenCounters | None:
         nonlocal drawn
         counters = await read_counters(engine)
         if not drawn:  # what comes next is the request
             drawn = True
-            sent(CALM_S)
-            await asyncio.sleep(CALM_S)
+            sent(REPAINT_S)
+            await asyncio.sleep(REPAINT_S)
         return counters
 
     async with aclosing(ask(engine, prompt, counters=counted)) as events:
@@ -179,12 +179,12 @@ async def in_calm(engine: Engine, prompt: Prompt, sent: Sent) -> AsyncGenerator[
             yield event
 
 
-async def run(
+async def ask_all(
     race: Race,
     heats: Sequence[Sequence[Engine]],
     prompt: Prompt,
-    ask: Ask = measured,
-    stored: Stored = stored_chunks,
+    ask: AskStream = ask_engine,
+    stored: CountStored = count_stored_chunks,
 ) -> AsyncGenerator[Race]:
     """Asks the engines heat by heat, and yields the race after every change.
 
@@ -192,18 +192,18 @@ async def run(
     """
     race = race.about(prompt)
     for engine in (engine for heat in heats for engine in heat):
-        race = race.showing(Pane(engine.name, Stage.QUEUED, prompt))
+        race = race.showing(Pane(engine.name, PaneStatus.QUEUED, prompt))
     yield race
     for heat in heats:
         shown = asyncio.Queue[Pane | None]()
         lanes = [_run_one(engine, prompt, ask, stored, shown.put_nowait) for engine in heat]
-        async with aclosing(_together(lanes, shown)) as panes:
+        async with aclosing(_merge_lanes(lanes, shown)) as panes:
             async for pane in panes:
                 race = race.showing(pane)
                 yield race
 
 
-async def _together(
+async def _merge_lanes(
     lanes: Sequence[Coroutine[Any, Any, None]], shown: asyncio.Queue[Pane | None]
 ) -> AsyncGenerator[Pane]:
     """The panes of all lanes as they come; closing it cancels the lanes, and with them their requests."""
@@ -226,12 +226,12 @@ async def _together(
             raise failure
 
 
-async def _run_one(engine: Engine, prompt: Prompt, ask: Ask, stored: Stored, show: Show) -> None:
-    pane = Pane(engine.name, Stage.QUEUED, prompt)
+async def _run_one(engine: Engine, prompt: Prompt, ask: AskStream, stored: CountStored, show: OnPaneChange) -> None:
+    pane = Pane(engine.name, PaneStatus.QUEUED, prompt)
 
     def sent(calm: float) -> None:
         nonlocal pane
-        pane = replace(pane, stage=Stage.ASKED, calm=calm, sent=time.time() + calm)
+        pane = replace(pane, stage=PaneStatus.ASKED, calm=calm, sent=time.time() + calm)
         show(pane)
 
     try:
@@ -242,17 +242,17 @@ async def _run_one(engine: Engine, prompt: Prompt, ask: Ask, stored: Stored, sho
                     pane = pane.grown(event)
                     show(pane)
                 else:
-                    pane = replace(pane, reply=event, stage=Stage.STORING)
+                    pane = replace(pane, reply=event, stage=PaneStatus.STORING)
         chunks = chunks_to_store(pane.reply) if pane.reply else 0
         if engine.cache and before is not None and chunks:  # the other engine can read only what is on the volume
             show(pane)
-            pane = replace(pane, note=await _settle(engine.cache, before, chunks, stored))
-        show(replace(pane, stage=Stage.DONE))
+            pane = replace(pane, note=await _await_store(engine.cache, before, chunks, stored))
+        show(replace(pane, stage=PaneStatus.DONE))
     except ArenaError as exc:
-        show(replace(pane, stage=Stage.FAILED, fault=str(exc)))
+        show(replace(pane, stage=PaneStatus.FAILED, fault=str(exc)))
 
 
-async def _count(engine: Engine, stored: Stored) -> int | None:
+async def _count(engine: Engine, stored: CountStored) -> int | None:
     """None without a cache server, or when it is down: the engine then recomputes, and has nothing to wait for."""
     try:
         return await stored(engine.cache) if engine.cache else None
@@ -260,10 +260,10 @@ async def _count(engine: Engine, stored: Stored) -> int | None:
         return None
 
 
-async def _settle(cache: CacheServer, before: int, chunks: int, stored: Stored) -> str:
+async def _await_store(cache: CacheServer, before: int, chunks: int, stored: CountStored) -> str:
     """Waits for the store; what went wrong with it does not spoil the answer."""
     try:
-        await wait_stored(cache, before, chunks, stored=stored)
+        await wait_until_stored(cache, before, chunks, stored=stored)
     except StackError as exc:
         return f"not stored: {exc}"
     return ""

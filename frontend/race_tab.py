@@ -8,18 +8,18 @@ from typing import Any
 
 import gradio as gr
 
-from frontend.choices import HOTTEST, LAST_SEED, LONGEST_ANSWER, MAX_TOKENS
-from frontend.desk import Desk
-from frontend.house import House
-from frontend.link import Link
-from frontend.model_note import model_note
-from frontend.player import Player
-from frontend.prose import plain
-from frontend.reader import TITLES, Reader, choice, with_built_in
-from frontend.screen import Screen
+from frontend.app_state import AppState
+from frontend.document_handlers import TITLES, DocumentHandlers, document_choices, with_built_in
+from frontend.event_options import NO_PROGRESS, NO_PROGRESS_NO_API
+from frontend.link import ShareLink
+from frontend.model_info import model_note
+from frontend.question_options import HOTTEST, LAST_SEED, LONGEST_ANSWER, MAX_TOKENS
+from frontend.race_handlers import RaceHandlers
+from frontend.sanitize import escape_html
+from frontend.sessions import TabSession
+from frontend.tab_state import NO_DOCUMENT, TabState
+from frontend.tab_view import TabView
 from frontend.tour import FIRST
-from frontend.visitor import NO_DOCUMENT, Visit
-from frontend.wiring import PRIVATE, QUIET
 
 IN_TURN = "One after the other: the engines share {}, and would measure each other."
 BY_SIDE = "Each engine has a GPU of its own: those of (A) start together, then (B), who reads what (A) stored."
@@ -34,8 +34,8 @@ KINDS_OF_FILE = ["image", "audio", "video"]
 class RaceTab:
     """The components that others fill."""
 
-    house: House
-    reader: Reader
+    house: AppState
+    reader: DocumentHandlers
     controls: list[Any]  # in the order of `controls_of`
     sizes: list[Any]  # what the document's size depends on
     about: list[Any]  # the document: choice, text, size
@@ -43,19 +43,19 @@ class RaceTab:
 
     def starts_cold(self, button: gr.Button) -> None:
         """A click on it makes the visitor's document one that no engine has seen."""
-        self.describes(button.click(self.reader.cold, self.about[0], self.outputs, **PRIVATE))
+        self.describes(button.click(self.reader.cold, self.about[0], self.outputs, **NO_PROGRESS_NO_API))
 
     def describes(self, event: Any) -> None:
         """What is said of the document is said anew after this event."""
-        event.then(self.reader.described, self.sizes, self.about, **PRIVATE)
+        event.then(self.reader.described, self.sizes, self.about, **NO_PROGRESS_NO_API)
 
-    def controls_of(self, link: Link, visit: Visit) -> tuple[Any, ...]:
+    def controls_of(self, link: ShareLink, visit: TabState) -> tuple[Any, ...]:
         """Their values for a link."""
         choices = link.choices
         return (
             self.house.target_of(link),
             link.question or FIRST,
-            choice(visit),
+            document_choices(visit),
             choices.max_tokens,
             choices.temperature,
             choices.seed,
@@ -63,7 +63,7 @@ class RaceTab:
             choices.follow,
         )
 
-    def restored(self, desk: Desk, link: Link) -> Visit:
+    def restored(self, desk: TabSession, link: ShareLink) -> TabState:
         """With the document that a link names, where the page has it."""
         if link.document in (*TITLES, NO_DOCUMENT):
             desk.visit = with_built_in(desk.visit, link.document)
@@ -72,7 +72,7 @@ class RaceTab:
         return desk.visit
 
 
-def race_tab(house: House) -> RaceTab:
+def race_tab(house: AppState) -> RaceTab:
     """Laid out and wired."""
     with gr.Row(equal_height=False):
         with gr.Column(scale=3, min_width=320):
@@ -90,7 +90,7 @@ def race_tab(house: House) -> RaceTab:
                 media_tour = gr.Button("▶ A picture, computed and then loaded", elem_id="tour-media", size="sm")
                 volume_tour = _volume_tour(house)
             if not volume_tour:
-                gr.HTML(f'<p class="quiet">{plain(house.locked) or NO_RESTART}</p>', elem_id="no-restart")
+                gr.HTML(f'<p class="quiet">{escape_html(house.locked) or NO_RESTART}</p>', elem_id="no-restart")
         with gr.Column(scale=2, min_width=300, elem_id="about"):
             facts = gr.HTML("", elem_id="facts")
             document = gr.Dropdown(
@@ -132,7 +132,7 @@ def race_tab(house: House) -> RaceTab:
             seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=LAST_SEED, elem_id="seed")
     stage = gr.HTML("", elem_id="stage", js_on_load=SAID)
     talk = gr.HTML("", elem_id="conversation", js_on_load=EDITS)
-    first = Screen(house.topology.engines, Link()).whole(Visit.begin(house.topology.engines, "", ""))
+    first = TabView(house.topology.engines, ShareLink()).whole(TabState.begin(house.topology.engines, "", ""))
     with gr.Row(elem_classes="panes", elem_id="panes"):
         panes = [
             gr.HTML(html, elem_id=f"pane-{e.name}") for e, html in zip(house.topology.engines, first[2:], strict=False)
@@ -143,44 +143,46 @@ def race_tab(house: House) -> RaceTab:
 
     outputs = [stage, talk, *panes, bars, share]
     controls = [target, question, document, max_tokens, temperature, seed, cut, follow]
-    tab = RaceTab(house, Reader(house), controls, [max_tokens, follow], [document, text, facts], outputs)
+    tab = RaceTab(house, DocumentHandlers(house), controls, [max_tokens, follow], [document, text, facts], outputs)
     _wire_documents(tab, document, upload, pasted, paste)
     tab.starts_cold(cold)
 
-    player, media = Player(house), [files, spoken, seen, filmed]
+    player, media = RaceHandlers(house), [files, spoken, seen, filmed]
     asked = [target, question, max_tokens, temperature, seed, cut, follow, *media]
-    runs: list[Any] = [ask.click(player.ask, asked, outputs, api_name="ask", **QUIET)]
-    runs.append(question.submit(player.ask, asked, outputs, **PRIVATE))
-    runs.append(again.click(player.again, [target, max_tokens, temperature, cut, follow], outputs, **PRIVATE))
-    runs.append(demo_tour.click(player.demo, None, outputs, **PRIVATE))
-    runs.append(media_tour.click(player.media, media, outputs, **PRIVATE))
+    runs: list[Any] = [ask.click(player.ask, asked, outputs, api_name="ask", **NO_PROGRESS)]
+    runs.append(question.submit(player.ask, asked, outputs, **NO_PROGRESS_NO_API))
+    runs.append(
+        again.click(player.again, [target, max_tokens, temperature, cut, follow], outputs, **NO_PROGRESS_NO_API)
+    )
+    runs.append(demo_tour.click(player.demo, None, outputs, **NO_PROGRESS_NO_API))
+    runs.append(media_tour.click(player.media, media, outputs, **NO_PROGRESS_NO_API))
     if volume_tour:
-        runs.append(volume_tour.click(player.remember, None, outputs, **PRIVATE))
+        runs.append(volume_tour.click(player.remember, None, outputs, **NO_PROGRESS_NO_API))
     for run in runs:
         tab.describes(run)
-    stop.click(player.stop, None, None, queue=False, **QUIET)
-    tab.describes(fresh.click(player.fresh, None, outputs, **PRIVATE))
-    tab.describes(talk.click(player.edit, None, [question, *outputs], **PRIVATE))
+    stop.click(player.stop, None, None, queue=False, **NO_PROGRESS)
+    tab.describes(fresh.click(player.fresh, None, outputs, **NO_PROGRESS_NO_API))
+    tab.describes(talk.click(player.edit, None, [question, *outputs], **NO_PROGRESS_NO_API))
     for changed in (max_tokens.release, follow.input):
-        changed(tab.reader.described, tab.sizes, tab.about, **PRIVATE)
+        changed(tab.reader.described, tab.sizes, tab.about, **NO_PROGRESS_NO_API)
     return tab
 
 
 def _wire_documents(tab: RaceTab, document: gr.Dropdown, upload: gr.File, pasted: gr.Textbox, paste: gr.Button) -> None:
     reader = tab.reader
-    tab.describes(document.input(reader.chosen, document, tab.outputs, api_name="document", **QUIET))
-    tab.describes(upload.upload(reader.uploaded, upload, tab.outputs, **PRIVATE))
-    tab.describes(paste.click(reader.pasted, pasted, tab.outputs, **PRIVATE))
+    tab.describes(document.input(reader.chosen, document, tab.outputs, api_name="document", **NO_PROGRESS))
+    tab.describes(upload.upload(reader.uploaded, upload, tab.outputs, **NO_PROGRESS_NO_API))
+    tab.describes(paste.click(reader.pasted, pasted, tab.outputs, **NO_PROGRESS_NO_API))
 
 
-def _volume_tour(house: House) -> gr.Button | None:
+def _volume_tour(house: AppState) -> gr.Button | None:
     """Offered only where it can be played: it would wait for a restart that nobody makes, and others with it."""
     if not house.restart.command or house.locked:
         return None
     return gr.Button("▶ A document, loaded after a restart", elem_id="tour-volume", size="sm")
 
 
-def _order(house: House) -> str:
+def _order(house: AppState) -> str:
     """Why engines are asked as they are."""
     if house.pinned:
         return BY_SIDE

@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from engines.errors import StackError
+from config.errors import StackError
 
 
 @dataclass(frozen=True, slots=True)

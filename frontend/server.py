@@ -8,16 +8,16 @@ import sys
 import gradio as gr
 from starlette.middleware import Middleware
 
-from engines.door import settings_of_the_caller
-from engines.errors import ArenaError
-from engines.measurement_lock import MeasurementLock
-from engines.settings import Settings
-from engines.topology import Topology
+from client.measurement_lock import MeasurementLock
+from config.errors import ArenaError
+from config.exit_codes import caller_settings
+from config.settings import Settings
+from config.topology import Topology
 from frontend.app import build
-from frontend.house import House
-from frontend.known_hosts import Hosts, KnownHosts
+from frontend.app_state import AppState
+from frontend.known_hosts import AllowedHosts, HostCheckMiddleware
 from frontend.login import login, refusal
-from frontend.theme import css, head, theme
+from frontend.theme import head_html, page_css, theme
 
 SESSIONS = 200  # that Gradio remembers at most, a third of a MiB each
 JOBS = 1000  # at once: each who waits in the line is one, and nobody's Stop or page may wait for theirs
@@ -31,11 +31,11 @@ UPLOAD_BYTES = 64 * 2**20  # or what media may have; documents have narrower lim
 
 def main() -> None:
     """On UI_PORT of BIND_HOST; asks nobody outside."""
-    settings = settings_of_the_caller()
+    settings = caller_settings()
     try:
         lock, locked = MeasurementLock.of(os.environ), refusal(settings, os.environ)
         topology = Topology.of(settings)
-        launch(build(House.of(topology, settings, pinned=_pinned(settings), lock=lock, locked=locked)), settings)
+        launch(build(AppState.of(topology, settings, pinned=_pinned(settings), lock=lock, locked=locked)), settings)
     except ArenaError as exc:
         sys.exit(f"arena: {exc}")
 
@@ -52,11 +52,11 @@ def launch(page: gr.Blocks, settings: Settings, *, wait: bool = True) -> None:
         max_threads=JOBS,
         state_session_capacity=SESSIONS,
         auth=login(settings),
-        app_kwargs={"middleware": [Middleware(KnownHosts, hosts=Hosts.of(settings))]},
+        app_kwargs={"middleware": [Middleware(HostCheckMiddleware, hosts=AllowedHosts.of(settings))]},
         auth_message="TTFT Arena",
         theme=theme(),
-        css=css(),
-        head=head(),
+        css=page_css(),
+        head=head_html(),
         footer_links=[],
         quiet=True,
         share=False,

@@ -8,45 +8,45 @@ from typing import Any
 
 import gradio as gr
 
-from frontend.house import House
-from frontend.prose import plain
-from frontend.stack import commands, look
+from frontend.app_state import AppState
+from frontend.event_options import NO_PROGRESS_NO_API
+from frontend.sanitize import escape_html
+from frontend.stack_status import read_stack, stack_commands
 from frontend.stack_view import panel
-from frontend.while_open import while_open
-from frontend.wiring import PRIVATE
+from frontend.tab_timer import timer_while_selected
 
 EVERY_S = 5
 COLD = "Your document has a new nonce: no engine has seen it, whatever they know already."
 
 
-def stack_tab(house: House, tabs: gr.Tabs, tab: gr.Tab) -> gr.Button:
+def stack_tab(house: AppState, tabs: gr.Tabs, tab: gr.Tab) -> gr.Button:
     """Only shows; returns «Start cold», whose work the race has to do."""
     shown = gr.HTML("", elem_id="stack")
     with gr.Row(elem_id="stack-actions"):
         refresh = gr.Button("Look again", size="sm", elem_id="look")
         cold = gr.Button("Start cold", size="sm", elem_id="stack-cold")
-    does, last = Sight(house), gr.State("")
+    does, last = StackPanel(house), gr.State("")
     for drawing in (tab.select, refresh.click):
-        drawing(does.drawn, None, [shown, last], **PRIVATE)
-    while_open(tabs, tab, EVERY_S).tick(does.redrawn, last, [shown, last], **PRIVATE)
-    cold.click(lambda: gr.Info(COLD, title="Cold"), None, None, **PRIVATE)
+        drawing(does.drawn, None, [shown, last], **NO_PROGRESS_NO_API)
+    timer_while_selected(tabs, tab, EVERY_S).tick(does.redrawn, last, [shown, last], **NO_PROGRESS_NO_API)
+    cold.click(lambda: gr.Info(COLD, title="Cold"), None, None, **NO_PROGRESS_NO_API)
     return cold
 
 
-class Sight:
+class StackPanel:
     """What was seen of the stack last, for all visitors: it costs the engines time to be looked at."""
 
-    def __init__(self, house: House, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, house: AppState, clock: Callable[[], float] = time.monotonic) -> None:
         self.house, self._clock = house, clock
-        self._lines = commands(house.topology, house.settings)
+        self._lines = stack_commands(house.topology, house.settings)
         self._seen, self._at = "", 0.0
 
     async def drawn(self) -> tuple[str, str]:
         """As it is now, or was when nothing was measured."""
         if measured := self.house.track.measuring:
-            now = self._as_it_was(plain(measured))
+            now = self._as_it_was(escape_html(measured))
         else:
-            now = self._seen = panel(await look(self.house.topology, self.house.settings), self._lines)
+            now = self._seen = panel(await read_stack(self.house.topology, self.house.settings), self._lines)
             self._at = self._clock()
         return now, now
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from frontend.bars import title
-from frontend.prose import plain
-from frontend.stack import CacheState, EngineState, StackState, VolumeState
+from frontend.sanitize import escape_html
+from frontend.stack_status import CacheState, EngineState, StackState, VolumeState
 
 
 def panel(state: StackState, commands: Mapping[str, str]) -> str:
@@ -19,7 +19,7 @@ def panel(state: StackState, commands: Mapping[str, str]) -> str:
 def _engine(state: EngineState) -> str:
     engine = state.engine
     facts = [
-        ("model", plain(state.model) or "–"),
+        ("model", escape_html(state.model) or "–"),
         ("context", "–" if state.context is None else f"{state.context:,} tokens"),
         ("KV in use", _percent(state.kv_use)),
         ("running", _count(state.running)),
@@ -40,7 +40,7 @@ def _cache(state: CacheState) -> str:
 
 def _volume(state: VolumeState) -> str:
     facts = [
-        ("namespace", f'<code class="path">{plain(state.folder.name)}</code>'),
+        ("namespace", f'<code class="path">{escape_html(state.folder.name)}</code>'),
         ("size", _size(state.used)),
         ("files", _count(state.files)),
         ("free", _size(state.free)),
@@ -63,7 +63,7 @@ def _command(name: str, line: str) -> str:
     return (
         f'<figure class="code"><figcaption>{name}<button type="button" data-copy="code" '
         f'aria-label="Copy the command of {name}">Copy</button></figcaption>'
-        f'<pre tabindex="0"><code>{plain(line)}</code></pre></figure>'
+        f'<pre tabindex="0"><code>{escape_html(line)}</code></pre></figure>'
     )
 
 

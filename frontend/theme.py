@@ -33,10 +33,10 @@ def theme() -> gr.themes.Base:
     )
 
 
-def css() -> str:
+def page_css() -> str:
     return f"{variables()}\n{(HERE / 'page.css').read_text()}"
 
 
-def head() -> str:
+def head_html() -> str:
     """The page's one script, inside the document."""
     return f"<script>{(HERE / 'page.js').read_text()}</script>"

@@ -8,8 +8,8 @@ from statistics import median
 from rich.console import Console
 
 from bench.report import terminal
-from bench.report.files import render
-from cache.probe_files import Speed
+from bench.report.render import render_reports
+from cache.fio_files import Speed
 
 MEDIANS = {  # ms
     "cold": 19_900.0,
@@ -172,9 +172,9 @@ RESULTS = {
 def on_a_terminal(result, width=80):
     console = Console(width=width, color_system=None)
     with console.capture() as capture:
-        console.print(terminal.report(result))
+        console.print(terminal.terminal_report(result))
     return capture.get()
 
 
 def everywhere(result):
-    return [*render(result).values(), on_a_terminal(result)]
+    return [*render_reports(result).values(), on_a_terminal(result)]

@@ -9,16 +9,16 @@ from typing import Any
 
 from fakes import a_reply
 
-from bench import ttft
-from bench.plan import cast_of
-from bench.preflight import Preflight
-from bench.run import Ask, Bench
+from bench.measure import AskMeasured, MeasureContext
+from bench.options import Options
+from bench.plan import assign_roles
+from bench.preflight import PreflightResult
+from bench.questions import ttft
+from bench.runner import PreviousRun, run_experiment
 from bench.sample import Sample
-from bench.session import Past, conduct
-from bench.study import Options
-from engines.prompt import Prompt
-from engines.reply import Reply, Sources
-from engines.topology import Engine, Topology
+from client.prompt import Prompt
+from client.reply import Reply, Sources
+from config.topology import Engine, Topology
 
 OPTIONS = Options(kind="ttft", input_lens=(7000,) * 6, num_warmups=0)
 FACTS = {"plain-a": {"model": "small", "version": "0.32.0"}, "lmcache-a": {"model": "small"}}
@@ -47,14 +47,14 @@ async def as_it_is(_engine: Any, prompt: Any, _tokens: int) -> Any:
     return prompt
 
 
-def a_bench(ask: Ask, **more: Any) -> Bench:
+def a_bench(ask: AskMeasured, **more: Any) -> MeasureContext:
     """Every store is complete at once."""
     counts = itertools.count(step=1000)
 
     async def stored(_cache: Any) -> int:
         return next(counts)
 
-    return Bench(ask=ask, **{"under_load": ask, "sized": as_it_is, "stored": stored, **more})
+    return MeasureContext(ask=ask, **{"under_load": ask, "sized": as_it_is, "stored": stored, **more})
 
 
 COLD, SHARED, OWN = Sources(7000, 0, 0), Sources(88, 0, 6912, l2=6912), Sources(88, 6912, 0)
@@ -87,8 +87,8 @@ class Engines:
         return a_reply(engine, ttft=9.0, sources=COLD)
 
 
-async def same(_engines: Any) -> Preflight:
-    return Preflight(FACTS, ())
+async def same(_engines: Any) -> PreflightResult:
+    return PreflightResult(FACTS, ())
 
 
 def measure(
@@ -96,14 +96,14 @@ def measure(
     folder: Path,
     engines: Engines,
     options: Options = OPTIONS,
-    past: Past | None = None,
+    past: PreviousRun | None = None,
     lines: list[str] | None = None,
     stack: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """A whole `bench ttft` in no time."""
-    study = ttft.study(options, cast_of(topology))
+    study = ttft.study(options, assign_roles(topology))
     return asyncio.run(
-        conduct(
+        run_experiment(
             study,
             options,
             topology.engines,

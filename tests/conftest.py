@@ -7,8 +7,8 @@ from pathlib import Path
 import hypothesis  # noqa: F401  # its plugin imports it at a run's end else, where CPython 3.11 fails to parse it (gh-106905)
 import pytest
 
-from engines.settings import Settings
-from engines.topology import Topology
+from config.settings import Settings
+from config.topology import Topology
 
 
 @pytest.fixture(autouse=True)

@@ -20,19 +20,19 @@ if __name__ == "__main__":
 from fake_engine import Behaviour, FakeEngine, Volume, topology_of
 from fakes import a_reply
 
-from engines.measurement_lock import MeasurementLock
-from engines.ports import is_free
-from engines.prompt import Prompt
-from engines.results import results_folder
-from engines.settings import Settings
+from client.measurement_lock import MeasurementLock
+from client.prompt import Prompt
+from config.paths import results_folder
+from config.settings import Settings
 from frontend.app import build
-from frontend.desk import Desk, Reception
-from frontend.house import House
-from frontend.race import Pane, Stage
+from frontend.app_state import AppState
+from frontend.bench_runs import BenchRunner
+from frontend.race import Pane, PaneStatus
 from frontend.restart import Restart
 from frontend.server import launch
-from frontend.studies import Studies
-from frontend.visitor import Visit
+from frontend.sessions import SessionStore, TabSession
+from frontend.tab_state import TabState
+from launch.ports import is_free
 
 WORDS = (
     "FFmpeg copies, converts and streams **audio and video**, in `one` command:\n\n"
@@ -68,24 +68,24 @@ def fake_arena(behaviour: Behaviour, *, pinned: bool, rows: int, port: int = 796
         yield Served(f"http://127.0.0.1:{port}", {fake.name: fake.engine.url for fake in engines})
 
 
-def _house(engines: Sequence[FakeEngine], settings: Settings, pinned: bool, rows: int) -> House:
-    house = House.of(topology_of(engines), settings, pinned=pinned, lock=MeasurementLock.of(os.environ))
+def _house(engines: Sequence[FakeEngine], settings: Settings, pinned: bool, rows: int) -> AppState:
+    house = AppState.of(topology_of(engines), settings, pinned=pinned, lock=MeasurementLock.of(os.environ))
     return replace(
         house,
-        reception=FakeReception(Visit.of_the_handbook(house.topology.engines), rows),
-        studies=Studies(house.track, results_folder(), BENCH),
+        reception=FakeReception(TabState.of_the_handbook(house.topology.engines), rows),
+        studies=BenchRunner(house.track, results_folder(), BENCH),
         restart=FakeRestart(("restart",), engines),
     )
 
 
-class FakeReception(Reception):
+class FakeReception(SessionStore):
     """Everyone who comes has asked for so many rows already."""
 
-    def __init__(self, start: Visit, rows: int) -> None:
+    def __init__(self, start: TabState, rows: int) -> None:
         super().__init__(start)
         self.rows = rows
 
-    def greet(self, session: str, token: str) -> Desk:
+    def greet(self, session: str, token: str) -> TabSession:
         desk = super().greet(session, token)
         history, engines = desk.person.history, desk.visit.engines
         while history.count < self.rows:
@@ -93,7 +93,7 @@ class FakeReception(Reception):
             prompt = Prompt(f"Question {history.count + 1}", desk.visit.document, desk.visit.nonce)
             reply = a_reply(engine, ttft=0.2 + history.count % 7)
             sent = time.time() - 5 * (self.rows - history.count)
-            history.add(Pane(engine.name, Stage.DONE, prompt, sent=sent, reply=reply), desk.visit.name)
+            history.add(Pane(engine.name, PaneStatus.DONE, prompt, sent=sent, reply=reply), desk.visit.name)
         return desk
 
 

@@ -24,7 +24,7 @@ from typing import Any, Self
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
 from cache.volume import CHUNK_SIZE
-from engines.topology import CacheServer, Engine, Kind, Topology
+from config.topology import CacheServer, Engine, ServiceKind, Topology
 
 MAX_MODEL_LEN = 8192
 MEDIA_TOKENS = 2 * CHUNK_SIZE
@@ -165,7 +165,7 @@ class FakeEngine:
         port, side = self.server.server_address[1], self.name[-1]
         url = f"http://127.0.0.1:{port}"
         cache = CacheServer(f"cache-{side}", side, port, 0, f"{url}/cache") if self.cache else None
-        return Engine(self.name, Kind.LMCACHE if cache else Kind.PLAIN, side, port, url, cache)
+        return Engine(self.name, ServiceKind.LMCACHE if cache else ServiceKind.PLAIN, side, port, url, cache)
 
     def restart(self) -> None:
         """As another process: what was in memory, the cache server's included, is gone."""

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from typing import Any
 
-from engines.reply import Delta, Reply, Sources, Usage
-from engines.topology import Engine
+from client.reply import Delta, Reply, Sources, Usage
+from config.topology import Engine
 
 
 def collect(events: AsyncIterator[Any]) -> list[Any]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from bench.report import media
-from bench.report.numbers import change, confidence, count, documents, ratio, ratio_span, sentence
-from bench.report.reading import Fields, fields, number, rows
+from bench.report import media_tables
+from bench.report.number_format import change, confidence, count, documents, ratio, ratio_span, sentence
+from bench.report.result_fields import Fields, fields, number, rows
 
 DOING: Mapping[str, str] = {  # an arm as the subject of a sentence
     "cold": "a cold start",
@@ -43,7 +43,7 @@ def evidence(result: Fields) -> str:
     if result.get("kind") == "verify":
         return _nats(fields(result, "verify"))
     if result.get("kind") == "mm":
-        return media.evidence(result)
+        return media_tables.evidence(result)
     comparison = fields(result, "comparison")
     return " ".join(part for part in (_interval(comparison), _saved(comparison)) if part)
 
@@ -53,7 +53,7 @@ def reasons(result: Fields) -> Sequence[str]:
     comparison = fields(result, "comparison")
     why = str(comparison.get("why") or fields(result, "break_even").get("why") or "")
     said = headline(result)
-    found = (why, _noise(comparison), _needles(fields(result, "verify")), *media.reasons(result))
+    found = (why, _noise(comparison), _needles(fields(result, "verify")), *media_tables.reasons(result))
     return [sentence(text) for text in found if text and text not in said]
 
 
@@ -86,7 +86,7 @@ def _agreement(result: Fields) -> str:
         f"{name}, {found.get('why')}" for name, found in judged.items() if found.get("verdict") == "different"
     ]:
         return f"The answers differ by more than noise explains: {'; '.join(wrong)}."
-    if astray := media.not_kept_apart(result):
+    if astray := media_tables.not_kept_apart(result):
         return f"Media were not shown to be kept apart, or to be found again: {'; '.join(astray)}."
     unproven = [f"{name}, {found['why']}" for name, found in judged.items() if found.get("why")]
     unproven += [f"{name} is refused" for name in fields(result, "refused")]
@@ -104,7 +104,7 @@ def _under_load(result: Fields) -> str:
 
 
 HEADLINES: Mapping[str, Callable[[Fields], str]] = {
-    "mm": media.headline,
+    "mm": media_tables.headline,
     "storage": _break_even,
     "verify": _agreement,
     "sweep": _under_load,

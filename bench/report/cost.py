@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from math import ceil
 from statistics import median
 
-from bench.report.numbers import change, count, documents, duration
-from bench.report.reading import Fields, counted, fields, is_finite, number
+from bench.report.number_format import change, count, documents, duration
+from bench.report.result_fields import Fields, counted, fields, is_finite, number
 
 
 def cost(result: Fields) -> Sequence[str]:

@@ -7,19 +7,19 @@ from collections.abc import Iterator, Sequence
 
 from bench.report.conclusion import reasons
 from bench.report.cost import cost
-from bench.report.facts import break_even, invalid, preflight, settings
-from bench.report.grid import Grid
-from bench.report.reading import Fields
+from bench.report.details import break_even, invalid, preflight_table, settings_table
+from bench.report.labels import KINDS, conclusion, counted_sentence, incomplete, warnings
+from bench.report.result_fields import Fields
 from bench.report.tables import distributions, tables
-from bench.report.words import KINDS, conclusion, counting, incomplete, warnings
+from bench.report.text_table import ReportTable
 
 
-def report(result: Fields) -> str:
+def markdown_report(result: Fields) -> str:
     """The whole report without raw rows and plots."""
     return "\n\n".join(_parts(result)) + "\n"
 
 
-def table(grid: Grid) -> str:
+def markdown_table(grid: ReportTable) -> str:
     """One table, cells escaped."""
     head = _row([column.name for column in grid.columns])
     rule = "|" + "|".join("---" if column.text else "---:" for column in grid.columns) + "|"
@@ -38,24 +38,24 @@ def _parts(result: Fields) -> Iterator[str]:
     for grid in tables(result):
         yield from _titled(grid)
     yield from _section("What storing costs", cost(result))
-    yield from _section("What counted", [counting(result)])
+    yield from _section("What counted", [counted_sentence(result)])
     yield from _table(invalid(result))
     yield from _section("Warnings", warnings(result))
     yield "## How it was measured"
-    for grid in (settings(result), preflight(result), break_even(result)):
+    for grid in (settings_table(result), preflight_table(result), break_even(result)):
         yield from _table(grid)
     yield from _titled(distributions(result))
 
 
-def _titled(grid: Grid) -> Iterator[str]:
+def _titled(grid: ReportTable) -> Iterator[str]:
     if grid.rows:
         yield f"## {grid.title}"
         yield from _table(grid)
 
 
-def _table(grid: Grid) -> Iterator[str]:
+def _table(grid: ReportTable) -> Iterator[str]:
     if grid.rows:
-        yield table(grid)
+        yield markdown_table(grid)
         yield from [escape(grid.note)] if grid.note else []
 
 
@@ -70,7 +70,7 @@ def _lines(lines: Sequence[str]) -> Iterator[str]:
         yield "\n".join(f"- {escape(line)}" for line in lines)
 
 
-def _strong(grid: Grid, index: int, row: Sequence[str]) -> str:
+def _strong(grid: ReportTable, index: int, row: Sequence[str]) -> str:
     if index != grid.strong:
         return _row(row)
     return "| " + " | ".join(f"**{escape(cell)}**" if cell else "" for cell in row) + " |"

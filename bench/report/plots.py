@@ -8,9 +8,9 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
-from bench.report.numbers import MS, S, Unit, count, duration, unit_for
-from bench.report.paint import WIDE_TAIL, colour, label, marker, scale
-from bench.report.reading import Fields, arms, counted, fields, is_finite, not_counted, number, numbers, rows
+from bench.report.number_format import MS, S, TimeUnit, count, duration, unit_for
+from bench.report.plot_style import WIDE_TAIL, colour, label, marker, scale
+from bench.report.result_fields import Fields, arms, counted, fields, is_finite, not_counted, number, numbers, rows
 from bench.report.svg import drawing, style, svg
 
 Plot = Callable[[Fields], str]
@@ -22,7 +22,7 @@ def plots(result: Fields) -> Mapping[str, str]:
     return {caption: text for caption, text in drawn.items() if text}
 
 
-def ladder(result: Fields) -> str:
+def arms_plot(result: Fields) -> str:
     """A row for each arm: every counted sample as a dot, the median with its interval above them."""
     found = [(name, arm) for name, arm in arms(result) if number(arm, "median_ttft_ms") is not None]
     if not found:
@@ -101,14 +101,14 @@ def timeline(result: Fields) -> str:
 
 
 PLOTS: Mapping[str, Plot] = {
-    "Median TTFT with its interval (bar); each dot is a sample that counted.": ladder,
+    "Median TTFT with its interval (bar); each dot is a sample that counted.": arms_plot,
     "TTFT by prompt length: medians with intervals, the fits (lines) and the break-even (dashed).": by_length,
     "Gaps between chunks: half lie in the box, 98 % within the whiskers, the rest are dots.": gaps,
     "Every sample when it was started; a cross does not count, and stands at the bottom without a TTFT.": timeline,
 }
 
 
-def _rung(axes: Axes, place: int, name: str, arm: Fields, single: Sequence[float], unit: Unit) -> None:
+def _rung(axes: Axes, place: int, name: str, arm: Fields, single: Sequence[float], unit: TimeUnit) -> None:
     median, paint = arm["median_ttft_ms"] / unit.ms, colour(name)
     spread = [place + (index % 3 - 1) * 0.07 for index in range(len(single))]
     axes.plot([ms / unit.ms for ms in single], spread, "o", color=paint, alpha=0.45, markersize=4, markeredgewidth=0)
@@ -131,7 +131,7 @@ def _points(found: Iterable[Fields], side: str) -> Sequence[tuple[float, float, 
     return points
 
 
-def _series(axes: Axes, name: str, points: Sequence[tuple[float, ...]], unit: Unit) -> None:
+def _series(axes: Axes, name: str, points: Sequence[tuple[float, ...]], unit: TimeUnit) -> None:
     if points:
         lengths, medians, below, above = zip(*points, strict=True)
         heights, *reach = ([ms / unit.ms for ms in column] for column in (medians, below, above))
@@ -140,7 +140,7 @@ def _series(axes: Axes, name: str, points: Sequence[tuple[float, ...]], unit: Un
         )
 
 
-def _fit(axes: Axes, name: str, terms: Sequence[float], points: Sequence[tuple[float, ...]], unit: Unit) -> None:
+def _fit(axes: Axes, name: str, terms: Sequence[float], points: Sequence[tuple[float, ...]], unit: TimeUnit) -> None:
     if terms and points:
         longest = max(point[0] for point in points)
         lengths = [longest * step / 60 for step in range(1, 61)]
@@ -165,16 +165,16 @@ def _box(axes: Axes, place: int, name: str, values: Sequence[float]) -> None:
     label(axes, place - 0.35, name)
 
 
-def _clock(valid: Iterable[Fields]) -> Unit:
-    return Unit("min", 60) if max(row["started_s"] for row in valid) > 300 else Unit("s", 1)
+def _clock(valid: Iterable[Fields]) -> TimeUnit:
+    return TimeUnit("min", 60) if max(row["started_s"] for row in valid) > 300 else TimeUnit("s", 1)
 
 
-def _course(found: Iterable[Fields], clock: Unit, unit: Unit) -> tuple[list[float], list[float]]:
+def _course(found: Iterable[Fields], clock: TimeUnit, unit: TimeUnit) -> tuple[list[float], list[float]]:
     found = list(found)
     return [row["started_s"] / clock.ms for row in found], [row["ttft_ms"] / unit.ms for row in found]
 
 
-def _crosses(axes: Axes, result: Fields, clock: Unit, unit: Unit, floor: float) -> None:
+def _crosses(axes: Axes, result: Fields, clock: TimeUnit, unit: TimeUnit, floor: float) -> None:
     """One without a TTFT stands at the fastest sample's."""
     found = [row for row in not_counted(result) if is_finite(row.get("started_s"))]
     placed = [{**row, "ttft_ms": number(row, "ttft_ms") or floor} for row in found]

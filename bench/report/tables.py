@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from bench.report.grid import Column, Grid, figures, text
-from bench.report.media import by_modality, canaries, hits
-from bench.report.numbers import (
+from bench.report.labels import arm_meaning
+from bench.report.media_tables import by_modality, hits, mixup_table
+from bench.report.number_format import (
     MS,
     NOTHING,
-    Unit,
+    TimeUnit,
     confidence,
     count,
     digits,
@@ -19,8 +19,8 @@ from bench.report.numbers import (
     ratio_span,
     unit_for,
 )
-from bench.report.reading import Fields, arms, fields, number, rows
-from bench.report.words import meaning
+from bench.report.result_fields import Fields, arms, fields, number, rows
+from bench.report.text_table import Column, ReportTable, number_column, text_column
 
 TOO_SMALL = "n too small"
 ACCESSES: Mapping[str, Mapping[str, str]] = {  # pattern to the name of its figures
@@ -30,44 +30,44 @@ ACCESSES: Mapping[str, Mapping[str, str]] = {  # pattern to the name of its figu
 }
 
 
-def tables(result: Fields) -> Sequence[Grid]:
+def tables(result: Fields) -> Sequence[ReportTable]:
     """The main tables of a result; those without a row are left out."""
-    grids = [table(result) for table in TABLES.get(str(result.get("kind")), (ladder,))]
+    grids = [table(result) for table in TABLES.get(str(result.get("kind")), (arms_table,))]
     return [grid for grid in grids if grid.rows]
 
 
-def ladder(result: Fields) -> Grid:
+def arms_table(result: Fields) -> ReportTable:
     """The arms: median TTFT with its interval, the ratio to the arm they are held against, what was cached."""
     found = list(arms(result))
     unit = unit_for([number(arm, "median_ttft_ms") for _, arm in found])
     comparison = fields(result, "comparison")
     over, of = str(comparison.get("over") or "cold"), comparison.get("of")
     interval = f"{confidence(result)} interval"
-    return Grid(
+    return ReportTable(
         "Time to first token",
         [
-            *text("arm"),
-            *figures("median TTFT", interval, f"{over} / this"),
+            *text_column("arm"),
+            *number_column("median TTFT", interval, f"{over} / this"),
             Column("interval of the ratio", wide=True),
-            *figures("cached", "ITL", "n", "failed"),
+            *number_column("cached", "ITL", "n", "failed"),
             Column("what it is", text=True, wide=True),
         ],
         [
-            (name, *_ttft(arm, unit), *_against(result, name, over), *_rest(arm), meaning(result, name))
+            (name, *_ttft(arm, unit), *_against(result, name, over), *_rest(arm), arm_meaning(result, name))
             for name, arm in found
         ],
         strong=next((index for index, (name, _) in enumerate(found) if name == of), None),
     )
 
 
-def decoding(result: Fields) -> Grid:
+def decoding(result: Fields) -> ReportTable:
     """What comes after the first token."""
     found, seen = list(arms(result)), fields(result, "decode")
-    return Grid(
+    return ReportTable(
         "Time per output token",
         [
-            *text("arm"),
-            *figures(
+            *text_column("arm"),
+            *number_column(
                 "engine's time", "cold / this", "median TPOT", "ITL", "longest gap", "in one burst", "n", "failed"
             ),
             Column("what it is", text=True, wide=True),
@@ -82,7 +82,7 @@ def decoding(result: Fields) -> Grid:
                 MS(number(fields(seen, "stall_ms"), name)),
                 count(number(fields(seen, "bursts"), name)),
                 *_n(arm),
-                meaning(result, name),
+                arm_meaning(result, name),
             )
             for name, arm in found
         ],
@@ -92,11 +92,11 @@ def decoding(result: Fields) -> Grid:
     )
 
 
-def distributions(result: Fields) -> Grid:
+def distributions(result: Fields) -> ReportTable:
     """Every latency of every arm, with its percentiles."""
-    return Grid(
+    return ReportTable(
         "All latencies",
-        [*text("arm", "latency"), *figures("mean", "std", "median", "p90", "p99")],
+        [*text_column("arm", "latency"), *number_column("mean", "std", "median", "p90", "p99")],
         [
             (name, metric.upper(), *_distribution(arm, metric))
             for name, arm in arms(result)
@@ -106,30 +106,30 @@ def distributions(result: Fields) -> Grid:
     )
 
 
-def lengths(result: Fields) -> Grid:
+def lengths(result: Fields) -> ReportTable:
     """Computing again against loading, for each prompt length."""
-    return Grid(
+    return ReportTable(
         "By prompt length",
         [
-            *figures("prompt tokens", "computed"),
+            *number_column("prompt tokens", "computed"),
             Column("computed, interval", wide=True),
-            *figures("loaded"),
+            *number_column("loaded"),
             Column("loaded, interval", wide=True),
-            *figures("computed / loaded", "interval of the ratio", "n", "failed"),
+            *number_column("computed / loaded", "interval of the ratio", "n", "failed"),
         ],
         [_length(row) for row in rows(result, "lengths")],
     )
 
 
-def confirmed(result: Fields) -> Grid:
+def confirmed(result: Fields) -> ReportTable:
     """Lengths that were measured to see whether the break-even holds."""
-    return Grid(
+    return ReportTable(
         "Does the break-even hold?",
         [
-            *figures("prompt tokens"),
-            *text("expected to win"),
-            *figures("computed / loaded", "interval of the ratio"),
-            *text("holds"),
+            *number_column("prompt tokens"),
+            *text_column("expected to win"),
+            *number_column("computed / loaded", "interval of the ratio"),
+            *text_column("holds"),
         ],
         [
             (
@@ -143,14 +143,14 @@ def confirmed(result: Fields) -> Grid:
     )
 
 
-def devices(result: Fields) -> Grid:
+def devices(result: Fields) -> ReportTable:
     """What the storage gives by itself, in files of one chunk and in one run through a large one."""
     storage = fields(result, "storage")
     patterns = {"chunks": storage, "sequential": fields(storage, "sequential")}
     facts = [str(storage[name]) for name in ("tool", "filesystem", "path", "note") if storage.get(name)]
-    return Grid(
+    return ReportTable(
         "The storage by itself",
-        [*text("access", "pattern"), *figures("GB/s"), *text("how")],
+        [*text_column("access", "pattern"), *number_column("GB/s"), *text_column("how")],
         [
             (access, pattern, *_device(fields(speeds, names[pattern])))
             for access, names in ACCESSES.items()
@@ -161,13 +161,13 @@ def devices(result: Fields) -> Grid:
     )
 
 
-def compared_documents(result: Fields) -> Grid:
+def compared_documents(result: Fields) -> ReportTable:
     """Log-probabilities and the texts, for each document."""
-    return Grid(
+    return ReportTable(
         "By document",
         [
-            *figures("document", "noise, nats", "cross-read, nats", "over tokens"),
-            *text("same text", "texts part", "needle found, plain / cross-read"),
+            *number_column("document", "noise, nats", "cross-read, nats", "over tokens"),
+            *text_column("same text", "texts part", "needle found, plain / cross-read"),
         ],
         [
             (
@@ -184,20 +184,20 @@ def compared_documents(result: Fields) -> Grid:
     )
 
 
-def cells(result: Fields) -> Grid:
+def cells(result: Fields) -> ReportTable:
     """One row for each load."""
     found = rows(result, "cells")
     unit = unit_for([number(cell, "median_ttft_ms") for cell in found])
-    return Grid(
+    return ReportTable(
         "By load",
         [
-            *figures("prompt tokens"),
-            *text("load", "arm"),
-            *figures("median TTFT"),
+            *number_column("prompt tokens"),
+            *text_column("load", "arm"),
+            *number_column("median TTFT"),
             Column("p99 TTFT", wide=True),
-            *figures("ITL"),
+            *number_column("ITL"),
             Column("client queue", wide=True),
-            *figures("goodput, 1/s", "computed again", "n", "failed"),
+            *number_column("goodput, 1/s", "computed again", "n", "failed"),
         ],
         [
             (
@@ -218,14 +218,14 @@ def cells(result: Fields) -> Grid:
     )
 
 
-def clients(result: Fields) -> Grid:
+def clients(result: Fields) -> ReportTable:
     """What measuring costs each client, and how their times stand to each other."""
     found = fields(result, "peer")
     spent = fields(found, "cpu_ms_per_request")
     ratios = (("all", "median_ttft_ratio"), ("the fastest half", "fastest_half_ttft_ratio"))
-    return Grid(
+    return ReportTable(
         "The clients",
-        [*text("figure"), *figures("value")],
+        [*text_column("figure"), *number_column("value")],
         [(f"CPU per request, {name}", MS(number(spent, name))) for name in spent]
         + [(f"median TTFT, arena / vllm_bench_serve, {said}", ratio(number(found, name))) for said, name in ratios],
     )
@@ -236,17 +236,17 @@ def yes_no(value: object) -> str:
     return NOTHING if value is None else "yes" if value else "no"
 
 
-TABLES: Mapping[str, Sequence[Callable[[Fields], Grid]]] = {
-    "decode": (decoding, ladder),
+TABLES: Mapping[str, Sequence[Callable[[Fields], ReportTable]]] = {
+    "decode": (decoding, arms_table),
     "storage": (lengths, confirmed, devices),
     "mm": (by_modality, hits),
-    "verify": (compared_documents, canaries),
+    "verify": (compared_documents, mixup_table),
     "sweep": (cells,),
-    "peer": (ladder, clients),
+    "peer": (arms_table, clients),
 }
 
 
-def _ttft(arm: Fields, unit: Unit) -> tuple[str, str]:
+def _ttft(arm: Fields, unit: TimeUnit) -> tuple[str, str]:
     interval = unit.span(number(arm, "ttft_ci_low_ms"), number(arm, "ttft_ci_high_ms"))
     return unit(number(arm, "median_ttft_ms")), interval
 
@@ -295,7 +295,7 @@ def _distribution(arm: Fields, metric: str) -> tuple[str, ...]:
     return *measured, *(_percentile(arm, f"{name}_{metric}_ms", unit) for name in ("p90", "p99"))
 
 
-def _percentile(arm: Fields, name: str, unit: Unit) -> str:
+def _percentile(arm: Fields, name: str, unit: TimeUnit) -> str:
     if number(arm, name) is None and number(arm, "completed"):
         return TOO_SMALL
     return unit(number(arm, name))

@@ -1,9 +1,9 @@
 import pytest
 from fakes import a_reply
 
-from bench import foreign
-from bench.arms import LADDER
-from engines.reply import Sources
+from bench.arms import TEXT_ARMS
+from bench.questions import two_servers
+from client.reply import Sources
 
 COLD = Sources(7000, 0, 0)
 SHARED = Sources(88, 0, 6912, l2=6912)
@@ -16,7 +16,7 @@ GOOD = {
     "cross_read": a_reply("lmcache-b", ttft=0.5, cached=6912, sources=SHARED),
     "lmcache_own_warm": a_reply("lmcache-b", ttft=0.3, cached=6912, sources=OWN),
 }
-FAULT = {arm.name: arm.fault for arm in LADDER}
+FAULT = {arm.name: arm.fault for arm in TEXT_ARMS}
 
 
 def unreported(sources):
@@ -83,7 +83,7 @@ def test_a_source_that_cannot_be_told_does_not_count(arm):
 
 
 def test_a_foreign_server_without_counters_is_cold_by_its_own_count():
-    cold = foreign.COLD
+    cold = two_servers.COLD
     assert cold.fault(a_reply(sources=None)) == ""
     assert cold.fault(unreported(None)) == ""
     assert "128 tokens were cached" in cold.fault(a_reply(cached=128, sources=None))

@@ -5,8 +5,8 @@ from bench_rows import Engines, measure
 from typer.testing import CliRunner
 
 from bench.__main__ import app
-from bench.arguments import each_by_its_name
-from engines.errors import ConfigError, ResultError, StackError
+from bench.multi_value_options import each_by_its_name
+from config.errors import ConfigError, ResultError, StackError
 
 
 def bench(*words, **env):

@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from bench import gate
+from bench import regression
 from bench.__main__ import app
-from bench.folder import RESULT, read, write
-from bench.session import publish, reports, resume
-from engines.errors import ArenaError, ConfigError, ResultError
-from frontend.results import earlier
+from bench.result_io import RESULT, read_result, write_result
+from bench.runner import report_files, resume_run, write_reports
+from config.errors import ArenaError, ConfigError, ResultError
+from frontend.results_list import list_results
 
 LEAVES = st.one_of(
     st.none(),
@@ -70,15 +70,18 @@ def said_of(folder, result):
     """What every reader of results makes of it."""
     folder.mkdir(exist_ok=True)
     (folder / RESULT).write_text(json.dumps(result))
-    earlier(folder.parent)
+    list_results(folder.parent)
     with suppress(ArenaError):
-        found = read(folder)
+        found = read_result(folder)
         on_a_terminal(found)
         with suppress(ConfigError):
-            gate.as_json([gate.compare(found, BASES[0]), gate.compare(found, found)], gate.differences(found, BASES[0]))
+            regression.comparison_json(
+                [regression.compare_results(found, BASES[0]), regression.compare_results(found, found)],
+                regression.differences(found, BASES[0]),
+            )
         with suppress(ConfigError):
-            resume(folder, OPTIONS)
-        publish(reports(found), folder)
+            resume_run(folder, OPTIONS)
+        write_reports(report_files(found), folder)
 
 
 @settings(max_examples=10, deadline=None, derandomize=True)
@@ -137,7 +140,7 @@ def test_what_is_no_result_is_one_line_and_wrong_usage(tmp_path, text, command):
     done = CliRunner().invoke(app, [*command, *([folder] * (2 if command == ["compare"] else 1))])
     assert isinstance(done.exception, ConfigError)
     assert "\n" not in str(done.exception)
-    assert earlier(tmp_path) == []
+    assert list_results(tmp_path) == []
 
 
 @pytest.mark.parametrize("speedup", [None, {}, [], {"median": "9", "ci_low": 8, "ci_high": 10}, {"median": 9}])
@@ -168,13 +171,13 @@ def test_no_escape_sequence_of_a_result_reaches_the_terminal(tmp_path):
 def test_what_a_result_would_run_or_contact_must_be_given_again(topology, tmp_path, field, value, typed):
     with pytest.raises(KeyboardInterrupt):
         measure(topology, tmp_path, Engines(fails_after=9))
-    left = read(tmp_path)
-    write(tmp_path / RESULT, {**left, "options": {**left["options"], field: value}})
+    left = read_result(tmp_path)
+    write_result(tmp_path / RESULT, {**left, "options": {**left["options"], field: value}})
     for chosen in (OPTIONS, OPTIONS.model_copy(update={field: "another"})):
         with pytest.raises(ConfigError) as caught:
-            resume(tmp_path, chosen)
+            resume_run(tmp_path, chosen)
         assert typed in str(caught.value)
-    options, _ = resume(tmp_path, OPTIONS.model_copy(update={field: value}))
+    options, _ = resume_run(tmp_path, OPTIONS.model_copy(update={field: value}))
     assert getattr(options, field) == value
 
 
@@ -182,7 +185,7 @@ def test_an_option_that_the_run_did_not_begin_with_is_not_added_to_it(topology, 
     with pytest.raises(KeyboardInterrupt):
         measure(topology, tmp_path, Engines(fails_after=9))
     with pytest.raises(ConfigError, match="without --prepare"):
-        resume(tmp_path, OPTIONS.model_copy(update={"prepare": "sync"}))
+        resume_run(tmp_path, OPTIONS.model_copy(update={"prepare": "sync"}))
 
 
 @pytest.mark.parametrize(
@@ -200,10 +203,10 @@ def test_an_option_that_the_run_did_not_begin_with_is_not_added_to_it(topology, 
 def test_options_that_no_command_line_takes_are_not_taken_from_a_result(topology, tmp_path, change):
     with pytest.raises(KeyboardInterrupt):
         measure(topology, tmp_path, Engines(fails_after=9))
-    left = read(tmp_path)
-    write(tmp_path / RESULT, {**left, "options": {**left["options"], **change}})
+    left = read_result(tmp_path)
+    write_result(tmp_path / RESULT, {**left, "options": {**left["options"], **change}})
     with pytest.raises(ConfigError, match="cannot be resumed"):
-        resume(tmp_path, OPTIONS)
+        resume_run(tmp_path, OPTIONS)
 
 
 def test_reports_stay_in_the_folder_of_their_result(tmp_path):
@@ -213,7 +216,7 @@ def test_reports_stay_in_the_folder_of_their_result(tmp_path):
     arms = {"../../up": {}, "/abs/olute": {}, "..": {}, "": {}, "a\0b": {}, "x" * 5000: {}}
     (elsewhere / "file").write_text("kept")
     (run / ".report.md.partial").symlink_to(elsewhere / "file")
-    publish(reports(a_frame("ttft", arms=arms)), run)
+    write_reports(report_files(a_frame("ttft", arms=arms)), run)
     assert (elsewhere / "file").read_text() == "kept"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", "run"]
     assert {path.parent for path in run.rglob("*.json")} == {run / "arms"}
@@ -225,7 +228,7 @@ def test_a_link_in_the_place_of_the_folder_of_arms_is_not_followed(tmp_path):
     run.mkdir()
     (run / "arms").symlink_to(elsewhere)
     with pytest.raises(ResultError, match="is a link"):
-        publish(reports(a_frame("ttft", arms={"cold": {}})), run)
+        write_reports(report_files(a_frame("ttft", arms={"cold": {}})), run)
     assert list(elsewhere.iterdir()) == []
 
 
@@ -233,5 +236,5 @@ def test_a_pipe_in_the_place_of_a_result_is_not_waited_for(tmp_path):
     (tmp_path / "run").mkdir()
     os.mkfifo(tmp_path / "run" / RESULT)
     with pytest.raises(ConfigError, match="not a file"):
-        read(tmp_path / "run")
-    assert earlier(tmp_path) == []
+        read_result(tmp_path / "run")
+    assert list_results(tmp_path) == []

@@ -5,9 +5,9 @@ import pytest
 from fake_engine import FakeEngine
 from pydantic import SecretStr
 
-from bench.preflight import changed, facts_of, judge, standing
-from engines.errors import ConfigError, EngineRefused, StackError
-from engines.topology import Engine, Kind
+from bench.preflight import changed_engines, compare_engines, facts_of, read_engines
+from config.errors import ConfigError, EngineRefused, StackError
+from config.topology import Engine, ServiceKind
 
 SOUND = {
     "model": "/models/small",
@@ -25,7 +25,7 @@ def engines(**other):
 
 
 def test_equal_engines_pass_and_a_plain_one_need_not_know_of_lmcache():
-    assert judge(engines()).mismatches == ()
+    assert compare_engines(engines()).mismatches == ()
 
 
 @pytest.mark.parametrize(
@@ -41,34 +41,36 @@ def test_equal_engines_pass_and_a_plain_one_need_not_know_of_lmcache():
 )
 def test_engines_that_differ_in_what_matters_are_refused_by_name(other):
     with pytest.raises(ConfigError, match="lmcache-b") as refused:
-        judge(engines(**other))
+        compare_engines(engines(**other))
     assert next(iter(other)) in str(refused.value)
 
 
 def test_chunks_of_another_size_than_ours_are_refused_even_where_all_have_it():
     facts = {name: {**of, "chunk_size": 512} if "chunk_size" in of else of for name, of in engines().items()}
     with pytest.raises(ConfigError, match="512 on lmcache-a, and not 256"):
-        judge(facts)
+        compare_engines(facts)
 
 
 def test_what_an_engine_does_not_tell_is_labelled_and_not_taken_for_equal():
-    assert judge(engines(version=None)).unchecked == ("version is not told by lmcache-b, so it was not compared",)
-    assert judge(engines()).unchecked == ()
+    assert compare_engines(engines(version=None)).unchecked == (
+        "version is not told by lmcache-b, so it was not compared",
+    )
+    assert compare_engines(engines()).unchecked == ()
 
 
 def test_a_restart_may_change_the_size_of_a_kv_cache_and_nothing_that_must_agree():
-    assert changed(engines(), engines(kv_cache_size_tokens="11648")) == []
-    assert changed(engines(), engines(version="0.31.0")) == ["version of lmcache-b was 0.32.0, and is 0.31.0"]
+    assert changed_engines(engines(), engines(kv_cache_size_tokens="11648")) == []
+    assert changed_engines(engines(), engines(version="0.31.0")) == ["version of lmcache-b was 0.32.0, and is 0.31.0"]
 
 
 def test_another_size_of_kv_cache_is_noted():
-    assert "11648 on lmcache-b" in judge(engines(kv_cache_size_tokens="11648")).mismatches[0]
+    assert "11648 on lmcache-b" in compare_engines(engines(kv_cache_size_tokens="11648")).mismatches[0]
 
 
 def test_without_prefix_caching_there_is_nothing_to_measure():
     off = {**SOUND, "enable_prefix_caching": "False"}
     with pytest.raises(ConfigError, match="--enable-prefix-caching"):
-        judge({"one": off, "two": off})
+        compare_engines({"one": off, "two": off})
 
 
 @pytest.mark.parametrize("key", ["", "k"])
@@ -86,8 +88,8 @@ def test_an_engine_of_the_arena_must_tell_its_model():
 
 
 def test_where_nothing_runs_the_next_step_is_to_start_it():
-    nowhere = Engine("plain-a", Kind.PLAIN, "a", 9, "http://127.0.0.1:9")
+    nowhere = Engine("plain-a", ServiceKind.PLAIN, "a", 9, "http://127.0.0.1:9")
     with pytest.raises(StackError, match=r"nothing runs.*\./arena up"):
-        asyncio.run(standing([nowhere]))
+        asyncio.run(read_engines([nowhere]))
     with FakeEngine() as fake:
-        asyncio.run(standing([nowhere, fake.engine]))
+        asyncio.run(read_engines([nowhere, fake.engine]))

@@ -25,11 +25,11 @@ from bench_results import (
 from bench.report import markdown
 from bench.report.conclusion import headline, reasons
 from bench.report.cost import cost
-from bench.report.files import render
-from bench.report.numbers import digits, duration, ratio, sentence, unit_for
+from bench.report.labels import arm_meaning, conclusion, counted_sentence, invalid_reasons
+from bench.report.number_format import digits, duration, ratio, sentence, unit_for
 from bench.report.plots import plots
-from bench.report.words import conclusion, counting, faults, meaning
-from engines.errors import ConfigError
+from bench.report.render import render_reports
+from config.errors import ConfigError
 
 
 class Page(HTMLParser):
@@ -63,7 +63,7 @@ class Page(HTMLParser):
 
 @cache
 def files_of(kind):
-    return render(RESULTS[kind]())
+    return render_reports(RESULTS[kind]())
 
 
 @pytest.mark.parametrize("kind", RESULTS)
@@ -96,7 +96,7 @@ def test_identifiers_of_a_page_are_unique_and_what_is_referred_to_is_there(kind)
 
 @pytest.mark.parametrize("kind", RESULTS)
 def test_the_same_result_gives_the_same_bytes(kind):
-    assert render(RESULTS[kind]()) == files_of(kind)
+    assert render_reports(RESULTS[kind]()) == files_of(kind)
 
 
 @pytest.mark.parametrize("kind", RESULTS)
@@ -123,7 +123,7 @@ def test_numbers_may_be_missing_anywhere(kind):
 def test_an_arm_without_a_counted_sample_keeps_its_row():
     result = a_ttft_result()
     result["arms"]["own_warm"] = an_arm([])
-    line = next(line for line in render(result)["report.md"].splitlines() if line.startswith("| own_warm"))
+    line = next(line for line in render_reports(result)["report.md"].splitlines() if line.startswith("| own_warm"))
     assert line.split(" | ")[1:3] == ["-", "-"]
 
 
@@ -138,7 +138,7 @@ def test_text_of_others_is_shown_and_never_markup():
     for row in result["samples"]:
         row |= {"text": HOSTILE, "engine": HOSTILE, "reason": row["reason"] and HOSTILE}
     result["arms"][HOSTILE] = result["arms"].pop("own_warm")
-    files = render(result)
+    files = render_reports(result)
     page = Page(files["report.html"])
     assert "script" not in page.tags
     assert HOSTILE in page.text
@@ -149,7 +149,7 @@ def test_text_of_others_is_shown_and_never_markup():
 def test_every_row_of_a_markdown_table_has_as_many_cells_as_its_head():
     result = a_ttft_result(warnings=[HOSTILE])
     result["samples"][0] |= {"valid": False, "reason": HOSTILE + "\nsecond line"}
-    for block in render(result)["report.md"].split("\n\n"):
+    for block in render_reports(result)["report.md"].split("\n\n"):
         rows = [line for line in block.splitlines() if line.startswith("|")]
         assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows}) <= 1
 
@@ -161,10 +161,10 @@ def test_a_percentile_without_support_says_that_n_is_too_small():
 
 def test_every_sample_that_does_not_count_is_listed_with_its_reason():
     result = a_ttft_result()
-    assert counting(result) == "70 of 72 samples counted."
-    assert faults(result)[1] == f"document 4, cross_read: {FAULT}"
+    assert counted_sentence(result) == "70 of 72 samples counted."
+    assert invalid_reasons(result)[1] == f"document 4, cross_read: {FAULT}"
     assert "plain-a: the stream stopped" in on_a_terminal(result)
-    page = Page(render(result)["report.html"]).text
+    page = Page(render_reports(result)["report.html"]).text
     assert FAULT in page
     assert "plain-a: the stream stopped" in page
 
@@ -302,13 +302,13 @@ def test_one_ratio_is_no_span_of_ratios():
 
 def test_servers_of_the_callers_are_not_called_lmcache():
     foreign = {"options": {"base_url": ["one", "two"]}}
-    assert meaning(foreign, "other_instance") == "the second server, only the first has seen it"
+    assert arm_meaning(foreign, "other_instance") == "the second server, only the first has seen it"
 
 
 @pytest.mark.parametrize("result", [{"kind": "latte"}, {}, {"kind": "ttft", "schema": 2}])
 def test_a_result_of_another_version_is_refused(result):
     with pytest.raises(ConfigError):
-        render(result)
+        render_reports(result)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 import pytest
 from bench_rows import sample
 
-from bench.caveats import caveats
+from bench.sample_warnings import sample_warnings
 
 
 def burst(*itls, generation_ms=None):
@@ -13,7 +13,7 @@ def test_the_tokens_of_a_gpu_are_no_burst(ms):
     gaps = (ms / 1e3,) * 31
     assert not burst(*gaps)
     assert not burst(*gaps, generation_ms=31 * ms)
-    assert not any("burst" in line for line in caveats([sample(n, "cold", itls=gaps) for n in range(5)]))
+    assert not any("burst" in line for line in sample_warnings([sample(n, "cold", itls=gaps) for n in range(5)]))
 
 
 def test_tokens_that_came_sooner_than_the_engine_made_them_are_one_burst_however_slow_they_came():

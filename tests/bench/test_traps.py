@@ -12,15 +12,15 @@ import pytest
 from fake_engine import Behaviour, FakeEngine, Volume, topology_of
 from fakes import collect
 
-from bench.arms import COLD, CROSS_READ, FIRST_SIGHT, LADDER, OWN_WARM, PLAIN_A, PLAIN_B, Role
-from bench.plan import cast, cast_of, plan, warmups
+from bench.arms import COLD, CROSS_READ, FIRST_SIGHT, OWN_WARM, PLAIN_A, PLAIN_B, TEXT_ARMS, EngineRole
+from bench.measure import MeasureContext, run_trials
+from bench.plan import assign_plain_pair, assign_roles, plan, warmups
 from bench.preflight import preflight
-from bench.run import Bench, run
-from cache.counters import POLL_S
-from engines.client import ask, reply_to
-from engines.document import of_length
-from engines.errors import EmptyReply, EngineRefused, StreamBroken
-from engines.prompt import Prompt
+from cache.wait_for_store import POLL_S
+from client.ask import ask, ask_whole
+from client.prompt import Prompt
+from client.tokenizer import fill_to_length
+from config.errors import EmptyReply, EngineRefused, StreamBroken
 
 TOKENS = 800  # three whole chunks and a bit
 HELD = 0.2  # seconds that the engine holds its text back, in the tests of what must not count before it
@@ -67,22 +67,22 @@ async def unread(_engine):
 
 
 def answer(fake, prompt=None):
-    return asyncio.run(reply_to(fake.engine, prompt or about(SAME)))
+    return asyncio.run(ask_whole(fake.engine, prompt or about(SAME)))
 
 
 def measure(trials, **bench):
-    return collect(run(trials, about, Bench(**bench), 0.0))
+    return collect(run_trials(trials, about, MeasureContext(**bench), 0.0))
 
 
 def on_plain(arms, first, second=None, *, documents=1, **bench):
     """The arms on one plain engine or two, roles unswapped."""
-    both = cast(first.engine, (second or first).engine)
+    both = assign_plain_pair(first.engine, (second or first).engine)
     unswapped = {role: (engines[0],) * 2 for role, engines in both.items()}
     return measure(plan(arms, unswapped, [TOKENS] * documents, seed=0), **bench)
 
 
 def on_lmcache(arms, writer, reader, **bench):
-    pair = {Role.WRITER: (writer.engine,) * 2, Role.READER: (reader.engine,) * 2}
+    pair = {EngineRole.WRITER: (writer.engine,) * 2, EngineRole.READER: (reader.engine,) * 2}
     return measure(plan(arms, pair, [TOKENS], seed=0), **bench)
 
 
@@ -105,10 +105,10 @@ def test_a_ladder_on_four_engines_is_valid_throughout_and_each_arm_has_its_own_s
     plain, lmcache = ("plain-a", "plain-b"), ("lmcache-a", "lmcache-b")
     topology = topology_of([*map(start, plain), *(start(name, volume=volume) for name in lmcache)])
     assert not asyncio.run(preflight(topology.engines)).mismatches
-    lengths, roles = [TOKENS, 1500, TOKENS, 1025], cast_of(topology)
-    trials = [*warmups(LADDER, roles, [TOKENS], 1), *plan(LADDER, roles, lengths, seed=1)]
+    lengths, roles = [TOKENS, 1500, TOKENS, 1025], assign_roles(topology)
+    trials = [*warmups(TEXT_ARMS, roles, [TOKENS], 1), *plan(TEXT_ARMS, roles, lengths, seed=1)]
     samples = measure(trials)
-    assert [sample.reason for sample in samples] == [""] * 6 * len(LADDER)
+    assert [sample.reason for sample in samples] == [""] * 6 * len(TEXT_ARMS)
     assert {(sample.arm, sample.source) for sample in samples} == {
         ("cold", "computed"),
         ("own_warm", "own prefix cache"),
@@ -235,7 +235,7 @@ def test_two_tokens_in_a_chunk_are_two_output_tokens(start):
 
 
 def test_a_prompt_is_as_long_as_was_asked_however_short_its_document(start):
-    short = asyncio.run(of_length(start().engine, about(SAME).about("A codec turns frames into packets."), TOKENS))
+    short = asyncio.run(fill_to_length(start().engine, about(SAME).about("A codec turns frames into packets."), TOKENS))
     assert 0.9 * TOKENS <= answer(start(), short).usage.prompt_tokens <= TOKENS
 
 

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from cache.key import KEY_BYTES, exposed, key_of, written_once
-from engines.errors import ConfigError
-from engines.settings import ROOT
+from cache.key import KEY_BYTES, check_not_exposed, read_key, write_once
+from config.errors import ConfigError
+from config.paths import ROOT
 
 
 @contextmanager
@@ -46,7 +46,7 @@ def test_a_key_is_made_without_a_hard_link_and_nothing_lies_beside_it(tmp_path):
 def test_a_key_that_cannot_be_written_leaves_no_file(tmp_path):
     path = tmp_path / "kv.key"
     with no_file_may_grow(), pytest.raises(ConfigError, match=r"cannot be made \(File too large\)"):
-        key_of(path)
+        read_key(path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -62,13 +62,13 @@ def test_a_key_that_cannot_be_written_leaves_no_file(tmp_path):
 def test_what_is_no_key_is_said_with_the_reason(tmp_path, make, said):
     make(tmp_path / "kv.key")
     with pytest.raises(ConfigError, match=said):
-        key_of(tmp_path / "kv.key", patience_s=0)
+        read_key(tmp_path / "kv.key", patience_s=0)
 
 
 def test_a_key_in_a_place_that_cannot_be_made_is_said_with_the_reason(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match=os.strerror(errno.EEXIST)):
-        key_of(tmp_path / "file" / "kv.key")
+        read_key(tmp_path / "file" / "kv.key")
 
 
 def test_a_key_that_another_start_is_just_writing_is_waited_for(tmp_path):
@@ -76,21 +76,21 @@ def test_a_key_that_another_start_is_just_writing_is_waited_for(tmp_path):
     path.touch()
     reader = threading.Timer(0.05, path.write_bytes, [key])
     reader.start()
-    assert key_of(path, patience_s=10) == key
+    assert read_key(path, patience_s=10) == key
     reader.join()
 
 
 def test_a_key_of_the_operators_own_is_taken_as_it_is(tmp_path):
     (tmp_path / "kv.key").write_bytes(b"k" * 100)
-    assert key_of(tmp_path / "kv.key") == b"k" * 100
+    assert read_key(tmp_path / "kv.key") == b"k" * 100
 
 
 @pytest.mark.parametrize(("mode", "others"), [(0o600, False), (0o640, True), (0o604, True)])
 def test_a_key_that_others_may_read_is_noticed(tmp_path, mode, others):
     (tmp_path / "kv.key").write_bytes(b"k" * KEY_BYTES)
     (tmp_path / "kv.key").chmod(mode)
-    assert exposed(tmp_path / "kv.key") is others
+    assert check_not_exposed(tmp_path / "kv.key") is others
 
 
 def test_what_is_written_once_is_not_written_again(tmp_path):
-    assert [written_once(tmp_path / "stamp", content) for content in (b"one", b"two")] == [b"one", b"one"]
+    assert [write_once(tmp_path / "stamp", content) for content in (b"one", b"two")] == [b"one", b"one"]

@@ -5,17 +5,11 @@ import re
 
 import pytest
 
-from engines.settings import FOR_COMPOSE, NAMES, ROOT
+from config.paths import ROOT
+from config.settings import COMPOSE_ONLY_NAMES, SETTING_NAMES
 
-PACKAGES = ("engines", "cache", "bench", "frontend", "embedded", "containers")
-MAY_IMPORT = {
-    "engines": {"engines"},
-    "cache": {"cache", "engines"},
-    "bench": {"bench", "cache", "engines"},
-    "frontend": {"frontend", "cache", "engines"},
-    "embedded": {"embedded", "cache", "engines"},
-    "containers": {"containers", "bench", "cache", "engines"},  # it reads the words of what it runs
-}
+PACKAGES = ("config", "media", "client", "engines", "cache", "bench", "launch", "frontend")
+BESIDE = {("launch", "frontend"), ("frontend", "launch")}  # which know nothing of each other
 
 
 def imports_of(package):
@@ -27,16 +21,22 @@ def imports_of(package):
 
 
 @pytest.mark.parametrize("package", PACKAGES)
-def test_imports_point_one_way(package):
+def test_a_package_imports_only_those_that_it_stands_on(package):
+    below = {*PACKAGES[: PACKAGES.index(package) + 1]}
     against = [
-        (str(p), name) for p, name in imports_of(package) if name in PACKAGES and name not in MAY_IMPORT[package]
+        (str(path), name)
+        for path, name in imports_of(package)
+        if name in PACKAGES and (name not in below or (package, name) in BESIDE)
     ]
     assert against == []
 
 
 def test_env_example_has_every_setting_in_order_with_a_comment():
     lines = (ROOT / ".env.example").read_text().splitlines()
-    assert [line.split("=")[0] for line in lines if "=" in line and line[0] != "#"] == [*NAMES, *FOR_COMPOSE]
+    assert [line.split("=")[0] for line in lines if "=" in line and line[0] != "#"] == [
+        *SETTING_NAMES,
+        *COMPOSE_ONLY_NAMES,
+    ]
     for number, line in enumerate(lines):
         if line and not line.startswith("#"):
             assert lines[number - 1].startswith("#"), f"{line} has no comment"

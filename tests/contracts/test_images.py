@@ -3,9 +3,9 @@
 import ast
 import re
 
-from engines.settings import ROOT
+from config.paths import ROOT
 
-MODULES = ("engines.model", "engines.settings")  # which make the model in engines/Dockerfile.cpu
+MODULES = ("engines.prepare_model", "config.settings")  # which make the model in engines/Dockerfile.cpu
 
 
 def imported(name):
@@ -18,7 +18,7 @@ def imported(name):
             continue
         found.add(module)
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("engines"):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(("engines", "media", "client")):
                 todo += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
     return found
 

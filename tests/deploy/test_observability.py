@@ -9,8 +9,9 @@ import pytest
 import yaml
 from docker.queries import DASHBOARD, panel_queries
 
-from engines.settings import ROOT, Settings
-from engines.topology import Topology
+from config.paths import ROOT
+from config.settings import Settings
+from config.topology import Topology
 
 FOLDER = ROOT / "deploy/observability"
 EXPOSED = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from engines.settings import ROOT
+from config.paths import ROOT
 
 DASHBOARD: Path = ROOT / "deploy/observability/grafana/dashboards/arena.json"
 WINDOW = "15m"  # for Grafana's own variables

@@ -7,10 +7,11 @@ import subprocess
 
 import pytest
 
-from containers.compose import Composition
-from engines.environment import NEEDS, Role
-from engines.settings import FOR_COMPOSE, NAMES, ROOT, Settings
-from engines.topology import Topology
+from config.paths import ROOT
+from config.service_environment import VARIABLES_BY_ROLE, ServiceRole
+from config.settings import COMPOSE_ONLY_NAMES, SETTING_NAMES, Settings
+from config.topology import Topology
+from launch.compose import Composition
 
 GPU, CPU = ("docker-compose.yml",), ("docker-compose.yml", "docker-compose.cpu.yml")
 OVERRIDES = ("docker-compose.nfs.yml", "docker-compose.two-hosts.yml")
@@ -147,9 +148,13 @@ FETCHING = {"HF_ENDPOINT", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy"
 def test_each_server_gets_the_settings_that_it_needs_and_no_other(gpu, cpu):
     for services in (gpu["services"], cpu["services"]):
         for side in "ab":
-            roles = {f"cache-{side}": Role.CACHE, f"plain-{side}": Role.ENGINE, f"lmcache-{side}": Role.ENGINE}
+            roles = {
+                f"cache-{side}": ServiceRole.CACHE,
+                f"plain-{side}": ServiceRole.ENGINE,
+                f"lmcache-{side}": ServiceRole.ENGINE,
+            }
             for name, role in roles.items():
-                assert set(services[name]["environment"]) - SERVERS <= set(NEEDS[role].settings), name
+                assert set(services[name]["environment"]) - SERVERS <= set(VARIABLES_BY_ROLE[role].settings), name
 
 
 def test_what_a_visitor_or_a_benchmark_needs_is_with_the_page_and_the_benchmark(gpu, cpu):
@@ -164,7 +169,7 @@ def test_what_a_visitor_or_a_benchmark_needs_is_with_the_page_and_the_benchmark(
         assert having["model"] - FETCHING == {
             *("ARENA_HOME", "MODEL", "MODEL_REVISION", "LOCAL_HF_HOME", "HF_HUB_OFFLINE", "DEVICE", "DTYPE")
         }
-        assert set(NAMES) - set(having["page"]) - {"HF_TOKEN", "ENGINES", "ENGINE_PORT", "CACHE_PORT"} == set()
+        assert set(SETTING_NAMES) - set(having["page"]) - {"HF_TOKEN", "ENGINES", "ENGINE_PORT", "CACHE_PORT"} == set()
 
 
 def test_nothing_of_the_callers_reaches_a_container_that_no_file_names():
@@ -219,8 +224,8 @@ def test_two_hosts_run_one_side_each_on_one_nfs_volume():
 def test_what_the_compose_files_ask_for_is_known_and_nothing_else_is():
     text = "".join(path.read_text() for path in ROOT.glob("docker-compose*.yml"))
     asked = set(re.findall(r"\$\{([A-Z0-9_]+)", text))
-    assert asked - {*NAMES, *FOR_COMPOSE} == set()
-    assert set(FOR_COMPOSE) - asked == set()
+    assert asked - {*SETTING_NAMES, *COMPOSE_ONLY_NAMES} == set()
+    assert set(COMPOSE_ONLY_NAMES) - asked == set()
 
 
 def test_the_short_way_uses_the_same_files():

@@ -1,4 +1,4 @@
-"""What Docker Compose itself makes of the files of settings that engines/env_file.py is tested with."""
+"""What Docker Compose itself makes of the files of settings that config/env_file.py is tested with."""
 
 import json
 import os

@@ -10,11 +10,11 @@ import pytest
 from docker.queries import panel_queries
 from live.commands import run_arena
 
-from containers.compose import Composition, environment
-from engines.settings import ROOT
+from config.paths import ROOT
+from launch.compose import Composition, compose_environment
 
 STACK = Composition(cpu=True, profiles=("observability", "bench"))
-ENV = environment({**os.environ, "PROMETHEUS_IMAGE": "ttft-arena-test-prometheus"}, cpu=True)
+ENV = compose_environment({**os.environ, "PROMETHEUS_IMAGE": "ttft-arena-test-prometheus"}, cpu=True)
 SERVERS = ("cache-a", "cache-b", "plain-a", "plain-b", "lmcache-a", "lmcache-b")
 DOCUMENT = "One more sentence about codecs and containers, so that there is something to read. " * 120
 BASE = "python:3.11-slim-bookworm"

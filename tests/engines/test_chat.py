@@ -7,17 +7,17 @@ from fake_engine import Behaviour, FakeEngine, Volume
 from fakes import a_reply
 from typer.testing import CliRunner
 
+from bench.synthetic_media import audio, image
+from client.prompt import Prompt
+from config.errors import ConfigError, EngineRefused, MediaError
+from config.recipe import all_recipes
+from config.settings import Settings
 from engines import chat
 from engines.__main__ import app
-from engines.chat import SAMPLES, ChatType
-from engines.errors import ConfigError, EngineRefused, MediaError
-from engines.media import Form, Modality
-from engines.media.generate import audio, image
-from engines.media.limits import Limits
-from engines.media.load import load
-from engines.prompt import Prompt
-from engines.recipe import recipes
-from engines.settings import Settings
+from engines.chat import ChatType
+from media import SAMPLES, Form, Modality
+from media.limits import Limits
+from media.load import load_media
 
 LIMITS = Limits(1, 1_000_000, 60, 100, 10**8, 9, 9, inside=frozenset({"own.test"}))
 
@@ -97,27 +97,29 @@ def test_two_rounds_show_by_how_much_the_second_is_sooner(pair):
 
 def test_the_ratio_of_rounds_and_of_each_request(topology):
     wanted = chat.requests(topology.engines[2:3], Prompt("why?", media=(image(1, 32, 32),)), [Form.DATA_URL])
-    rounds = [chat.Round([replace(a_reply(cached=512), ttft=ttft)], took) for ttft, took in ((9.0, 37.96), (0.3, 5.4))]
-    assert list(chat.compared(wanted, rounds)) == [
+    rounds = [
+        chat.ChatRound([replace(a_reply(cached=512), ttft=ttft)], took) for ttft, took in ((9.0, 37.96), (0.3, 5.4))
+    ]
+    assert list(chat.compare_rounds(wanted, rounds)) == [
         "Round 1 took 37.96 s, round 2 5.40 s: 7.03 times",
         "lmcache-a, data-url: TTFT 9,000 ms, then 300 ms: 30.00 times",
     ]
-    assert list(chat.compared(wanted, rounds[:1])) == []
+    assert list(chat.compare_rounds(wanted, rounds[:1])) == []
 
 
 def test_a_single_round_of_prompts_that_fill_no_chunk_says_so(topology):
     short = a_reply(cached=0)
     short = replace(short, usage=replace(short.usage, prompt_tokens=34))
     wanted = chat.requests(topology.engines[:1], Prompt("Why?"), ())
-    assert list(chat.compared(wanted, [chat.Round([short], 9.0)])) == [chat.TOO_SHORT]
+    assert list(chat.compare_rounds(wanted, [chat.ChatRound([short], 9.0)])) == [chat.TOO_SHORT]
 
 
 def test_ratios_of_what_is_too_short_to_be_kept_are_called_noise(topology):
     wanted = chat.requests(topology.engines[:1], Prompt("Why?"), ())
-    rounds = [chat.Round([a_reply(cached=cached)], 9.0) for cached in (0, 0)]
-    assert list(chat.compared(wanted, rounds))[-1] == chat.NOTHING_KEPT
-    rounds.append(chat.Round([a_reply(cached=512)], 9.0))
-    assert chat.NOTHING_KEPT not in chat.compared(wanted, rounds)
+    rounds = [chat.ChatRound([a_reply(cached=cached)], 9.0) for cached in (0, 0)]
+    assert list(chat.compare_rounds(wanted, rounds))[-1] == chat.NOTHING_KEPT
+    rounds.append(chat.ChatRound([a_reply(cached=512)], 9.0))
+    assert chat.NOTHING_KEPT not in chat.compare_rounds(wanted, rounds)
 
 
 def test_a_json_object_says_what_each_file_took_apart_from_the_request(pair):
@@ -192,9 +194,9 @@ def test_an_engine_and_a_base_url_exclude_each_other():
 def test_an_address_is_sent_as_such_where_engines_may_fetch_from_it():
     there = replace(audio(1, 0.2), url="http://own.test/a.wav")
     elsewhere = replace(there, url="http://other.test/a.wav")
-    assert chat.strangers([there, elsewhere], LIMITS) == ["other.test"]
+    assert chat.hosts_not_allowed([there, elsewhere], LIMITS) == ["other.test"]
     forms = lambda media, *asked_for: list(  # noqa: E731
-        chat.forms(Modality.AUDIO, [media], asked_for, chat.strangers([media], LIMITS))
+        chat.chosen_forms(Modality.AUDIO, [media], asked_for, chat.hosts_not_allowed([media], LIMITS))
     )
     assert forms(there) == [Form.INPUT_AUDIO, Form.URL, Form.DATA_URL]
     assert forms(elsewhere) == [Form.INPUT_AUDIO, Form.DATA_URL]
@@ -210,7 +212,9 @@ def test_all_requests_to_one_engine_come_before_those_to_the_next(topology):
 
 
 def test_a_server_that_lends_no_tokenizer_leaves_the_media_tokens_open():
-    assert chat.line(a_reply(prompt=700)) == "TTFT 9,000 ms, total 9,050 ms; 700 prompt tokens; 0 cached (computed)"
+    assert (
+        chat.round_line(a_reply(prompt=700)) == "TTFT 9,000 ms, total 9,050 ms; 700 prompt tokens; 0 cached (computed)"
+    )
 
 
 def tokens_of(recipe, given):
@@ -235,14 +239,14 @@ def tokens_of(recipe, given):
 
 
 @pytest.mark.parametrize("chat_type", [each for each in ChatType if each is not ChatType.TEXT_ONLY])
-@pytest.mark.parametrize("recipe", [each for each in recipes() if each.modalities], ids=lambda each: each.name)
+@pytest.mark.parametrize("recipe", [each for each in all_recipes() if each.modalities], ids=lambda each: each.name)
 def test_each_sample_fills_two_chunks_with_each_model_that_takes_it(recipe, chat_type):
-    scene = chat.SCENES[chat_type]
+    scene = chat.SCENARIOS[chat_type]
     if scene.modality not in recipe.modalities:
         pytest.skip("the model does not take it")
     total = 0
     for sample in scene.samples:
-        extent = load(SAMPLES / sample, Limits.of(Settings.from_env({})), scene.modality).extent
+        extent = load_media(SAMPLES / sample, Limits.of(Settings.from_env({})), scene.modality).extent
         numbers = [float(each) for each in re.findall(r"[0-9.]+", extent)]
         seconds, *size = [*numbers, 0, None] if scene.modality is Modality.AUDIO else [0, *map(int, numbers)]
         total += tokens_of(recipe, (seconds, *(*size, None, None, None)[:3]))

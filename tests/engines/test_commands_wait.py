@@ -8,8 +8,8 @@ import sys
 import pytest
 from fake_engine import FakeEngine
 
-from engines.measurement_lock import MeasurementLock
-from engines.settings import ROOT
+from client.measurement_lock import MeasurementLock
+from config.paths import ROOT
 
 
 @pytest.fixture

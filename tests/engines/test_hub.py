@@ -5,7 +5,7 @@ import pytest
 import requests
 
 from engines import hub
-from engines.hub import Answer
+from engines.hub import HubStatus
 
 NAME, TOKEN = "owner/name", "hf_secret"
 MISTRAL = {"gated": False, "safetensors": {"parameters": {"BF16": 7_241_732_096}}}
@@ -31,34 +31,34 @@ class FakeHub:
 
 
 def test_an_open_model_may_be_downloaded_and_its_weights_are_known():
-    access = hub.access(NAME, get=FakeHub(answer(200, MISTRAL), answer(307)))
-    assert (access.answer, access.weights) == (Answer.OPEN, 2 * 7_241_732_096)
+    access = hub.check_access(NAME, get=FakeHub(answer(200, MISTRAL), answer(307)))
+    assert (access.answer, access.weights) == (HubStatus.OPEN, 2 * 7_241_732_096)
 
 
 @pytest.mark.parametrize(
     ("about", "config", "token", "said"),
     [
-        (answer(401), None, "", Answer.MISSING),
-        (answer(404), None, TOKEN, Answer.MISSING),
-        (answer(401), None, TOKEN, Answer.REJECTED),
-        (answer(403), None, TOKEN, Answer.REFUSED),
-        (answer(200, GATED), answer(401), "", Answer.GATED),
-        (answer(200, GATED), answer(401), TOKEN, Answer.REJECTED),
-        (answer(200, GATED), answer(403), TOKEN, Answer.REFUSED),
-        (answer(200, GATED), answer(200), TOKEN, Answer.OPEN),
-        (answer(503), None, "", Answer.UNREACHABLE),
-        (answer(200, b"<html>"), None, "", Answer.UNREACHABLE),
-        (answer(200, b" " * (hub.ANSWER_BYTES + 1)), None, "", Answer.UNREACHABLE),
+        (answer(401), None, "", HubStatus.MISSING),
+        (answer(404), None, TOKEN, HubStatus.MISSING),
+        (answer(401), None, TOKEN, HubStatus.REJECTED),
+        (answer(403), None, TOKEN, HubStatus.REFUSED),
+        (answer(200, GATED), answer(401), "", HubStatus.GATED),
+        (answer(200, GATED), answer(401), TOKEN, HubStatus.REJECTED),
+        (answer(200, GATED), answer(403), TOKEN, HubStatus.REFUSED),
+        (answer(200, GATED), answer(200), TOKEN, HubStatus.OPEN),
+        (answer(503), None, "", HubStatus.UNREACHABLE),
+        (answer(200, b"<html>"), None, "", HubStatus.UNREACHABLE),
+        (answer(200, b" " * (hub.ANSWER_BYTES + 1)), None, "", HubStatus.UNREACHABLE),
     ],
 )
 def test_the_hubs_answers_are_told_apart(about, config, token, said):
-    assert hub.access(NAME, token, get=FakeHub(about, config)).answer is said
+    assert hub.check_access(NAME, token, get=FakeHub(about, config)).answer is said
 
 
 @pytest.mark.parametrize(("revision", "asked_for"), [("", "main"), ("a" * 40, "a" * 40)])
 def test_the_commit_that_is_served_is_the_one_asked_for(revision, asked_for):
     fake = FakeHub(answer(200, MISTRAL), answer(307))
-    hub.access(NAME, "", revision, get=fake)
+    hub.check_access(NAME, "", revision, get=fake)
     assert fake.asked[1][0].endswith(f"/{NAME}/resolve/{asked_for}/config.json")
 
 
@@ -66,13 +66,13 @@ def test_a_hub_that_cannot_be_reached_is_told_by_the_kind_of_error():
     def get(*_, **__):
         raise requests.ConnectTimeout(f"Bearer {TOKEN}")
 
-    access = hub.access(NAME, TOKEN, get=get)
-    assert (access.answer, access.said) == (Answer.UNREACHABLE, "ConnectTimeout")
+    access = hub.check_access(NAME, TOKEN, get=get)
+    assert (access.answer, access.said) == (HubStatus.UNREACHABLE, "ConnectTimeout")
 
 
 def test_the_token_goes_to_the_hub_alone_and_waiting_is_bounded():
     fake = FakeHub(answer(200, GATED), answer(302))
-    hub.access(NAME, TOKEN, get=fake)
+    hub.check_access(NAME, TOKEN, get=fake)
     for url, options in fake.asked:
         assert url.startswith("https://huggingface.co/")
         assert options["headers"] == {"Authorization": f"Bearer {TOKEN}"}
@@ -82,15 +82,15 @@ def test_the_token_goes_to_the_hub_alone_and_waiting_is_bounded():
 
 def test_a_token_that_no_header_takes_is_refused_without_asking():
     fake = FakeHub(answer(200))
-    assert hub.access(NAME, "two\nlines", get=fake).answer is Answer.REJECTED
+    assert hub.check_access(NAME, "two\nlines", get=fake).answer is HubStatus.REJECTED
     assert fake.asked == []
 
 
 def test_weights_are_counted_as_they_lie_on_a_gpu_and_packed_ones_not_at_all():
     wide = {"safetensors": {"parameters": {"F32": 10, "F8_E4M3": 5}}}
     packed = {"safetensors": {"parameters": {"BF16": 10, "U8": 100}}}
-    assert hub.access(NAME, get=FakeHub(answer(200, wide), answer(200))).weights == 25
-    assert hub.access(NAME, get=FakeHub(answer(200, packed), answer(200))).weights is None
+    assert hub.check_access(NAME, get=FakeHub(answer(200, wide), answer(200))).weights == 25
+    assert hub.check_access(NAME, get=FakeHub(answer(200, packed), answer(200))).weights is None
 
 
 @pytest.fixture
@@ -103,15 +103,15 @@ def snapshot(tmp_path):
 
 
 def test_a_model_in_the_cache_is_found_when_its_weights_are_there(snapshot, tmp_path):
-    assert hub.cached(NAME, tmp_path) == snapshot
-    assert hub.cached(NAME, tmp_path, "abc") == snapshot
-    assert hub.cached(NAME, tmp_path, "def") is None
+    assert hub.cached_model(NAME, tmp_path) == snapshot
+    assert hub.cached_model(NAME, tmp_path, "abc") == snapshot
+    assert hub.cached_model(NAME, tmp_path, "def") is None
     (snapshot / "model.safetensors").unlink()
-    assert hub.cached(NAME, tmp_path) is None
+    assert hub.cached_model(NAME, tmp_path) is None
 
 
 def test_a_second_copy_of_the_weights_is_not_counted_and_float32_counts_half(snapshot):
     (snapshot / "consolidated.safetensors").write_bytes(b"x" * 100)
-    assert hub.weights_in(snapshot) == 100
+    assert hub.weights_bytes(snapshot) == 100
     (snapshot / "config.json").write_text('{"dtype": "float32"}')
-    assert hub.weights_in(snapshot) == 50
+    assert hub.weights_bytes(snapshot) == 50

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from engines.settings import Settings
+from config.settings import Settings
 
 NOWHERE = "http://127.0.0.1:9"
 

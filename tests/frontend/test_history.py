@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 import pytest
 from fakes import a_reply
 
-from engines.prompt import Prompt
+from client.prompt import Prompt
 from frontend.chart import chart
-from frontend.history import ROWS, History, as_csv, as_json
-from frontend.race import Pane, Stage
-from frontend.rows import table
+from frontend.history import ROWS, History, history_csv, history_json
+from frontend.history_table import history_table
+from frontend.race import Pane, PaneStatus
 
 
 def history_of(*panes):
@@ -25,17 +25,17 @@ def history_of(*panes):
 
 def pane(question="Why?", engine="plain-a", ttft=0.5, **more):
     prompt = Prompt(question, "A document.", "n0nce")
-    return Pane(engine, Stage.DONE, prompt, "so", ttft, a_reply(engine, ttft=ttft), **more)
+    return Pane(engine, PaneStatus.DONE, prompt, "so", ttft, a_reply(engine, ttft=ttft), **more)
 
 
 def exported(*panes):
-    return json.loads(as_json(history_of(*panes).rows, "/models/small"))
+    return json.loads(history_json(history_of(*panes).rows, "/models/small"))
 
 
 def test_every_row_of_an_export_is_a_sample_of_the_bench():
     from bench.sample import Sample
 
-    stopped = Pane("plain-b", Stage.STOPPED, Prompt("Why?", nonce="other"), "half an", 1.0, fault="stopped")
+    stopped = Pane("plain-b", PaneStatus.STOPPED, Prompt("Why?", nonce="other"), "half an", 1.0, fault="stopped")
     content = exported(pane(), pane("And?"), stopped)
     samples = [Sample.model_validate(row) for row in content["samples"]]
     assert [(each.document, each.position, each.valid, each.text) for each in samples] == [
@@ -48,7 +48,7 @@ def test_every_row_of_an_export_is_a_sample_of_the_bench():
 
 
 def test_the_file_has_the_frame_of_a_benchs_result():
-    content = exported(pane(), Pane("plain-b", Stage.FAILED, Prompt("Why?", "A document.", "n0nce"), fault="gone"))
+    content = exported(pane(), Pane("plain-b", PaneStatus.FAILED, Prompt("Why?", "A document.", "n0nce"), fault="gone"))
     wanted = {"schema", "kind", "date", "run_id", "complete", "model_id", "tokenizer_id", "num_prompts", "warnings"}
     assert wanted <= set(content)
     assert (content["model_id"], content["num_prompts"], content["completed"], content["failed"]) == ("small", 1, 1, 1)
@@ -65,12 +65,12 @@ def test_a_row_keeps_no_inter_token_latencies():
 
 
 def test_a_failure_is_a_row_without_a_ttft():
-    row = exported(Pane("plain-b", Stage.FAILED, Prompt("Why?"), fault="plain-b: gone"))["samples"][0]
+    row = exported(Pane("plain-b", PaneStatus.FAILED, Prompt("Why?"), fault="plain-b: gone"))["samples"][0]
     assert (row["reason"], row["valid"], row.get("ttft_ms")) == ("plain-b: gone", False, None)
 
 
 def test_csv_has_one_line_a_row_and_no_formula():
-    text = as_csv(history_of(pane("=1+1"), pane("two\nlines, and “quotes”")).rows)
+    text = history_csv(history_of(pane("=1+1"), pane("two\nlines, and “quotes”")).rows)
     rows = list(csv.DictReader(io.StringIO(text)))
     assert [row["question"] for row in rows] == ["'=1+1", "two\nlines, and “quotes”"]
     assert rows[0]["ttft_ms"] == "500.0"
@@ -80,7 +80,9 @@ def test_ten_thousand_rows_are_kept_and_one_page_of_them_is_drawn(topology):
     history = history_of(*[pane()] * (ROWS + 50))
     assert len(history.rows) == ROWS
     began = time.perf_counter()
-    html = table(history.page(0, 50), 0, 200, len(history.rows)) + chart(list(history.rows)[-1600:], topology.engines)
+    html = history_table(history.page(0, 50), 0, 200, len(history.rows)) + chart(
+        list(history.rows)[-1600:], topology.engines
+    )
     assert time.perf_counter() - began < 1
     assert len(html) < 200_000
     assert f"<td>{ROWS + 50}</td>" in html
@@ -92,7 +94,7 @@ def test_pages_go_back_to_the_first_row():
 
 
 def test_names_and_questions_in_the_table_are_escaped():
-    assert "<script>" not in table(history_of(pane("<script>")).page(0, 50), 0, 1, 1)
+    assert "<script>" not in history_table(history_of(pane("<script>")).page(0, 50), 0, 1, 1)
 
 
 def test_the_chart_has_questions_where_their_times_are(topology):

@@ -3,14 +3,14 @@
 import httpx
 import pytest
 
-from engines.errors import ConfigError
-from engines.ports import is_free
-from engines.settings import Settings
-from engines.topology import Topology
+from config.errors import ConfigError
+from config.settings import Settings
+from config.topology import Topology
 from frontend.app import build
-from frontend.house import House
-from frontend.known_hosts import Hosts
+from frontend.app_state import AppState
+from frontend.known_hosts import AllowedHosts
 from frontend.server import launch
+from launch.ports import is_free
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,7 @@ def page(tmp_path_factory):
     settings = Settings.from_env(
         {"ARENA_HOME": str(tmp_path_factory.mktemp("home")), "UI_PORT": str(port), "UI_ALLOWED_HOSTS": "arena.example"}
     )
-    page = build(House.of(Topology.of(settings), settings, pinned=False))
+    page = build(AppState.of(Topology.of(settings), settings, pinned=False))
     launch(page, settings, wait=False)
     yield f"http://127.0.0.1:{port}"
     page.close(verbose=False)
@@ -75,7 +75,7 @@ def test_a_post_from_another_sites_page_is_refused(page, origin, status):
 )
 def test_what_the_page_listens_on_says_which_addresses_it_answers_to(tmp_path, bind, host, known):
     settings = Settings.from_env({"ARENA_HOME": str(tmp_path), "BIND_HOST": bind})
-    assert Hosts.of(settings).know(host) is known
+    assert AllowedHosts.of(settings).know(host) is known
 
 
 @pytest.mark.parametrize("value", ["http://arena.example", "arena.example:80", "a b", "a@b"])

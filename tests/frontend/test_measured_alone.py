@@ -10,18 +10,18 @@ import pytest
 from fake_engine import FakeEngine, Volume, topology_of
 from pdfs import a_pdf
 
-from engines.measurement_lock import MeasurementLock
-from engines.media.generate import image
-from frontend import reader as reader_module
-from frontend import track as track_module
-from frontend.bench_tab import Handlers
-from frontend.desk import Desk, Person
-from frontend.house import House
-from frontend.player import Player
-from frontend.reader import Reader
-from frontend.screen import stage
-from frontend.stack_tab import Sight
-from frontend.track import Track
+from bench.synthetic_media import image
+from client.measurement_lock import MeasurementLock
+from frontend import document_handlers as reader_module
+from frontend import measurement_queue as track_module
+from frontend.app_state import AppState
+from frontend.bench_tab import BenchHandlers
+from frontend.document_handlers import DocumentHandlers
+from frontend.measurement_queue import MeasurementQueue
+from frontend.race_handlers import RaceHandlers
+from frontend.sessions import TabSession, Visitor
+from frontend.stack_tab import StackPanel
+from frontend.tab_view import status_line
 
 TAB = SimpleNamespace(session_hash="tab")
 
@@ -59,7 +59,7 @@ def lock(tmp_path):
 
 @pytest.fixture
 def house(fakes, settings, lock):
-    return House.of(topology_of(fakes), settings, pinned=True, lock=lock)
+    return AppState.of(topology_of(fakes), settings, pinned=True, lock=lock)
 
 
 def asked(fakes):
@@ -93,7 +93,7 @@ EVERYONE = pytest.mark.parametrize("measured", [by_the_command_line, by_another_
 @EVERYONE
 def test_opening_the_page_its_documents_and_its_stack_ask_the_engines_for_nothing(house, fakes, measured):
     async def look_about():
-        reader, sight = Reader(house), Sight(house)
+        reader, sight = DocumentHandlers(house), StackPanel(house)
         async with measured(house):
             house.reception.greet("tab", "me")
             async with aclosing(reader.described(64, True, TAB)) as said:
@@ -114,7 +114,7 @@ def test_opening_the_page_its_documents_and_its_stack_ask_the_engines_for_nothin
 @EVERYONE
 def test_what_was_known_before_is_shown_with_its_age(house, fakes, measured):
     async def look_twice():
-        reader, sight = Reader(house), Sight(house)
+        reader, sight = DocumentHandlers(house), StackPanel(house)
         [counted] = [each async for each in reader.described(64, True, TAB)]
         await sight.drawn()
         before = asked(fakes)
@@ -134,7 +134,7 @@ def test_when_the_measurement_has_ended_the_document_is_counted(house):
     async def wait():
         said = []
         async with by_the_command_line(house) as hold:
-            async for each in Reader(house).described(64, True, TAB):
+            async for each in DocumentHandlers(house).described(64, True, TAB):
                 said.append(each[2])
                 hold.release()
         return said
@@ -147,7 +147,7 @@ def test_when_the_measurement_has_ended_the_document_is_counted(house):
 
 def test_a_question_waits_for_the_command_line_and_says_what_for_and_who_is_before(house, fakes):
     async def line():
-        player, places = Player(house), [house.desk(f"tab-{number}") for number in range(2)]
+        player, places = RaceHandlers(house), [house.desk(f"tab-{number}") for number in range(2)]
         asking = [
             player.ask("plain-a", "Why?", 8, 0, 0, False, True, None, None, None, None, SimpleNamespace(session_hash=s))
             for s in ("tab-0", "tab-1")
@@ -161,7 +161,7 @@ def test_a_question_waits_for_the_command_line_and_says_what_for_and_who_is_befo
             runs = [asyncio.create_task(play(frames)) for frames in asking]
             while not all(desk.visit.elsewhere for desk in places):  # noqa: ASYNC110 - shown, and no event
                 await asyncio.sleep(0.01)
-            said = [stage(desk.visit) for desk in places]
+            said = [status_line(desk.visit) for desk in places]
             assert asked(fakes) == 0
             hold.release()
             await asyncio.gather(*runs)
@@ -182,7 +182,7 @@ def test_a_question_holds_the_lock_and_frees_it(house, lock):
             seen.append(lock.holder())
             yield visit
 
-        desk = Desk(house.desk("tab").visit, Person())
+        desk = TabSession(house.desk("tab").visit, Visitor())
         _ = [visit async for visit in desk.play(track, script)]
         return seen
 
@@ -193,7 +193,7 @@ def test_a_question_holds_the_lock_and_frees_it(house, lock):
 
 def test_stopping_while_the_command_line_is_waited_for_leaves_the_line(house):
     async def leave():
-        desk = Desk(house.desk("tab").visit, Person())
+        desk = TabSession(house.desk("tab").visit, Visitor())
 
         async def never(visit):
             raise AssertionError
@@ -210,7 +210,7 @@ def test_stopping_while_the_command_line_is_waited_for_leaves_the_line(house):
 
 def test_a_command_that_waits_comes_before_the_second_visitor(lock):
     async def both():
-        track, order = Track(lock), []
+        track, order = MeasurementQueue(lock), []
 
         async def visitor(name):
             async with track.turn(lambda *_: None):
@@ -240,7 +240,7 @@ def test_no_report_is_made_meanwhile(house, tmp_path, measured):
             (tmp_path / "ttft-1").mkdir()
             (tmp_path / "ttft-1" / "result.json").write_text('{"kind": "ttft", "date": "2026"}')
             house.studies.results = tmp_path
-            return await Handlers(house.studies).report("ttft-1")
+            return await BenchHandlers(house.studies).report("ttft-1")
 
     assert "when it has ended" in asyncio.run(report())
 
@@ -255,11 +255,11 @@ def test_a_pdf_is_read_and_a_film_decoded_when_the_measurement_has_ended(house, 
         house.desk("other").visit = house.desk("other").visit.without_document()
 
         async def read():
-            await Reader(house).uploaded(str(path), TAB)
+            await DocumentHandlers(house).uploaded(str(path), TAB)
             order.append("pdf")
 
         async def ask():
-            asking = Player(house).ask(
+            asking = RaceHandlers(house).ask(
                 "plain-a", "What?", 8, 0, 0, False, True, [str(picture)], None, None, None, other
             )
             async for _ in asking:
@@ -298,7 +298,7 @@ def test_slow_pdfs_are_read_one_at_a_time_and_leave_threads_to_the_others(house,
                 at_once -= 1
             return visit
 
-        uploaded = Reader(house).replaced(slow)
+        uploaded = DocumentHandlers(house).replaced(slow)
         reading = [
             asyncio.create_task(uploaded(str(path), SimpleNamespace(session_hash=f"tab-{number}")))
             for number in range(8)

@@ -6,16 +6,16 @@ import pytest
 from fake_engine import Behaviour, FakeEngine
 from fakes import a_reply, collect
 
-from engines.errors import DocumentError, EngineUnreachable, StackError
-from engines.media import Media, Modality
-from engines.prompt import Prompt, Turn
-from engines.reply import Delta, Sources
-from engines.settings import Settings
-from engines.topology import Topology
+from client.prompt import Prompt, Turn
+from client.reply import Delta, Sources
+from config.errors import DocumentError, EngineUnreachable, StackError
+from config.settings import Settings
+from config.topology import Topology
 from frontend import race as racing
-from frontend.choices import AS_OPENED
-from frontend.race import Race, Stage
-from frontend.visitor import Visit
+from frontend.question_options import DEFAULT_OPTIONS
+from frontend.race import PaneStatus, Race
+from frontend.tab_state import TabState
+from media import Media, Modality
 
 PROMPT = Prompt("Why?", "A document.", "n0nce")
 
@@ -34,11 +34,11 @@ async def stored(_cache):
 
 
 def in_turn(topology):
-    return racing.heats(topology.engines, pinned=False)
+    return racing.ask_groups(topology.engines, pinned=False)
 
 
 def last_of(topology, ask=answering, prompt=PROMPT, race=None, heats=None):
-    races = collect(racing.run(race or Race.of(topology.engines), heats or in_turn(topology), prompt, ask, stored))
+    races = collect(racing.ask_all(race or Race.of(topology.engines), heats or in_turn(topology), prompt, ask, stored))
     return races[-1], races
 
 
@@ -55,7 +55,7 @@ def test_engines_are_asked_one_after_the_other(topology):
 
 
 def test_engines_with_gpus_of_their_own_start_together_on_each_side_and_b_waits_for_a(topology):
-    heats = racing.heats(topology.engines, pinned=True)
+    heats = racing.ask_groups(topology.engines, pinned=True)
     assert [[e.name for e in heat] for heat in heats] == [["plain-a", "lmcache-a"], ["plain-b", "lmcache-b"]]
     started, both_of_a_side = [], asyncio.Barrier(2)
 
@@ -81,7 +81,9 @@ def test_stopping_a_race_closes_the_requests_of_all_who_were_asked_together(topo
             closed.append(engine.name)
 
     async def stop():
-        races = racing.run(Race.of(topology.engines), racing.heats(topology.engines, pinned=True), PROMPT, ask, stored)
+        races = racing.ask_all(
+            Race.of(topology.engines), racing.ask_groups(topology.engines, pinned=True), PROMPT, ask, stored
+        )
         async for race in races:
             if all(race.panes[name].text for name in ("plain-a", "lmcache-a")):
                 break
@@ -120,7 +122,7 @@ def test_a_pane_says_when_its_engine_is_really_asked(topology):
 
     _, races = last_of(topology, ask)
     stages = list(dict.fromkeys(race.panes["plain-a"].stage for race in races))
-    assert stages == [Stage.IDLE, Stage.QUEUED, Stage.ASKED, Stage.ANSWERING, Stage.DONE][1:]
+    assert stages == [PaneStatus.IDLE, PaneStatus.QUEUED, PaneStatus.ASKED, PaneStatus.ANSWERING, PaneStatus.DONE][1:]
 
 
 def test_panes_stay_for_another_question_about_the_same_document_and_go_with_a_new_nonce(topology):
@@ -149,7 +151,7 @@ def test_a_pane_knows_when_its_request_went_out_and_keeps_reasoning_apart(topolo
 
 
 def test_starting_cold_keeps_the_document_and_changes_the_nonce(topology):
-    visit = Visit.of_the_handbook(topology.engines)
+    visit = TabState.of_the_handbook(topology.engines)
     cold = visit.cold()
     assert cold.document == visit.document
     assert cold.nonce != visit.nonce
@@ -158,8 +160,8 @@ def test_starting_cold_keeps_the_document_and_changes_the_nonce(topology):
 @pytest.mark.parametrize(("stand_in", "media", "turns"), [(True, 1, 0), (True, 0, 1), (True, 0, 0), (False, 1, 1)])
 def test_eyes_of_random_weights_do_not_end_an_answer_before_its_first_word(topology, stand_in, media, turns):
     picture = Media(Modality.IMAGE, "cat.png", "image/png", "AAAA", 3)
-    visit = replace(Visit.of_the_handbook(topology.engines), stand_in=stand_in).without_document()
-    prompt = visit._prompt("Why?", AS_OPENED, (picture,) * media, (Turn("What?", "A cat.", (picture,)),) * turns)
+    visit = replace(TabState.of_the_handbook(topology.engines), stand_in=stand_in).without_document()
+    prompt = visit._prompt("Why?", DEFAULT_OPTIONS, (picture,) * media, (Turn("What?", "A cat.", (picture,)),) * turns)
     assert prompt.ignore_eos is (stand_in and media + turns > 0)
 
 
@@ -167,25 +169,25 @@ def test_a_file_that_is_no_text_leaves_the_visit_as_it_was(topology, tmp_path):
     path = tmp_path / "picture.png"
     path.write_bytes(b"\x89PNG\xff")
     with pytest.raises(DocumentError, match=r"picture\.png is not UTF-8"):
-        Visit.of_the_handbook(topology.engines).with_file(path)
+        TabState.of_the_handbook(topology.engines).with_file(path)
 
 
 def test_an_empty_question_asks_nobody(topology):
-    visit = Visit.of_the_handbook(topology.engines)
+    visit = TabState.of_the_handbook(topology.engines)
     with pytest.raises(DocumentError, match="empty"):
         collect(visit.asking(in_turn(topology), " ", ask=answering))
 
 
 def test_with_no_engine_up_the_document_is_shown_uncounted():
     topology = Topology.of(Settings.from_env({"ENGINE_URL": "http://127.0.0.1:9"}))
-    assert asyncio.run(Visit.of_the_handbook(topology.engines).facts()).tokens is None
+    assert asyncio.run(TabState.of_the_handbook(topology.engines).facts()).tokens is None
 
 
 def test_an_engine_answers_while_its_cache_server_is_down(topology):
     async def down(_cache):
         raise StackError("cache-a does not answer")
 
-    races = collect(racing.run(Race.of(topology.engines), in_turn(topology), PROMPT, answering, down))
+    races = collect(racing.ask_all(Race.of(topology.engines), in_turn(topology), PROMPT, answering, down))
     assert all(pane.reply for pane in races[-1].panes.values())
 
 
@@ -199,7 +201,7 @@ def test_a_store_that_fails_does_not_spoil_the_answer(topology):
     async def restarted(_cache):
         return next(counts)
 
-    races = collect(racing.run(Race.of(topology.engines), in_turn(topology), PROMPT, ask, restarted))
+    races = collect(racing.ask_all(Race.of(topology.engines), in_turn(topology), PROMPT, ask, restarted))
     pane = races[-1].panes["lmcache-a"]
     assert (pane.reply.ttft, pane.fault) == (9.0, "")
     assert pane.note.startswith("not stored")
@@ -207,5 +209,5 @@ def test_a_store_that_fails_does_not_spoil_the_answer(topology):
 
 def test_the_document_is_counted_for_a_model_without_a_system_role():
     with FakeEngine("plain-a", Behaviour(user_only=True)) as fake:
-        facts = asyncio.run(Visit.begin((fake.engine,), "a name", "three small words").facts())
+        facts = asyncio.run(TabState.begin((fake.engine,), "a name", "three small words").facts())
     assert (facts.name, facts.tokens > 3) == ("a name", True)

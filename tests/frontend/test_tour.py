@@ -4,12 +4,12 @@ import pytest
 from fake_engine import FakeEngine, Volume, topology_of
 from fakes import a_reply, collect
 
-from engines.errors import ArenaError, ConfigError, StackError
-from engines.media import Media, Modality
-from engines.reply import Delta, Sources
+from client.reply import Delta, Sources
+from config.errors import ArenaError, ConfigError, StackError
 from frontend.restart import Restart
-from frontend.tour import demo, play, remember, verdict
-from frontend.visitor import Visit
+from frontend.tab_state import TabState
+from frontend.tour import demo_steps, play_steps, restart_steps, tour_verdict
+from media import Media, Modality
 
 
 async def answering(engine, _prompt, _sent):
@@ -26,22 +26,22 @@ def test_the_tour_asks_four_engines_in_turn_and_ends_with_measured_numbers():
         fake.__enter__()
     try:
         topology = topology_of(fakes)
-        visits = collect(play(Visit.of_the_handbook(topology.engines), topology, demo()))
+        visits = collect(play_steps(TabState.of_the_handbook(topology.engines), topology, demo_steps()))
     finally:
         for fake in fakes:
             fake.__exit__()
     captions = list(dict.fromkeys(visit.caption for visit in visits))
     assert [caption[:6] for caption in captions[:4]] == ["1 of 4", "2 of 4", "3 of 4", "4 of 4"]
-    assert captions[-1] == verdict(visits[-1])
+    assert captions[-1] == tour_verdict(visits[-1])
     assert visits[-1].race.panes["lmcache-b"].reply.source == "shared volume"
     assert [fake.asked for fake in fakes] == [1, 1, 1, 1]
 
 
 def test_two_engines_alone_are_toured_without_the_plain_ones(settings):
-    from engines.topology import Topology
+    from config.topology import Topology
 
     topology = Topology.of(settings.model_copy(update={"engines": 2}))
-    visits = collect(play(Visit.begin(topology.engines, "a", "b"), topology, demo(), ask=answering))
+    visits = collect(play_steps(TabState.begin(topology.engines, "a", "b"), topology, demo_steps(), ask=answering))
     assert visits[0].caption.startswith("1 of 2")
     assert "18.0 times sooner" in visits[-1].caption
 
@@ -52,7 +52,7 @@ def test_a_tour_ends_where_an_engine_does_not_answer(topology):
         yield
 
     with pytest.raises(ArenaError, match="plain-a is down"):
-        collect(play(Visit.begin(topology.engines, "a", "b"), topology, demo(), ask=dead))
+        collect(play_steps(TabState.begin(topology.engines, "a", "b"), topology, demo_steps(), ask=dead))
 
 
 def test_the_volume_remembers_what_a_restarted_engine_has_forgotten():
@@ -66,7 +66,7 @@ def test_the_volume_remembers_what_a_restarted_engine_has_forgotten():
                 fake.restart()
 
         visits = collect(
-            remember(Visit.of_the_handbook(topology.engines), topology, Restarting(("restart",)), poll_s=0.01)
+            restart_steps(TabState.of_the_handbook(topology.engines), topology, Restarting(("restart",)), poll_s=0.01)
         )
     assert told == [("cache-a", "lmcache-a")]
     assert "shared volume" in visits[-1].caption
@@ -74,7 +74,7 @@ def test_the_volume_remembers_what_a_restarted_engine_has_forgotten():
 
 def test_where_the_page_may_restart_nothing_nobody_is_asked_and_nothing_waited_for(topology):
     with pytest.raises(ConfigError, match="RESTART_COMMAND"):
-        collect(remember(Visit.begin(topology.engines, "a", "b"), topology, Restart(), ask=answering))
+        collect(restart_steps(TabState.begin(topology.engines, "a", "b"), topology, Restart(), ask=answering))
 
 
 def test_a_restart_that_fails_says_why():
@@ -85,8 +85,8 @@ def test_a_restart_that_fails_says_why():
 
 def test_a_tour_of_media_leaves_the_visitors_document_alone(topology):
     picture = Media(Modality.IMAGE, "cat.png", "image/png", "AAAA", 3)
-    visit = Visit.begin(topology.engines, "notes.md", "A document.")
-    last = collect(play(visit, topology, demo(), (picture,), ask=answering))[-1]
+    visit = TabState.begin(topology.engines, "notes.md", "A document.")
+    last = collect(play_steps(visit, topology, demo_steps(), (picture,), ask=answering))[-1]
     assert (last.name, last.document) == ("notes.md", "A document.")
     assert {pane.prompt.document for pane in last.race.panes.values()} == {""}
     assert last.context(last.race.prompt) == "No document"

@@ -7,7 +7,7 @@ import os
 import subprocess
 from typing import Any
 
-from engines.settings import ROOT
+from config.paths import ROOT
 
 
 def run_arena(*arguments: str, timeout: float = 600, **environ: str) -> subprocess.CompletedProcess[str]:

@@ -14,9 +14,10 @@ from fake_arena import Served, fake_arena_process
 from live.commands import run_arena
 from live.page import BARE, FAKE, visiting
 
-from embedded.stack import Stack
-from engines.settings import ROOT, Settings, read_env
-from engines.topology import Topology
+from config.paths import ROOT
+from config.settings import Settings, load_settings
+from config.topology import Topology
+from launch.processes import LocalStack
 
 Arena = Callable[..., "subprocess.CompletedProcess[str]"]
 MEASURED = ROOT / "results" / "tests"
@@ -55,7 +56,7 @@ def stack(arena: Arena) -> Iterator[Topology]:
     if not keep:
         up = arena("up", "--detach", timeout=1500, ALLOWED_MEDIA_DOMAINS=MEDIA_HOST, **CANARIES)
         assert up.returncode == 0, up.stderr
-    yield Topology.of(read_env(os.environ)[0])
+    yield Topology.of(load_settings(os.environ)[0])
     if not keep:
         down = arena("down")
         assert down.returncode == 0, down.stderr
@@ -69,7 +70,7 @@ def served(request, tmp_path_factory):
             yield served
     else:
         stack = request.getfixturevalue("stack")
-        url = Stack(tmp_path_factory.mktemp("home"), Settings.from_env({})).url
+        url = LocalStack(tmp_path_factory.mktemp("home"), Settings.from_env({})).url
         yield Served(url, {engine.name: engine.url for engine in stack.engines})
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
-from engines.document import HANDBOOK, read_document
+from client.documents import HANDBOOK, read_document
 
 ENGINES = ("plain-a", "plain-b", "lmcache-a", "lmcache-b")
 FAKE = os.environ.get("ARENA_TEST_STACK") == "fake"

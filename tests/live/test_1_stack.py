@@ -12,11 +12,12 @@ import pytest
 from live.conftest import PROXIES
 from openai import OpenAI
 
-from cache.command import serve_cache
-from engines.client import reply_to
-from engines.environment import LANGUAGE, NEEDS, SYSTEM, Role
-from engines.prompt import Prompt, new_nonce
-from engines.settings import ROOT, Settings, read_env
+from cache.lmcache_command import lmcache_command
+from client.ask import ask_whole
+from client.prompt import Prompt, new_nonce
+from config.paths import ROOT
+from config.service_environment import LANGUAGE, SYSTEM, VARIABLES_BY_ROLE, ServiceRole
+from config.settings import Settings, load_settings
 
 pytestmark = pytest.mark.live
 
@@ -65,13 +66,19 @@ def admin_pages(cache):
 
 def test_what_cache_servers_print_has_no_secret_and_no_variable_beyond_the_list(stack):
     """`up` was started with secrets in its environment."""
-    callers = (*SYSTEM, *LANGUAGE, *NEEDS[Role.CACHE].callers)
-    known = {*callers, *NEEDS[Role.CACHE].settings, "ARENA_HOME", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE"}
+    callers = (*SYSTEM, *LANGUAGE, *VARIABLES_BY_ROLE[ServiceRole.CACHE].callers)
+    known = {
+        *callers,
+        *VARIABLES_BY_ROLE[ServiceRole.CACHE].settings,
+        "ARENA_HOME",
+        "PYTHONPATH",
+        "PYTHONDONTWRITEBYTECODE",
+    }
     known |= {"HF_HUB_OFFLINE", "LC_CTYPE"}  # the latter is Python's own
     patterns = tuple(name[:-1] for name in callers if name.endswith("*"))
-    settings = read_env(os.environ)[0]
+    settings = load_settings(os.environ)[0]
     for cache in stack.caches:
-        known |= serve_cache(cache, settings, settings.kv_store_dir).env.keys()
+        known |= lmcache_command(cache, settings, settings.kv_store_dir).env.keys()
         pages = dict(admin_pages(cache))
         assert {"/env", "/config"} <= pages.keys()
         assert [path for path, text in pages.items() if "canary" in text] == []
@@ -90,7 +97,7 @@ def test_no_process_of_the_stack_has_a_secret_of_the_callers(stack, arena):
     [
         ("status",),
         ("ask", "plain-a", "Why?", "--max-tokens", "2"),
-        ("chat", "-c", "single-image", "--image", "engines/samples/image.png", "--max-tokens", "2"),
+        ("chat", "-c", "single-image", "--image", "media/samples/image.png", "--max-tokens", "2"),
     ],
 )
 def test_no_command_asks_a_proxy_for_what_is_on_this_machine(stack, arena, words, monkeypatch):
@@ -123,7 +130,7 @@ def test_ask_streams_and_then_tells_the_cost(stack, arena):
 def test_the_openai_sdk_reads_of_an_engine_what_the_arenas_own_client_reads(stack):
     engine = stack.engine("plain-a")
     prompt = Prompt("What is a codec?", "A codec turns frames into packets. " * 60, new_nonce(), max_tokens=16)
-    _, ours = [asyncio.run(reply_to(engine, prompt)) for _ in range(2)]  # both clients find the prompt cached
+    _, ours = [asyncio.run(ask_whole(engine, prompt)) for _ in range(2)]  # both clients find the prompt cached
     with OpenAI(base_url=f"{engine.url}/v1", api_key="none") as sdk:
         chunks = list(
             sdk.chat.completions.create(

@@ -13,17 +13,17 @@ import pytest
 from live.conftest import MEDIA_HOST
 from media_files import FILES
 
-from bench.arms import through_the_cache_server
-from bench.ladder import stops_at_media
-from bench.run import measured
-from cache.counters import chunks_to_store, stored_chunks, wait_stored
-from engines.chat import SAMPLES, ChatType
-from engines.errors import EngineError, MediaError
-from engines.media import Form, Modality
-from engines.media.limits import Limits
-from engines.media.load import File, encode, load
-from engines.prompt import Prompt, new_nonce
-from engines.settings import Settings
+from bench.arms import loaded_from_volume
+from bench.measure import ask_measured
+from bench.media_arms import stops_at_media
+from cache.wait_for_store import chunks_to_store, count_stored_chunks, wait_until_stored
+from client.prompt import Prompt, new_nonce
+from config.errors import EngineError, MediaError
+from config.settings import Settings
+from engines.chat import ChatType
+from media import SAMPLES, Form, Modality
+from media.limits import Limits
+from media.load import MediaFile, encode_media, load_media
 
 pytestmark = pytest.mark.live
 LONG = "Say what it is, and then say it again in other words. " * 40  # so that whole chunks go beyond the media
@@ -64,14 +64,14 @@ def test_all_formats_that_are_accepted_are_answered(stack, modality):
     assert len(accepted) > 20
     for at in range(0, len(accepted), 12):
         prompt = Prompt("What are they?", "", new_nonce(), 4, ignore_eos=True, media=tuple(accepted[at : at + 12]))
-        reply = asyncio.run(measured(stack.engine("plain-a"), prompt))
+        reply = asyncio.run(ask_measured(stack.engine("plain-a"), prompt))
         assert reply.media_tokens >= len(prompt.media)
 
 
 def taken(name, limits):
     """What is sent of it, or nothing where it is refused."""
     with suppress(MediaError):
-        yield encode(File(name, FILES[name].make()), limits, Modality(name.partition(".")[0]))
+        yield encode_media(MediaFile(name, FILES[name].make()), limits, Modality(name.partition(".")[0]))
 
 
 def asked(done):
@@ -135,7 +135,7 @@ class Quiet(SimpleHTTPRequestHandler):
 def fetched(address, name="image.png", modality=Modality.IMAGE):
     """A sample, downloaded from there."""
     limits = replace(Limits.of(Settings.from_env({})), inside=frozenset({MEDIA_HOST}))
-    return load(f"{address}/{name}", limits, modality)
+    return load_media(f"{address}/{name}", limits, modality)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_media_sent_by_another_name_are_found_that_the_other_engine_had_as_bytes
     assert stops_at_media(first) == ""
     assert first.usage.cached_tokens == 0
     assert (second.usage.prompt_tokens, second.media_tokens) == (first.usage.prompt_tokens, first.media_tokens)
-    assert through_the_cache_server(second) == ""
+    assert loaded_from_volume(second) == ""
     assert second.usage.cached_tokens >= second.before_media + second.media_tokens
 
 
@@ -161,21 +161,23 @@ def test_a_sound_of_another_rate_than_the_models_is_heard(stack, tmp_path):
         sound.setsampwidth(2)
         sound.setframerate(44_100)
         sound.writeframes(bytes(4 * 44_100))
-    media = load(path, Limits.of(Settings.from_env({})), Modality.AUDIO)
-    reply = asyncio.run(measured(stack.engine("plain-a"), Prompt("What is it?", "", new_nonce(), 4, media=(media,))))
+    media = load_media(path, Limits.of(Settings.from_env({})), Modality.AUDIO)
+    reply = asyncio.run(
+        ask_measured(stack.engine("plain-a"), Prompt("What is it?", "", new_nonce(), 4, media=(media,)))
+    )
     assert reply.media_tokens == pytest.approx(25, abs=3)  # of a second
 
 
 async def crossing(writer, reader, written, read):
     """The replies of both; the second is asked for when what the first computed is on the volume."""
-    before = await stored_chunks(writer.cache)
-    first = await measured(writer, written)
-    await wait_stored(writer.cache, before, chunks_to_store(first))
-    return first, await measured(reader, read)
+    before = await count_stored_chunks(writer.cache)
+    first = await ask_measured(writer, written)
+    await wait_until_stored(writer.cache, before, chunks_to_store(first))
+    return first, await ask_measured(reader, read)
 
 
 def test_an_engine_fetches_from_allowed_hosts_only(stack, address):
     media = fetched(address)
     elsewhere = replace(media, form=Form.URL, url=media.url.replace(MEDIA_HOST, "127.0.0.1"))
     with pytest.raises(EngineError, match="ALLOWED_MEDIA_DOMAINS"):
-        asyncio.run(measured(stack.engine("plain-a"), Prompt(LONG, "", new_nonce(), 4, media=(elsewhere,))))
+        asyncio.run(ask_measured(stack.engine("plain-a"), Prompt(LONG, "", new_nonce(), 4, media=(elsewhere,))))

@@ -28,8 +28,8 @@ from live.page import (
 )
 from pdfs import a_pdf
 
-from engines.chat import SAMPLES
-from engines.measurement_lock import MeasurementLock
+from client.measurement_lock import MeasurementLock
+from media import SAMPLES
 
 pytestmark = pytest.mark.live
 

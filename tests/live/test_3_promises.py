@@ -18,10 +18,10 @@ from fake_arena import fake_arena_process
 from live.commands import run_arena
 from live.page import BARE, ENGINES, FAKE, LIMIT_MS, TABS, ask, ended, idle, open_tab, short, visiting
 
-from engines.document import HANDBOOK
-from engines.ports import is_free
-from engines.prompt import new_nonce
-from engines.settings import ROOT
+from client.documents import HANDBOOK
+from client.prompt import new_nonce
+from config.paths import ROOT
+from launch.ports import is_free
 
 pytestmark = pytest.mark.live
 VISITORS = 20

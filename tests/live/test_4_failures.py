@@ -10,12 +10,13 @@ import pytest
 from live.commands import run_arena, service
 from live.leftovers import assert_nothing_is_left
 
-from bench import ttft
-from cache.counters import chunks_to_store, stored_chunks, wait_stored
-from engines.client import reply_to
-from engines.document import HANDBOOK, of_length, read_document
-from engines.errors import EngineError, EngineUnreachable, StackError
-from engines.prompt import Prompt, new_nonce
+from bench.questions import ttft
+from cache.wait_for_store import chunks_to_store, count_stored_chunks, wait_until_stored
+from client.ask import ask_whole
+from client.documents import HANDBOOK, read_document
+from client.prompt import Prompt, new_nonce
+from client.tokenizer import fill_to_length
+from config.errors import EngineError, EngineUnreachable, StackError
 
 pytestmark = pytest.mark.live
 WITHIN_S = 600
@@ -32,14 +33,14 @@ def until_healthy(name, other_than):
 
 async def store(stack, prompt):
     writer = stack.engine("lmcache-a")
-    before = await stored_chunks(writer.cache)
-    reply = await reply_to(writer, prompt)
-    await wait_stored(writer.cache, before, chunks_to_store(reply), within=15)
+    before = await count_stored_chunks(writer.cache)
+    reply = await ask_whole(writer, prompt)
+    await wait_until_stored(writer.cache, before, chunks_to_store(reply), within=15)
 
 
 def a_prompt(stack):
     prompt = Prompt(ttft.QUESTION, read_document(HANDBOOK), new_nonce(), 4, ignore_eos=True)
-    return asyncio.run(of_length(stack.engine("plain-a"), prompt, 2200))
+    return asyncio.run(fill_to_length(stack.engine("plain-a"), prompt, 2200))
 
 
 def test_every_service_survives_a_kill_and_the_volume_still_serves(stack):
@@ -51,11 +52,11 @@ def test_every_service_survives_a_kill_and_the_volume_still_serves(stack):
     for pid in pids.values():
         os.kill(pid, signal.SIGKILL)
     with pytest.raises(EngineUnreachable):
-        asyncio.run(reply_to(stack.engine("plain-a"), prompt))
+        asyncio.run(ask_whole(stack.engine("plain-a"), prompt))
     for name, pid in pids.items():
         until_healthy(name, pid)
     assert not any(psutil.pid_exists(child.pid) and child.status() != psutil.STATUS_ZOMBIE for child in families)
-    reply = asyncio.run(reply_to(stack.engine("lmcache-b"), prompt))
+    reply = asyncio.run(ask_whole(stack.engine("lmcache-b"), prompt))
     assert reply.usage.cached_tokens >= 2048 - 256
     assert reply.sources
     assert reply.sources.shared == reply.usage.cached_tokens
@@ -85,7 +86,7 @@ def crosses_over(stack):
     try:
         prompt = a_prompt(stack)
         asyncio.run(store(stack, prompt))
-        reply = asyncio.run(reply_to(stack.engine("lmcache-b"), prompt))
+        reply = asyncio.run(ask_whole(stack.engine("lmcache-b"), prompt))
     except (StackError, EngineError) as exc:
         print(f"not yet: {exc}")
         return False

@@ -15,9 +15,10 @@ from live.commands import run_arena
 from live.leftovers import assert_nothing_is_left
 from live.test_4_failures import a_prompt, store
 
-from cache.volume import namespace
-from engines.client import reply_to
-from engines.settings import ROOT, read_env
+from cache.volume import current_namespace
+from client.ask import ask_whole
+from config.paths import ROOT
+from config.settings import load_settings
 
 pytestmark = pytest.mark.live
 STOP_WITHIN_S = 15
@@ -63,7 +64,7 @@ def stop(child, how):
 
 def damage_is_noticed():
     """What nothing authenticates is served as it is; `bench verify` is there to tell."""
-    volume = namespace(read_env(os.environ)[0])
+    volume = current_namespace(load_settings(os.environ)[0])
     damage = shlex.join([sys.executable, str(Path(__file__).with_name("damage.py")), str(volume)])
     verify = ("bench", "verify", "--input-len", "1088", "--num-warmups", "0", "--num-prompts", "1")
     sound = run_arena(*verify)
@@ -88,7 +89,7 @@ def test_the_volume_remembers_over_a_full_restart_and_ctrl_c_leaves_nothing(stac
     assert again.returncode == 0, again.stderr
     status = json.loads(run_arena("status", "--json").stdout)
     assert [s["name"] for s in status["services"]] == ["cache-a", "cache-b", "lmcache-a", "lmcache-b"]
-    reply = asyncio.run(reply_to(stack.engine("lmcache-b"), prompt))
+    reply = asyncio.run(ask_whole(stack.engine("lmcache-b"), prompt))
     assert reply.sources
     assert reply.sources.l2 >= 2048 - 256
     assert run_arena("down").returncode == 0

@@ -1,0 +1,160 @@
+"""From choices to a result on the screen and in its folder."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+
+from bench import result_io
+from bench.experiment import Experiment
+from bench.external_pair import external_engines, measure_scales, sizing
+from bench.measure import MeasureContext
+from bench.options import Options
+from bench.plan import EngineRoles, assign_plain_pair, assign_roles
+from bench.preflight import describe_engines, read_engines
+from bench.questions import aa, decode, mm, peer, storage, sweep, ttft, two_servers, verify_media
+from bench.report.terminal import terminal_report as shown
+from bench.result import stack_info
+from bench.runner import PreviousRun, before_read_command, report_files, resume_run, run_experiment, write_reports
+from bench.speedup import too_few_pairs
+from client.measurement_lock import MeasurementLock
+from config.errors import ArenaError, ConfigError
+from config.exit_codes import caller_settings
+from config.paths import results_folder, run_folder
+from config.printable import printable
+from config.settings import Settings
+from config.topology import Topology
+
+CLAIMING = ("ttft", "mm", "aa", "decode", "peer")  # by a comparison of all documents
+
+
+class _Console(Console):
+    """A terminal that gets no escape sequence from what servers and results of others say."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        """All that is printed comes through here, before rich adds its own."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(printable(segment.text), segment.style)
+
+
+out = _Console(highlight=False, markup=False, soft_wrap=True)
+err = _Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+
+
+def run_benchmark(options: Options, result_dir: Path | None, resuming: bool, json_file: str | None) -> dict[str, Any]:
+    """From the choices to the shown result; what a resumed run began with goes before what is chosen now."""
+    past: PreviousRun | None = None
+    if resuming:
+        if result_dir is None:
+            raise ConfigError("--resume goes on with the run in --result-dir: name the folder")
+        path = result_dir
+        options, past = resume_run(path, options)
+    else:
+        path = result_io.create_folder(result_dir or run_folder(results_folder(), options.kind))
+    if options.kind in CLAIMING and (warning := too_few_pairs(len(options.input_lens))):
+        err.print(f"note: {warning}")
+    with _kept(path), _alone(options):
+        result = asyncio.run(_conduct(options, path, past))
+    show(result, path, json_file)
+    return result
+
+
+@contextmanager
+def _kept(path: Path) -> Iterator[None]:
+    """Says where results go, and how to go on when a run ends early."""
+    err.print(f"results go to {path}")
+    try:
+        yield
+    except (KeyboardInterrupt, ArenaError):
+        if (path / result_io.RESULT).exists():
+            err.print(f"kept in {path}: go on with the same command, --result-dir {path} --resume")
+        raise
+
+
+def _alone(options: Options) -> AbstractContextManager[None]:
+    """Nothing else is measured meanwhile on the arena's engines; servers elsewhere are not ours to keep free."""
+    if options.base_url:
+        return nullcontext()
+    return MeasurementLock.of(os.environ).held(f"bench {options.kind}", err.print)
+
+
+async def _conduct(options: Options, path: Path, past: PreviousRun | None) -> dict[str, Any]:
+    measured = partial(run_experiment, path=path, say=err.print, command=shell_command(), past=past)
+    if options.base_url:
+        pair = await external_engines(options.base_url, options.model, options.extra_body)
+        study = two_servers.study(options, assign_plain_pair(*pair))
+        err.print("asking each server twice how many tokens a prompt has; this is not measured")
+        bench = MeasureContext(
+            prepare=before_read_command(options.prepare), sized=sizing(await measure_scales(pair, study.prompt))
+        )
+        return await measured(study, options, pair, bench=bench, check=describe_engines)
+    settings, topology = require_four_engines()
+    await read_engines(topology.engines)
+    bench = MeasureContext(prepare=before_read_command(options.prepare))
+    if past is None and (options.kind == "mm" or options.modality):
+        options = await _taken(options, topology, bench)
+    study = _studies(settings, past)[options.kind](options, assign_roles(topology))
+    return await measured(study, options, topology.engines, bench=bench, stack=stack_info(settings))
+
+
+async def _taken(options: Options, topology: Topology, bench: MeasureContext) -> Options:
+    """The options with what the model refuses; a resumed run has them from its beginning."""
+    refused = await mm.refused(options, topology.engines[0], bench)
+    for modality, why in refused.items():
+        err.print(f"{modality} is refused: {why}")
+    return options.model_copy(update={"refused": refused})
+
+
+def _studies(
+    settings: Settings, past: PreviousRun | None
+) -> Mapping[str, Callable[[Options, EngineRoles], Experiment]]:
+    volume = past.storage if past else None
+    return {
+        "ttft": ttft.study,
+        "aa": aa.study,
+        "decode": decode.study,
+        "mm": mm.study,
+        "verify": verify_media.study,
+        "sweep": sweep.study,
+        "peer": partial(peer.study, settings=settings),
+        "storage": partial(storage.study, look=partial(storage.measure_volume, settings), volume=volume),
+    }
+
+
+def show(result: Mapping[str, Any], path: Path, json_file: str | None) -> None:
+    """The table first: a file that cannot be written takes nothing from it."""
+    files = report_files(result)
+    (err if json_file == "-" else out).print(shown(result))
+    save(result, json_file)
+    write_reports(files, path)
+    err.print(f"kept in {path}: result.json, report.md, report.html")
+
+
+def save(result: Mapping[str, Any], json_file: str | None) -> None:
+    """To --json: a file, or stdout for `-`."""
+    if json_file == "-":
+        sys.stdout.write(result_io.to_json_text(result))
+    elif json_file:
+        result_io.write_result(Path(json_file), result)
+
+
+def shell_command() -> str:
+    """As it was typed; --metadata and --label are the caller's own, and no option takes a secret."""
+    return shlex.join(["./arena", "bench", *sys.argv[1:]])
+
+
+def require_four_engines() -> tuple[Settings, Topology]:
+    settings = caller_settings()
+    if settings.engines != 4:
+        raise ConfigError("the benchmark compares plain with shared and needs all four engines: set ENGINES=4")
+    return settings, Topology.of(settings)

@@ -1,0 +1,97 @@
+"""Many requests at once: when each is meant to be sent, and how long it waited for its turn.
+
+Open loop: requests arrive on a schedule whatever the engine does (`request_rate`, `burstiness`), and count from when
+they were meant to be sent; else a slow engine would slow its own load down and look better for it. Closed loop: at most
+`max_concurrency` are in flight, and the next waits for one to end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+
+from bench.measure import AskMeasured
+from client.prompt import Prompt
+from client.reply import Reply
+from config.errors import EngineError
+from config.topology import Engine
+
+
+@dataclass(frozen=True, slots=True)
+class RequestLoad:
+    """Requests a second (infinite: all at once), the gamma shape of the gaps (1 is Poisson), and the most in flight."""
+
+    request_rate: float = math.inf
+    burstiness: float = 1.0
+    max_concurrency: int | None = None
+
+    @property
+    def closed(self) -> bool:
+        """Whether the next request waits for one to end, instead of for its time."""
+        return math.isinf(self.request_rate)
+
+
+@dataclass(frozen=True, slots=True)
+class SentRequest:
+    """One request under load. Times in seconds since the load began; `reply` is None where `failure` says why.
+
+    In an open loop `intended` is when it was meant to be sent; in a closed loop that is when its turn came.
+    """
+
+    index: int
+    intended: float
+    sent: float
+    ended: float
+    queue: float  # how long it waited here, in the client
+    reply: Reply | None
+    failure: EngineError | None
+
+
+def arrivals(load: RequestLoad, count: int, seed: int) -> tuple[float, ...]:
+    """Seconds at which requests are meant to be sent, the first at 0; gaps as `vllm bench serve` draws them."""
+    if load.closed:
+        return (0.0,) * count
+    draw = random.Random(seed)
+    scale = 1 / (load.request_rate * load.burstiness)
+    times = [0.0]
+    while len(times) < count:
+        times.append(times[-1] + draw.gammavariate(load.burstiness, scale))
+    return tuple(times[:count])
+
+
+async def send_all(
+    engine: Engine,
+    prompts: Sequence[Prompt],
+    load: RequestLoad,
+    ask: AskMeasured,
+    *,
+    seed: int = 0,
+    clock: Callable[[], float] = time.perf_counter,
+) -> AsyncIterator[SentRequest]:
+    """Sends every prompt and yields each as it ends. Leaving early cancels what is in flight."""
+    turn = asyncio.Semaphore(load.max_concurrency or len(prompts))
+    began = clock()
+
+    async def one(index: int, due: float) -> SentRequest:
+        await asyncio.sleep(max(0.0, due - (clock() - began)))
+        reply = failure = None
+        async with turn:
+            sent = clock() - began
+            try:
+                reply = await ask(engine, prompts[index])
+            except EngineError as exc:
+                failure = exc
+        return SentRequest(index, sent if load.closed else due, sent, clock() - began, sent - due, reply, failure)
+
+    tasks = [asyncio.create_task(one(i, at)) for i, at in enumerate(arrivals(load, len(prompts), seed))]
+    try:
+        for done in asyncio.as_completed(tasks):
+            yield await done
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,238 @@
+"""Does our client measure what `vllm bench serve` measures, and does measuring cost no more?
+
+Both clients send the same texts, each behind a nonce of its own, to the same engine, one in flight, in blocks that
+alternate (ours, theirs, theirs, ours). CPU time is that of the client's process from its first request to its result,
+as it says itself when these come (so theirs holds its own summing-up); starting Python is in neither. The counters that
+we read around each request, outside its clock, are left out: theirs reads none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from statistics import fmean, median
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import psutil
+
+from bench.arms import Arm, EngineRole, always_valid
+from bench.experiment import Experiment, OnProgressLine
+from bench.measure import MeasureContext, PromptOf
+from bench.options import QUESTION, Options
+from bench.plan import EngineRoles, SampleKey, Trial, TrialStep
+from bench.sample import Sample
+from bench.speedup import compare_arms
+from client.documents import HANDBOOK, read_document
+from client.prompt import Message, Prompt, new_nonce
+from config.errors import ConfigError, StackError
+from config.paths import arena_home
+from config.settings import Settings
+from config.topology import Engine
+
+BEGINS, ENDS = "Starting main benchmark run", "Serving Benchmark Result"  # lines of `vllm bench serve`
+OURS, THEIRS = Arm("arena", EngineRole.PLAIN, always_valid), Arm("vllm_bench_serve", EngineRole.PLAIN, always_valid)
+SECRETS = ("OPENAI_API_KEY", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "UI_PASSWORD")
+ORDER = ((OURS, 0), (THEIRS, 0), (THEIRS, 1), (OURS, 1))  # of a round: whose block, and which of the client's two
+
+Times = tuple[Sequence[float], float]  # TTFT of each request in seconds, and CPU seconds of all
+SendPrompts = Callable[[Engine, Prompt, int], Times]
+
+
+class SingleMessagePrompt(Prompt):
+    """The whole prompt as the user's message: all that a custom dataset of `vllm bench serve` can say."""
+
+    @property
+    def messages(self) -> list[Message]:
+        """One."""
+        return [{"role": "user", "content": f"{self.nonce} {self.document}\n\n{self.question}"}]
+
+
+@dataclass(frozen=True, slots=True)
+class ClientBlock:
+    """Requests of one client in a row."""
+
+    arm: Arm
+    engine: Engine
+    input_len: int
+    documents: range
+
+    @property
+    def rows(self) -> tuple[SampleKey, ...]:
+        """One for each request."""
+        return tuple((document, self.arm.name, self.input_len) for document in self.documents)
+
+    @property
+    def title(self) -> str:
+        """What to say before it."""
+        return f"{self.arm.name}: {len(self.documents)} requests"
+
+
+def study(options: Options, cast: EngineRoles, settings: Settings) -> Experiment:
+    """Rounds of four blocks of `options.num_prompts`. Raises ConfigError where `vllm` is not installed."""
+    engine = cast[EngineRole.PLAIN][0]
+    theirs = partial(_theirs, _vllm(), settings)
+    handbook = read_document(HANDBOOK)
+
+    def prompt(nonce: str) -> Prompt:
+        return SingleMessagePrompt(QUESTION, handbook, nonce, options.output_len, ignore_eos=True)
+
+    async def survey(say: OnProgressLine) -> Experiment:
+        say("one request of the other client, which is not counted")
+        await asyncio.to_thread(theirs, engine, prompt(new_nonce()).about("Hello."), 1)
+        return replace(planned, survey=None)
+
+    planned = Experiment(
+        arms=(OURS, THEIRS),
+        trials=blocks(options, engine),
+        warmups=(Trial(-1, options.input_lens[0], (TrialStep(OURS, engine),)),) * options.num_warmups,
+        prompt=prompt,
+        summary=summary,
+        measure=partial(measure_block, theirs),
+        survey=survey,
+    )
+    return planned
+
+
+def blocks(options: Options, engine: Engine) -> tuple[ClientBlock, ...]:
+    """As many rounds as there are `input_lens`; requests of both clients with one number are a pair."""
+    each, found = options.num_prompts, list[ClientBlock]()
+    for start in range(0, len(options.input_lens), 2 * each):
+        for arm, half in ORDER:
+            first = start + half * each
+            found.append(ClientBlock(arm, engine, options.input_lens[0], range(first, first + each)))
+    return tuple(found)
+
+
+async def measure_block(
+    theirs: SendPrompts, block: ClientBlock, ask_with: PromptOf, bench: MeasureContext, began: float
+) -> AsyncIterator[Sample]:
+    """Yields the samples when the block is through: nothing else is done meanwhile. Raises EngineError, StackError."""
+    prompt = await bench.sized(block.engine, ask_with(bench.nonce()), block.input_len)
+    started_s, many = bench.clock() - began, len(block.documents)
+    if block.arm is OURS:
+        ttfts, cpu_s = await _ours(block.engine, prompt, many, bench)
+    else:
+        ttfts, cpu_s = await asyncio.to_thread(theirs, block.engine, prompt, many)
+    for document, ttft in zip(block.documents, ttfts, strict=True):
+        yield Sample(
+            document=document,
+            arm=block.arm.name,
+            engine=block.engine.name,
+            input_len=block.input_len,
+            position=0,
+            nonce="",
+            started_s=started_s,
+            ttft_ms=1e3 * ttft,
+            cpu_ms=1e3 * cpu_s / many,
+        )
+
+
+def summary(samples: Sequence[Sample], options: Options) -> Mapping[str, Any]:
+    """Ours against theirs, pair by pair; the faster halves too, which a busy machine disturbs less."""
+    level, seed = options.confidence_level, options.seed
+    return {
+        "comparison": compare_arms(samples, OURS.name, THEIRS.name, confidence_level=level, seed=seed),
+        "peer": {
+            "median_ttft_ratio": _ratio(samples, 1.0),
+            "fastest_half_ttft_ratio": _ratio(samples, 0.5),
+            "cpu_ms_per_request": {arm.name: _cpu_ms(samples, arm) for arm in (OURS, THEIRS)},
+        },
+    }
+
+
+def _ratio(samples: Sequence[Sample], share: float) -> float | None:
+    """Median TTFT of the fastest share of our requests over that of theirs."""
+    medians = []
+    for arm in (OURS, THEIRS):
+        ttfts = sorted(s.ttft_ms for s in samples if s.arm == arm.name and s.ttft_ms is not None)
+        medians.append(median(ttfts[: max(1, round(share * len(ttfts)))]) if ttfts else None)
+    ours, theirs = medians
+    return ours / theirs if ours and theirs else None
+
+
+def _cpu_ms(samples: Sequence[Sample], arm: Arm) -> float | None:
+    spent = [s.cpu_ms for s in samples if s.arm == arm.name and s.cpu_ms is not None]
+    return fmean(spent) if spent else None
+
+
+async def _ours(engine: Engine, prompt: Prompt, count: int, bench: MeasureContext) -> Times:
+    began = time.process_time()
+    ttfts = [(await bench.under_load(engine, _anew(prompt))).ttft for _ in range(count)]
+    return ttfts, time.process_time() - began
+
+
+def _theirs(vllm: Path, settings: Settings, engine: Engine, prompt: Prompt, count: int) -> Times:
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        rows = [{"prompt": _anew(prompt).messages[0]["content"]} for _ in range(count)]
+        (folder / "prompts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        command = [str(vllm), "bench", "serve", *_arguments(engine, settings, prompt, count, folder)]
+        child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=_environ())
+        said, cpu_s = _watched(child)
+        if child.returncode or cpu_s is None:
+            raise StackError(f"vllm bench serve failed: {said[-300:]}")
+        result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        if result["completed"] != count:
+            raise StackError(f"vllm bench serve completed {result['completed']} of {count} requests")
+        return result["ttfts"], cpu_s
+
+
+def _watched(child: subprocess.Popen[str]) -> tuple[str, float | None]:
+    """What it said till its end, and its CPU seconds from its first request to its result, where it told of both."""
+    assert child.stdout
+    process, said, marks = psutil.Process(child.pid), list[str](), list[float]()
+    with child:
+        for line in child.stdout:
+            said.append(line)
+            if BEGINS in line or ENDS in line:
+                times = process.cpu_times()
+                marks.append(times.user + times.system)
+    return "".join(said), marks[1] - marks[0] if len(marks) == 2 else None
+
+
+def _arguments(engine: Engine, settings: Settings, prompt: Prompt, count: int, folder: Path) -> list[str]:
+    """One in flight, nothing sent before the first measured request, the same sampling as ours."""
+    given = {
+        "backend": "openai-chat",
+        "endpoint": "/v1/chat/completions",
+        "base-url": engine.url,
+        "model": settings.model,
+        "served-model-name": engine.model,
+        "dataset-name": "custom",
+        "dataset-path": folder / "prompts.jsonl",
+        "custom-output-len": prompt.max_tokens,
+        "num-prompts": count,
+        "max-concurrency": 1,
+        "num-warmups": 0,
+        "ready-check-timeout-sec": 0,
+        "temperature": 0,
+        "result-dir": folder,
+        "result-filename": "result.json",
+    }
+    flags = ["--skip-chat-template", "--disable-shuffle", "--ignore-eos", "--save-result", "--save-detailed"]
+    return [*(word for key, value in given.items() for word in (f"--{key}", str(value))), *flags, "--disable-tqdm"]
+
+
+def _environ() -> dict[str, str]:
+    """The caller's without secrets: neither the engine nor `vllm bench serve` wants one."""
+    kept = {name: value for name, value in os.environ.items() if name not in SECRETS}
+    return kept | {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "PYTHONUNBUFFERED": "1"}
+
+
+def _anew(prompt: Prompt) -> Prompt:
+    return replace(prompt, nonce=new_nonce())
+
+
+def _vllm() -> Path:
+    found = arena_home(os.environ) / "env" / "engines" / "bin" / "vllm"
+    if not found.exists():
+        raise ConfigError(f"{found} is not there: ./arena install")
+    return found

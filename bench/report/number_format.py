@@ -1,0 +1,101 @@
+"""How a number is written: three digits that count, the same unit down a column, a dash for what is not there."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from bench.report.result_fields import Fields, number
+
+NOTHING = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class TimeUnit:
+    """What milliseconds are shown in."""
+
+    name: str
+    ms: float
+
+    def __call__(self, value: float | None) -> str:
+        return NOTHING if value is None else f"{digits(value / self.ms)} {self.name}"
+
+    def span(self, low: float | None, high: float | None) -> str:
+        """From one to another, the unit left to the number before it."""
+        return NOTHING if low is None or high is None else f"{digits(low / self.ms)} to {digits(high / self.ms)}"
+
+
+MS, S = TimeUnit("ms", 1), TimeUnit("s", 1000)
+
+
+def unit_for(values: Iterable[float | None]) -> TimeUnit:
+    """Seconds for a column that reaches a second."""
+    finite = [abs(value) for value in values if value is not None and math.isfinite(value)]
+    return S if max(finite, default=0) >= S.ms else MS
+
+
+def digits(value: float) -> str:
+    """19.9, 1.71, 0.912, 1,712."""
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
+    size = abs(value)
+    places = 0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 or not size else 3
+    return f"{value:,.{places}f}"
+
+
+def duration(ms: float | None) -> str:
+    """One time by itself, in the unit that suits it."""
+    return unit_for([ms])(ms)
+
+
+def ratio(value: float | None) -> str:
+    """Two places are enough for a ratio near one."""
+    if value is None:
+        return NOTHING
+    return f"{value:.2f}" if abs(value) < 10 else digits(value)
+
+
+def ratio_span(low: float | None, high: float | None) -> str:
+    """An interval of ratios."""
+    return NOTHING if low is None or high is None else f"{ratio(low)} to {ratio(high)}"
+
+
+def change(saved: Fields, less: str, more: str) -> str:
+    """A saved time, as "1.43 s less (0.90 to 2.10 s)"; a negative one is `more`. Empty when there is none."""
+    middle, low, high = (number(saved, name) for name in ("median", "ci_low", "ci_high"))
+    if middle is None:
+        return ""
+    unit = unit_for([middle])
+    said = f"{unit(abs(middle))} {less if middle >= 0 else more}"
+    if low is None or high is None:
+        return said
+    if low < 0 < high:
+        return f"{said} ({unit(-low)} {more} to {unit(high)} {less})"
+    return f"{said} ({unit.span(*sorted((abs(low), abs(high))))})"
+
+
+def count(value: float | None) -> str:
+    """A whole number, thousands apart."""
+    return NOTHING if value is None else f"{value:,.0f}" if math.isfinite(value) else digits(value)
+
+
+def documents(n: float | None) -> str:
+    """How many, in words."""
+    return f"{count(n)} document{'' if n == 1 else 's'}"
+
+
+def sentence(text: str) -> str:
+    """A capital at the start, unless that is the name of an arm, and a full stop."""
+    first = text.split(" ", 1)[0]
+    return ("" if not text else text[0] if "_" in first else text[0].upper()) + text[1:].rstrip(".") + "."
+
+
+def percent(value: float | None) -> str:
+    """`value` is already in per cent."""
+    return NOTHING if value is None else f"{value:.0f} %"
+
+
+def confidence(source: Fields) -> str:
+    """The level of the intervals, as "95 %"; what all of them are made with unless the result says otherwise."""
+    return f"{(number(source, 'confidence_level') or 0.95) * 100:.3g} %"

@@ -1,0 +1,110 @@
+"""What a reader of the numbers should know before believing them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import median
+
+from bench.sample import Sample
+from bench.statistics import FAR, SPREAD, has_extremes, outliers, spread
+
+GAP_MS = 10.0  # between client and server clocks; more needs an explanation
+HELP = "more documents or a quieter machine would help"
+
+
+WarningKind = tuple[str, list[Sample]]  # the valid samples of one arm and length, with what to call them
+
+
+def sample_warnings(samples: Sequence[Sample]) -> list[str]:
+    """One sentence for each kind of caveat, with the arms that it is about; outliers are named, never dropped."""
+    return warnings_of_arm(_kinds(samples))
+
+
+def warnings_of_arm(kinds: Sequence[WarningKind]) -> list[str]:
+    """The same of samples that the caller has sorted."""
+    found = (caveat(kinds) for caveat in (_unstable, _extremes, _outliers, _slow_start, _bursts, _gap))
+    return [sentence for sentence in found if sentence]
+
+
+def source_unknown_warnings(samples: Sequence[Sample]) -> list[str]:
+    """Of a server that is believed to be cold where the nonce is new, for it says nothing of its cache."""
+    silent = [name for name, valid in _kinds(samples) if valid and all(s.cached_tokens is None for s in valid)]
+    said = "the server does not tell how many tokens were cached; that it went its way rests on the nonce"
+    return [_about(said, silent)] if silent else []
+
+
+def _kinds(samples: Sequence[Sample]) -> list[WarningKind]:
+    found = dict.fromkeys((s.arm, s.input_len) for s in samples)
+    several = len({length for _, length in found}) > 1
+    return [
+        (
+            f"{arm}, {length:,} tokens" if several and length else arm,
+            [s for s in samples if (s.arm, s.input_len) == (arm, length) and s.valid],
+        )
+        for arm, length in found
+    ]
+
+
+def _about(said: str, arms: Sequence[str]) -> str:
+    """Empty where it is said of none."""
+    return f"{said}: {'; '.join(arms)}" if arms else ""
+
+
+def _unstable(kinds: Sequence[WarningKind]) -> str:
+    found = [(name, spread(_ttfts(valid))) for name, valid in kinds]
+    wide = [f"{name} {share:.0%}" for name, share in found if share >= SPREAD]
+    return _about(f"unstable, the standard deviation is {SPREAD:.0%} of the mean or more ({HELP})", wide)
+
+
+def _extremes(kinds: Sequence[WarningKind]) -> str:
+    """Of those only that are not unstable anyway."""
+    found = [(name, _ttfts(valid)) for name, valid in kinds]
+    far = [name for name, ttfts in found if spread(ttfts) < SPREAD and has_extremes(ttfts)]
+    return _about(f"unstable, the extremes are more than {FAR:.0%} away from the mean ({HELP})", far)
+
+
+def _outliers(kinds: Sequence[WarningKind]) -> str:
+    found = {name: [str(valid[i].document) for i in outliers(_ttfts(valid))] for name, valid in kinds}
+    far = [f"{name}, document {', '.join(documents)}" for name, documents in found.items() if documents]
+    return _about("outliers, counted all the same", far)
+
+
+def _slow_start(kinds: Sequence[WarningKind]) -> str:
+    found = [(name, _ttfts(valid)) for name, valid in kinds]
+    slow = [name for name, ttfts in found if len(ttfts) > 3 and outliers(ttfts)[:1] == (0,) and ttfts[0] == max(ttfts)]
+    return _about("the first sample is the slowest by far, so raise --num-warmups", slow)
+
+
+def _bursts(kinds: Sequence[WarningKind]) -> str:
+    counts = [(name, sum(s.in_one_burst for s in valid), len(valid)) for name, valid in kinds]
+    said = (
+        "answers came in one burst, so their first token was handed on late, by an engine that waited for a core, or "
+        "by what lies between it and this client"
+    )
+    return _about(said, [f"{name} {bursts} of {n}" for name, bursts, n in counts if bursts])
+
+
+def _gap(kinds: Sequence[WarningKind]) -> str:
+    gaps = {name: overhead_ms(valid) for name, valid in kinds}
+    large = {name: gap for name, gap in gaps.items() if gap is not None and gap > GAP_MS}
+    if not large:
+        return ""
+    most = max(large, key=large.__getitem__)
+    return (
+        f"the client's TTFT is up to {large[most]:.0f} ms ({most}; median) over the engine's own queue and TTFT: "
+        "HTTP, the chat template, tokenising, and handing the first token on"
+    )
+
+
+def _ttfts(valid: Sequence[Sample]) -> list[float]:
+    return [s.ttft_ms for s in valid if s.ttft_ms is not None]
+
+
+def overhead_ms(samples: Sequence[Sample]) -> float | None:
+    """Median of the client's TTFT less the server's queue and TTFT; None where no server told."""
+    gaps = [
+        s.ttft_ms - s.server_queue_ms - s.server_ttft_ms
+        for s in samples
+        if s.ttft_ms is not None and s.server_queue_ms is not None and s.server_ttft_ms is not None
+    ]
+    return median(gaps) if gaps else None

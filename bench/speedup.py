@@ -1,0 +1,161 @@
+"""One arm against another, document by document, and what may be claimed of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from bench.options import Options
+from bench.plan import MIN_PAIRS
+from bench.sample import Sample
+from bench.statistics import Interval, interval
+
+MAX_NOISE = 1.05  # a ratio nearer to 1 than this is not worth a claim, whatever its interval
+MOST_INVALID = 0.2  # of the samples of an arm; with more there is no claim
+
+
+@dataclass(frozen=True, slots=True)
+class SampleMetric:
+    """What is compared, in milliseconds; None of a sample that does not have what it `needs`."""
+
+    name: str
+    of: Callable[[Sample], float | None]
+    needs: str = ""
+
+
+TTFT = SampleMetric("ttft_ms", lambda sample: sample.ttft_ms)
+
+
+def compare_arms(
+    samples: Iterable[Sample],
+    of: str,
+    over: str,
+    *,
+    noise: tuple[str, str] | None = None,
+    measure: SampleMetric = TTFT,
+    confidence_level: float = 0.95,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """How many times sooner `of` is than `over`, what it saves, and the verdict.
+
+    `noise` names two arms that should not differ; the far end of their ratio's interval is the noise floor, and what
+    lies inside it is not called a difference.
+    """
+    samples = tuple(samples)
+    pairs = paired(samples, of, over, measure)
+    speedup = interval([slow / fast for fast, slow in pairs], confidence_level, seed)
+    saved = interval([slow - fast for fast, slow in pairs], confidence_level, seed)
+    floor = _floor(samples, noise, measure, confidence_level, seed)
+    why = _too_little(samples, (of, over), measure, speedup) or _unknown_noise(noise, floor)
+    verdict, why = ("no claim", why) if why or not speedup else _verdict(speedup, floor)
+    return {
+        "metric": measure.name,
+        "of": of,
+        "over": over,
+        "verdict": verdict,
+        "why": why,
+        "speedup": interval_json(speedup, confidence_level),
+        "saved_ms": interval_json(saved, confidence_level),
+        "noise_floor": floor,
+    }
+
+
+def too_few_pairs(documents: int) -> str:
+    """Why so many documents cannot support a claim, whatever they show; empty where they can."""
+    if documents >= MIN_PAIRS:
+        return ""
+    return (
+        f"{documents} of the {MIN_PAIRS} documents that a claim takes: the verdict will be «no claim» (--num-prompts)"
+    )
+
+
+def paired(
+    samples: Iterable[Sample], of: str, over: str, measure: SampleMetric = TTFT
+) -> Sequence[tuple[float, float]]:
+    """`(of, over)` of every document with a valid sample in both arms."""
+    samples = tuple(samples)
+    fast, slow = by_document(samples, of, measure), by_document(samples, over, measure)
+    return [(fast[document], slow[document]) for document in sorted(fast.keys() & slow.keys())]
+
+
+def by_document(samples: Iterable[Sample], arm: str, measure: SampleMetric = TTFT) -> Mapping[int, float]:
+    """Document to what was measured, valid samples only."""
+    values = {s.document: measure.of(s) for s in samples if s.arm == arm and s.valid}
+    return {document: value for document, value in values.items() if value}
+
+
+def interval_json(found: Interval | None, confidence_level: float) -> dict[str, Any]:
+    """All fields, with None for numbers that nothing supports."""
+    if found:
+        return asdict(found)
+    empty = dict.fromkeys(("median", "ci_low", "ci_high", "min", "max"))
+    return {**empty, "n": 0, "confidence_level": confidence_level}
+
+
+def _floor(
+    samples: Sequence[Sample], arms: tuple[str, str] | None, measure: SampleMetric, confidence_level: float, seed: int
+) -> dict[str, Any] | None:
+    if arms is None:
+        return None
+    of, over = arms
+    pairs = paired(samples, of, over, measure)
+    ratio = interval([slow / fast for fast, slow in pairs], confidence_level, seed)
+    if ratio is None or ratio.ci_low is None or ratio.ci_high is None:
+        return None
+    return {"of": of, "over": over, **asdict(ratio), "ratio": max(MAX_NOISE, ratio.ci_high, 1 / ratio.ci_low)}
+
+
+def _too_little(
+    samples: Sequence[Sample], arms: tuple[str, str], measure: SampleMetric, speedup: Interval | None
+) -> str:
+    """Why there are no pairs to judge by; empty when there are."""
+    for name in arms:  # each by itself: what is left of an arm is not what the arm is
+        arm = [sample for sample in samples if sample.arm == name]
+        invalid = sum(not sample.valid for sample in arm)
+        if invalid > MOST_INVALID * len(arm):
+            return f"{invalid} of {len(arm)} samples of {name} do not count: their reasons are listed"
+    n = speedup.n if speedup else 0
+    if n >= MIN_PAIRS:
+        return ""
+    count = [{s.document for s in samples if s.arm == name and s.valid} for name in arms]
+    if (both := len(count[0] & count[1])) > n:
+        return (
+            f"{n} of {both} documents have {measure.name} both ways, and it takes {MIN_PAIRS}; it needs {measure.needs}"
+        )
+    return f"{n} documents have a valid sample in both arms, and it takes {MIN_PAIRS}"
+
+
+def _unknown_noise(noise: tuple[str, str] | None, floor: Mapping[str, Any] | None) -> str:
+    unknown = noise is not None and floor is None
+    return (
+        f"the noise could not be measured: {' against '.join(noise or ())} has under {MIN_PAIRS} pairs"
+        if unknown
+        else ""
+    )
+
+
+def _verdict(speedup: Interval, measured: Mapping[str, Any] | None) -> tuple[str, str]:
+    floor = float(measured["ratio"]) if measured else MAX_NOISE
+    beyond = speedup.clear_of(1 / floor, floor)
+    span = f"{speedup.ci_low:.2f} to {speedup.ci_high:.2f}"
+    where, noise = (
+        "clear of" if beyond else "not clear of",
+        "the noise floor" if measured else "what is taken for noise",
+    )
+    why = f"the interval of the ratio, {span}, is {where} {noise}, {1 / floor:.2f} to {floor:.2f}"
+    return {1: "faster", 0: "not distinguishable", -1: "slower"}[beyond], why
+
+
+def arm_speedups(samples: Sequence[Sample], arms: Sequence[str], over: str, options: Options) -> Mapping[str, Any]:
+    """Each of `arms` beside the one that it is held against: how many times sooner, and what it saves."""
+    return {name: _arm_speedup(samples, name, over, options) for name in arms}
+
+
+def _arm_speedup(samples: Sequence[Sample], of: str, over: str, options: Options) -> Mapping[str, Any]:
+    level, seed = options.confidence_level, options.seed
+    pairs = paired(samples, of, over)
+    return {
+        "speedup": interval_json(interval([slow / fast for fast, slow in pairs], level, seed), level),
+        "saved_ms": interval_json(interval([slow - fast for fast, slow in pairs], level, seed), level),
+    }

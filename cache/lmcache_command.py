@@ -1,0 +1,55 @@
+"""The exact command line of each cache server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from cache.versions import serving_versions
+from cache.volume import CHUNK_SIZE, current_namespace, lmcache_storage_config, namespace_path
+from config.errors import ConfigError
+from config.settings import Settings
+from config.topology import CacheServer, Topology
+from engines.vllm_command import HUGE_PAGES, Command, vllm_command
+
+
+def lmcache_command(cache: CacheServer, settings: Settings, folder: Path) -> Command:
+    """One LMCache server: memory (L1) in front of the namespace `folder` on the KV volume (L2)."""
+    size = str(settings.l1_size_gb)
+    argv = ["lmcache", "server", "--instance-id", cache.name]
+    argv += ["--host", settings.bind_host, "--port", str(cache.mq_port)]
+    argv += ["--http-host", settings.bind_host, "--http-port", str(cache.port)]
+    argv += ["--chunk-size", str(CHUNK_SIZE), "--l1-size-gb", size, "--eviction-policy", "LRU"]
+    if settings.device == "cpu":
+        # CPU engines move their KV through a pool in shared memory, which must exist from the start
+        argv += ["--l1-init-size-gb", size, "--no-l1-use-lazy", "--supported-transfer-mode", "auto"]
+        argv += ["--shm-name", shm_name(cache)]
+        # a load needs room for all its chunks at once, twice with decryption: of 8,192 tokens in float32, 0.7 GiB
+        argv += ["--eviction-trigger-watermark", "0.25"]
+    else:
+        argv += ["--isolated-ipc"]  # as the engines' connector says
+    argv += ["--l2-adapter", json.dumps(lmcache_storage_config(settings, cache.side, folder))]
+    env = {"PYTHONHASHSEED": "0", "LMCACHE_TRACK_USAGE": "false", "DO_NOT_TRACK": "1"}
+    return Command(tuple(argv), env | HUGE_PAGES if settings.device == "cpu" else env)
+
+
+def all_commands(settings: Settings) -> Iterator[tuple[str, Command]]:
+    """Every server's name and command line, cache servers first, as a start runs them."""
+    topology = Topology.of(settings)
+    folder = _folder(settings)
+    yield from ((cache.name, lmcache_command(cache, settings, folder)) for cache in topology.caches)
+    yield from ((engine.name, vllm_command(engine, settings)) for engine in topology.engines)
+
+
+def _folder(settings: Settings) -> Path:
+    """Where the packages that serve are elsewhere, as in containers, the namespace that they have made."""
+    try:
+        return namespace_path(settings, serving_versions())
+    except ConfigError:
+        return current_namespace(settings)
+
+
+def shm_name(cache: CacheServer) -> str:
+    """The port makes it unique among stacks of one machine."""
+    return f"arena_{cache.side}_{cache.port}"

@@ -1,0 +1,110 @@
+"""Where a prompt's tokens came from, told by counters read before and after the one request in flight."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import httpx
+from prometheus_client import Metric
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
+
+from client.http_client import http_client, read_body
+from client.reply import Sources
+from config.topology import Engine
+
+BY_SOURCE = "vllm:prompt_tokens_by_source"
+COMPUTED, OWN_CACHE, SHARED = "local_compute", "local_cache_hit", "external_kv_transfer"  # its labels
+MM_CACHE_HITS = "vllm:mm_cache_hits_total"  # of the multimodal processor's cache, in media
+HIT_L1 = "lmcache_mp_lookup_hit_l1_tokens_total"
+HIT_L2 = "lmcache_mp_lookup_hit_l2_tokens_total"
+MAX_TOTAL = 2.0**63  # more than anything that is counted
+
+
+@dataclass(frozen=True, slots=True)
+class TokenCounters:
+    """Totals since the servers started: the engine's by source, and the cache server's by tier where it answers."""
+
+    by_source: Mapping[str, float]
+    l1: float | None = None
+    l2: float | None = None
+    mm_cache_hits: float | None = None
+
+
+async def read_counters(engine: Engine) -> TokenCounters | None:
+    """None when the engine does not answer."""
+    try:
+        metrics = await fetch_metrics(engine.url, engine)
+    except httpx.HTTPError:
+        return None
+    engines = TokenCounters(_by_source(metrics), mm_cache_hits=sum_metrics(metrics, MM_CACHE_HITS).get(MM_CACHE_HITS))
+    if engine.cache is None:
+        return engines
+    try:
+        cache = sum_metrics(await fetch_metrics(engine.cache.url), HIT_L1, HIT_L2)
+    except httpx.HTTPError:
+        return engines
+    return replace(engines, l1=cache.get(HIT_L1, 0), l2=cache.get(HIT_L2, 0))
+
+
+async def fetch_metrics(url: str, engine: Engine | None = None) -> str:
+    """The `/metrics` page of one of the arena's services, or of any `engine`. Raises httpx.HTTPError."""
+    async with http_client(5, engine) as http:
+        return (await read_body(http, f"{url}/metrics")).decode(errors="replace")
+
+
+def parse_samples(metrics: str, *names: str) -> Sequence[Sample]:
+    """Numbers on a page in Prometheus' text form, none on any other; with `names`, of the lines that begin so."""
+    if names:
+        metrics = "\n".join(line for line in metrics.splitlines() if line.startswith(names)) + "\n"
+    try:
+        families: Sequence[Metric] = list(text_string_to_metric_families(metrics))
+    except (ValueError, LookupError, TypeError, AttributeError):  # whatever the parser trips over on a foreign page
+        return []
+    return [sample for family in families for sample in family.samples if abs(sample.value) < MAX_TOTAL]
+
+
+def sum_metrics(metrics: str, *names: str) -> Mapping[str, float]:
+    """Each sample's name to its sum over all labels; with `names`, of these only."""
+    sums: defaultdict[str, float] = defaultdict(float)
+    for sample in parse_samples(metrics, *names):
+        sums[sample.name] += sample.value
+    return sums
+
+
+def sources_between(before: TokenCounters | None, after: TokenCounters | None, prompt_tokens: int) -> Sources | None:
+    """The sources of one request's prompt, or None when they cannot be told.
+
+    The engine's counters grow by every token of every prompt. If they grew by exactly this prompt's, no other request
+    was among them, and the split is exact; anything else, a source that is not known here included, is not guessed at.
+    """
+    if before is None or after is None:
+        return None
+    grown = {name: int(after.by_source[name] - before.by_source.get(name, 0)) for name in after.by_source}
+    computed, own, shared = (grown.pop(name, 0) for name in (COMPUTED, OWN_CACHE, SHARED))
+    if computed + own + shared != prompt_tokens or min(computed, own, shared) < 0 or any(grown.values()):
+        return None
+    l1, l2 = _grown(before.l1, after.l1), _grown(before.l2, after.l2)
+    mm_cache_hits = _grown(before.mm_cache_hits, after.mm_cache_hits)
+    tiers_told = shared > 0 and l1 >= 0 and l2 >= 0 and l1 + l2 >= shared
+    return Sources(
+        computed=computed,
+        prefix_cache=own,
+        shared=shared,
+        l1=min(l1, shared) if tiers_told else 0,
+        l2=max(0, shared - l1) if tiers_told else 0,
+        mm_cache_hits=mm_cache_hits if mm_cache_hits >= 0 else None,
+    )
+
+
+def _grown(before: float | None, after: float | None) -> int:
+    """Negative when it is not known."""
+    return -1 if before is None or after is None else int(after - before)
+
+
+def _by_source(metrics: str) -> Mapping[str, float]:
+    """Only the lines that matter are parsed: there are a thousand, and this happens twice a request."""
+    found = parse_samples(metrics, f"{BY_SOURCE}_total")
+    return {sample.labels["source"]: sample.value for sample in found if "source" in sample.labels}

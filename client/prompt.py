@@ -1,0 +1,95 @@
+"""What is sent: a nonce, a document and a question, in this order, so that one document is one shared prefix."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from config.errors import DocumentError
+from media import Media
+
+Message = dict[str, Any]
+ROLE = "You are a helpful AI assistant."  # SmolLM2 answers worse without one
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """An earlier question of a conversation, and its answer."""
+
+    question: str
+    answer: str
+    media: tuple[Media, ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """One question about one document.
+
+    `nonce` opens the prompt: with a new one nothing that any engine or volume holds can be reused (cold); with the
+    same one everything up to the question can. It stands in the first block of the prompt, and a cache's key for a
+    block contains all blocks before it.
+    """
+
+    question: str
+    document: str = ""
+    nonce: str = ""
+    max_tokens: int = 128
+    temperature: float = 0.0
+    seed: int = 0
+    ignore_eos: bool = False
+    top_logprobs: int = 0  # candidates of each token to report, 0 to 20
+    appendix: str = ""  # follows the document, and stays when that is cut
+    no_system_role: bool = False  # all in the user's message, for chat templates that refuse another
+    media: tuple[Media, ...] = field(default=(), repr=False)  # stand before the question, which others then share
+    turns: tuple[Turn, ...] = field(default=(), repr=False)  # of the conversation so far, oldest first
+
+    def __post_init__(self) -> None:
+        if not self.question.strip():
+            raise DocumentError("the question is empty: type one")
+        for name in ("question", "nonce", "document", "appendix"):
+            _check_encodable(name, getattr(self, name))
+
+    @property
+    def messages(self) -> list[Message]:
+        """For the chat endpoint; engines and token counts are given the same."""
+        system = f"{self.nonce} {ROLE}" if self.nonce else ROLE
+        if self.document:
+            system += f"\n\nContext:\n{self.document}{self.appendix}"
+        spoken: list[Message] = []
+        for turn in self.turns:
+            spoken += [_user(turn.question, turn.media), {"role": "assistant", "content": turn.answer}]
+        spoken.append(_user(self.question, self.media))
+        if self.no_system_role:
+            return [_opening(system, spoken[0]), *spoken[1:]]
+        return [{"role": "system", "content": system}, *spoken]
+
+    def about(self, document: str) -> Prompt:
+        """The same question about another text."""
+        return replace(self, document=document)
+
+
+def _check_encodable(name: str, text: str) -> None:
+    """An argument that is not UTF-8, and half a character from a browser, cannot be sent."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as exc:
+        raise DocumentError(f"the {name} is no UTF-8 at character {exc.start + 1}: write it anew") from exc
+
+
+def _user(question: str, media: tuple[Media, ...]) -> Message:
+    content = [*(each.part for each in media), {"type": "text", "text": question}] if media else question
+    return {"role": "user", "content": content}
+
+
+def _opening(system: str, first: Message) -> Message:
+    """The user's first message with what else the system's would say before it."""
+    content = first["content"]
+    if isinstance(content, str):
+        return {"role": "user", "content": f"{system}\n\n{content}"}
+    return {"role": "user", "content": [{"type": "text", "text": system}, *content]}
+
+
+def new_nonce() -> str:
+    """64 random bits; nobody has seen a prompt that starts with it."""
+    return secrets.token_hex(8)

@@ -1,0 +1,135 @@
+"""Prompts counted, cut and filled to a length, in the tokens of the model: vLLM's /tokenize and /detokenize."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import takewhile
+from typing import TypeVar
+
+import httpx
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, ValidationError
+
+from client.http_client import http_client
+from client.prompt import Prompt
+from client.vllm_errors import rejects_system_role, tokenizer_error
+from config.errors import ConfigError, ContextTooLong, DocumentError, EngineUnreachable, NotTokenized, RefusalKind
+from config.topology import Engine
+
+TIMEOUT_S = 30.0  # large media take seconds
+ReplyModel = TypeVar("ReplyModel", bound=BaseModel)
+
+
+class _TokenizerReply(BaseModel):
+    """Of vLLM's tokenizer, as much as is used; a number is one, and not a word or a truth."""
+
+    model_config = ConfigDict(strict=True)
+
+
+class _CountReply(_TokenizerReply):
+    count: NonNegativeInt
+    max_model_len: NonNegativeInt
+
+
+class _TokenIds(_TokenizerReply):
+    tokens: list[int]
+
+
+class _DetokenizedText(_TokenizerReply):
+    prompt: str
+
+
+async def _count(engine: Engine, prompt: Prompt) -> tuple[int, int]:
+    counted = await post_tokenizer(engine, "tokenize", _chat_body(prompt), _CountReply)
+    return counted.count, counted.max_model_len - prompt.max_tokens
+
+
+def _chat_body(prompt: Prompt) -> dict[str, object]:
+    return {"messages": prompt.messages, "add_generation_prompt": True}
+
+
+async def fit_to_context(engine: Engine, prompt: Prompt, *, cut: bool, tokens: int | None = None) -> Prompt:
+    """The prompt, unchanged when it fits; with `cut`, its document shortened until it does.
+
+    A chat template that refuses a system message (Gemma's, some of Mistral's) gets all in the user's. `tokens` asks for
+    a prompt of at most so many instead of what the model takes. Raises ContextTooLong without `cut`, or when the
+    question alone is too long.
+    """
+    prompt, count, limit = await count_tokens(engine, prompt)
+    limit = min(limit, tokens or limit)
+    while count > limit:
+        if not cut or not prompt.document:
+            raise ContextTooLong(count, limit)
+        prompt = prompt.about(await drop_last_tokens(engine, prompt.document, count - limit))
+        count, _ = await _count(engine, prompt)
+    return prompt
+
+
+async def drop_last_tokens(engine: Engine, text: str, less: int) -> str:
+    """The text without its last `less` tokens or so; empty when it has no more."""
+    ids = (await post_tokenizer(engine, "tokenize", {"prompt": text, "add_special_tokens": False}, _TokenIds)).tokens
+    return (
+        await post_tokenizer(engine, "detokenize", {"tokens": ids[: max(0, len(ids) - less)]}, _DetokenizedText)
+    ).prompt
+
+
+async def fill_to_length(engine: Engine, prompt: Prompt, tokens: int) -> Prompt:
+    """The prompt with its document repeated and cut so that it has at most `tokens`, and nearly so many.
+
+    Raises ConfigError when the model takes fewer.
+    """
+    prompt, count, limit = await count_tokens(engine, prompt)
+    if tokens > limit:
+        raise ConfigError(f"--input-len {tokens} is more than the {limit} tokens that the model leaves for a prompt")
+    twice, _ = await _count(engine, prompt.about(f"{prompt.document}\n\n{prompt.document}"))
+    repeats = max(1, (tokens - count) // max(1, twice - count) + 2)
+    return await fit_to_context(engine, prompt.about("\n\n".join([prompt.document] * repeats)), cut=True, tokens=tokens)
+
+
+async def count_tokens(engine: Engine, prompt: Prompt) -> tuple[Prompt, int, int]:
+    """The prompt in a form that the model's chat template takes, its tokens, and the most that leaves room to answer.
+
+    Raises EngineError when the engine does not answer, or refuses the media; DocumentError when it cannot tokenize.
+    """
+    try:
+        return prompt, *await _count(engine, prompt)
+    except NotTokenized as exc:
+        if prompt.no_system_role or not rejects_system_role(exc):
+            raise
+        other = replace(prompt, no_system_role=True)
+        try:
+            return other, *await _count(engine, other)
+        except NotTokenized as again:
+            raise (again if exc.kind is RefusalKind.SYSTEM_ROLE else exc) from None
+
+
+async def tokens_around_media(engine: Engine, prompt: Prompt) -> tuple[int, int]:
+    """Tokens of the prompt without its media: all, and those that stand before the media, so before the question.
+
+    These are what it has in common with the same prompt of another question. Raises as `accepted` does.
+    """
+    bare = replace(prompt, media=())
+    other = replace(bare, question="1" if bare.question.startswith("0") else "0")
+    tokens, others = [
+        (await post_tokenizer(engine, "tokenize", _chat_body(each), _TokenIds)).tokens for each in (bare, other)
+    ]
+    pairs = zip(tokens, others, strict=False)
+    return len(tokens), sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
+async def post_tokenizer(
+    engine: Engine, path: str, body: dict[str, object], shape: type[ReplyModel], patience: float = TIMEOUT_S
+) -> ReplyModel:
+    """What vLLM's tokenizer answers. Raises as `accepted` does."""
+    try:
+        async with http_client(patience, engine) as http:
+            answer = await http.post(f"{engine.url}/{path}", json={"model": engine.model, **body})
+        return shape.model_validate_json(answer.raise_for_status().content)
+    except httpx.HTTPStatusError as exc:
+        raise tokenizer_error(engine, exc.response.status_code, exc.response.content) from exc
+    except ValidationError as exc:
+        raise DocumentError(f"{engine.name}: its /{path} does not answer as vLLM's does: name a vLLM server") from exc
+    except (httpx.ReadTimeout, httpx.WriteTimeout) as exc:
+        busy = f"no answer from /{path} within {patience:g} s; it is busy, or the prompt is large: ask again"
+        raise EngineUnreachable(engine.name, busy) from exc
+    except httpx.HTTPError as exc:
+        raise EngineUnreachable(engine.name, "no answer; it is down or still starting", hint=engine.if_down) from exc

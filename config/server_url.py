@@ -1,0 +1,36 @@
+"""Addresses of servers, read in one way: `--base-url`, ENGINE_URL and CACHE_URL."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+import httpx
+
+
+def normalize_url(address: str, **names: object) -> str:
+    """`http://host:port` and what path there is, without the API's `/v1` and a slash at the end.
+
+    With `names` the address is a template that has them in braces, and stays one. Raises ValueError.
+    """
+    url = address.strip().rstrip("/").removesuffix("/v1").rstrip("/")
+    try:
+        _check(url.format(**names) if names else url)
+    except (LookupError, AttributeError) as exc:
+        raise ValueError(f"takes {' and '.join(f'{{{name}}}' for name in names)}, and no other braces") from exc
+    return url
+
+
+def url_port(url: str) -> int:
+    """The port of a normalised address."""
+    parts = urlsplit(url)
+    return parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def _check(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        sound = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and httpx.URL(url).host
+    except (ValueError, httpx.InvalidURL):
+        sound = False
+    if not sound or not url.isprintable() or " " in url or parts.query or parts.fragment:
+        raise ValueError("is not an http address: give http://host:port")

@@ -1,0 +1,24 @@
+"""Turns a GGUF file into a plain model folder. Runs in the engines' environment: `python convert.py GGUF FOLDER`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+
+def convert_gguf(gguf: Path, folder: Path) -> None:
+    """Dequantises to bfloat16; tokenizer and chat template come out of the same file."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(folder)
+    AutoModelForCausalLM.from_pretrained(
+        gguf.parent,
+        gguf_file=gguf.name,
+        dtype=torch.bfloat16,
+        quantization_config=GgufConfig(dequantize=True),
+    ).save_pretrained(folder)
+
+
+if __name__ == "__main__":
+    convert_gguf(Path(sys.argv[1]), Path(sys.argv[2]))

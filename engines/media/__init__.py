@@ -1,8 +1,0 @@
-"""Pictures, films and sound for prompts: `part` is what a request carries, `load` makes it of a file or an address.
-
-Only `part` is imported here: whoever loads no media need not wait for PyAV.
-"""
-
-from engines.media.part import Form, Media, Modality
-
-__all__ = ["Form", "Media", "Modality"]

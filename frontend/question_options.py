@@ -1,0 +1,57 @@
+"""What is chosen for a question, and its words: bounded here, whoever sends them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from config.errors import DocumentError
+
+MAX_TOKENS, LONGEST_ANSWER = 64, 1024  # tokens of an answer: what the page opens with, and at most
+HOTTEST, LAST_SEED = 2.0, 2**31 - 1
+QUESTION_CHARACTERS = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionOptions:
+    """What stands under "more", and whether the document goes along."""
+
+    max_tokens: int = MAX_TOKENS
+    temperature: float = 0.0
+    seed: int = 0
+    cut: bool = False  # the document, to fit the model
+    follow: bool = True  # the conversation so far goes along
+    document: bool = True
+
+    @classmethod
+    def of(cls, max_tokens: object, temperature: object, seed: object, cut: bool, follow: bool) -> QuestionOptions:
+        """From controls, of which an emptied one is None, or a link: what is out of range is the default."""
+        return cls(
+            int(_within(max_tokens, 1, LONGEST_ANSWER, MAX_TOKENS)),
+            _within(temperature, 0, HOTTEST, 0),
+            int(_within(seed, 0, LAST_SEED, 0)),
+            cut,
+            follow,
+        )
+
+
+DEFAULT_OPTIONS = QuestionOptions()
+
+
+def checked_question(question: str) -> str:
+    """As it can be sent. Raises DocumentError for one that cannot be asked, before anybody waits for it."""
+    if not question.strip():
+        raise DocumentError("the question is empty: type one")
+    if len(question) > QUESTION_CHARACTERS:
+        raise DocumentError(
+            f"the question has {len(question):,} characters, over the limit of {QUESTION_CHARACTERS:,}: "
+            "bring the text as a document"
+        )
+    return question.encode("utf-8", "replace").decode()
+
+
+def _within(value: object, low: float, high: float, default: float) -> float:
+    try:
+        number = float(str(value))
+    except ValueError:
+        return default
+    return number if low <= number <= high else default

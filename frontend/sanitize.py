@@ -1,0 +1,41 @@
+"""Text of engines, people and files as HTML that can do nothing: no tag, script, picture or template of theirs runs."""
+
+from __future__ import annotations
+
+from html import escape
+
+from markdown_it import MarkdownIt
+from markdown_it.renderer import RendererHTML
+from markdown_it.token import Token
+
+# Raw HTML is shown as text, and pictures stay links: one would be fetched from wherever an answer says.
+_MARKDOWN = MarkdownIt("js-default", {"html": False, "linkify": False}).disable("image")
+_TEMPLATE = str.maketrans({"{": "&#123;", "}": "&#125;", "$": "&#36;", "`": "&#96;"})
+
+
+def escape_html(text: str) -> str:
+    """As it stands."""
+    return escape(text).translate(_TEMPLATE)
+
+
+def render_markdown(text: str) -> str:
+    """Markdown with tables and code; links open elsewhere and tell nobody where they were."""
+    return str(_MARKDOWN.render(text)).translate(_TEMPLATE)
+
+
+def _link(renderer: RendererHTML, tokens: list[Token], index: int, options: object, env: object) -> str:
+    tokens[index].attrs |= {"target": "_blank", "rel": "noopener noreferrer nofollow"}
+    return renderer.renderToken(tokens, index, options, env)  # type: ignore[arg-type]
+
+
+def _fence(_: RendererHTML, tokens: list[Token], index: int, *__: object) -> str:
+    token = tokens[index]
+    language = token.info.split()[0] if token.info.split() else "code"
+    return (
+        f'<figure class="code"><figcaption>{escape(language)}<button type="button" data-copy="code">Copy</button>'
+        f'</figcaption><pre tabindex="0"><code>{escape(token.content)}</code></pre></figure>'
+    )
+
+
+_MARKDOWN.add_render_rule("link_open", _link)
+_MARKDOWN.add_render_rule("fence", _fence)

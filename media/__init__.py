@@ -1,0 +1,12 @@
+"""Pictures, films and sound for prompts: `part` is what a request carries, `load` makes it of a file or an address.
+
+Only `part` is imported here: whoever loads no media need not wait for PyAV.
+"""
+
+from pathlib import Path
+
+from media.part import Form, Media, Modality
+
+SAMPLES = Path(__file__).parent / "samples"
+
+__all__ = ["SAMPLES", "Form", "Media", "Modality"]

@@ -1,0 +1,134 @@
+import re
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from importlib.metadata import distributions
+
+import psutil
+import pytest
+
+from launch import install
+from launch.install import GIB, InstallError, VirtualEnv, check_disk, is_whole, stamp_file
+
+TINY = VirtualEnv("app", "app", GIB, "import sys")
+
+
+def test_an_environment_without_its_stamp_is_not_trusted(tmp_path):
+    (tmp_path / "env" / "app" / "bin").mkdir(parents=True)
+    assert not is_whole(TINY, tmp_path)
+
+
+def test_a_changed_lock_makes_it_unwhole(tmp_path):
+    stamp_file(TINY, tmp_path).parent.mkdir(parents=True)
+    stamp_file(TINY, tmp_path).write_text(install.digest(TINY))
+    assert is_whole(TINY, tmp_path)
+    stamp_file(TINY, tmp_path).write_text("of another lock")
+    assert not is_whole(TINY, tmp_path)
+
+
+def test_what_an_interrupted_install_left_is_built_anew(tmp_path):
+    half = tmp_path / "env" / "half-a-package.py"
+    half.parent.mkdir()
+    half.touch()
+    install.make_venv(tmp_path / "env")
+    assert not half.exists()
+    assert (tmp_path / "env" / "bin" / "python").exists()
+
+
+def test_a_disk_with_less_room_than_the_install_needs_is_refused_first(tmp_path):
+    with pytest.raises(InstallError, match=r"has 0\.5 GiB free and the install needs 1\.0.*ARENA_HOME"):
+        check_disk([TINY], tmp_path, usage=lambda _: GIB // 2)
+
+
+def test_a_failed_pip_is_told_with_its_own_words(tmp_path):
+    progress = install.PipProgress("app", 1, tmp_path)
+    with pytest.raises(InstallError, match="No matching distribution"):
+        install.run_pip(
+            [sys.executable, "-c", "import sys; print('ERROR: No matching distribution found for x'); sys.exit(1)"],
+            progress,
+        )
+
+
+@pytest.mark.parametrize(
+    ("line", "package"),
+    [
+        ("Collecting cuda-python==13.4.4 (from -r requirements/engines.txt (line 3))", "cuda-python"),
+        ("Processing /wheels/torch-2.13.0+cpu-cp311-cp311-linux.whl (from -r x)", "torch-2.13.0"),
+        ("Requirement already satisfied: torch==2.13.0+cpu in /env", "torch"),
+    ],
+)
+def test_progress_counts_packages_wherever_pip_takes_them_from(line, package):
+    assert install.STEP.match(line)[1] == package
+
+
+PARENT = "import subprocess; child = subprocess.Popen(['sleep', '600']); print(child.pid, flush=True); child.wait()"
+
+
+def test_an_interrupt_ends_pip_and_all_that_pip_has_started():
+    with suppress(KeyboardInterrupt), install.started([sys.executable, "-c", PARENT]) as child:
+        grandchild = psutil.Process(int(child.stdout.readline()))
+        raise KeyboardInterrupt
+    gone, alive = psutil.wait_procs([grandchild], timeout=10)
+    assert ([each.pid for each in gone], alive, child.returncode) == ([grandchild.pid], [], -signal.SIGKILL)
+
+
+def test_what_pip_prints_need_not_be_utf_8(tmp_path):
+    say = "import sys; sys.stdout.buffer.write(b'ERROR: \\xff\\n'); sys.exit(1)"
+    with pytest.raises(InstallError, match="ERROR"):
+        install.run_pip([sys.executable, "-c", say], install.PipProgress("app", 1, tmp_path))
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"", b"x"])
+def test_a_damaged_stamp_is_as_none(tmp_path, content):
+    stamp_file(TINY, tmp_path).parent.mkdir(parents=True)
+    stamp_file(TINY, tmp_path).write_bytes(content)
+    assert not is_whole(TINY, tmp_path)
+
+
+def test_it_runs_on_a_bare_python():
+    code = "import sys; sys.path.insert(0, '.'); import launch.install"
+    result = subprocess.run([sys.executable, "-I", "-S", "-c", code], cwd=install.ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("name", install.ENVIRONMENTS)
+def test_every_package_of_a_lock_is_pinned_and_no_lock_names_a_place(name):
+    text = install.ENVIRONMENTS[name].lock.read_text()
+    wanted = [line for line in text.splitlines() if re.match(r"[A-Za-z0-9]", line)]
+    assert all("==" in line for line in wanted)
+    assert "://" not in text
+    assert "index" not in re.sub(r"(?m)^#.*$", "", text)
+
+
+def an_environment(folder, *, imports):
+    """Whose Python imports everything, or nothing."""
+    site, python = folder / "lib" / "python3.11" / "site-packages", folder / "bin" / "python"
+    site.mkdir(parents=True)
+    python.parent.mkdir()
+    python.write_text(f"#!/bin/sh\nexit {int(not imports)}\n")
+    python.chmod(0o755)
+    return site
+
+
+@pytest.mark.parametrize("imports", [False, True])
+def test_a_torchaudio_that_does_not_import_is_left_its_python_half(imports, tmp_path):
+    package = an_environment(tmp_path, imports=imports) / "torchaudio"
+    (package / "lib").mkdir(parents=True)
+    operators, python = package / "lib" / "_torchaudio.abi3.so", package / "__init__.py"
+    for file in (operators, python):
+        file.touch()
+    install.lighten_torchaudio(tmp_path)
+    assert (operators.exists(), python.exists()) == (imports, True)
+
+
+@pytest.mark.parametrize(("imports", "named"), [(False, True), (True, False)])
+def test_a_torchvision_that_does_not_import_gets_its_operators_named_by_torch(imports, named, tmp_path):
+    site = an_environment(tmp_path, imports=imports)
+    install.complete_torchvision(tmp_path)
+    found = list(distributions(path=[str(site)]))
+    assert bool(found) is named
+    for distribution in found:
+        (point,) = distribution.entry_points
+        assert (point.group, point.value) == ("torch.backends", "torchvision_schemas:define")
+        compile((site / "torchvision_schemas.py").read_text(), "schemas", "exec")
