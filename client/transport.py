@@ -36,7 +36,7 @@ _connections: WeakKeyDictionary[asyncio.AbstractEventLoop, Connections] = WeakKe
 
 
 async def open_connection(engine: Engine) -> ClientSession:
-    """The session of the running event loop with an engine. It is kept until the loop ends: no clock includes making it."""
+    """The running event loop's session with an engine, kept until the loop ends: no clock includes making it."""
     kept = _connections.setdefault(asyncio.get_running_loop(), {})
     if (engine.url, engine.ours) not in kept:
         keeper = _keep(engine, kept)

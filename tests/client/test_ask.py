@@ -164,7 +164,7 @@ def test_a_chunk_that_cannot_be_read_is_a_failure_that_shows_it(engine, chunk_):
     with pytest.raises(StreamBroken) as caught:
         replies(engine, chunk("a"), chunk_, usage_chunk())
     assert caught.value.engine == "plain-a"
-    assert caught.value.said == str(chunk_)
+    assert caught.value.server_text == str(chunk_)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from pydantic import BaseModel, SecretStr
 from client.ask import ask_whole
 from client.documents import HANDBOOK, LIMIT_BYTES, read_document
 from client.prompt import Prompt, new_nonce
-from client.text_decoding import BYTE_ORDER_MARKS, FORMATS, decode_text
+from client.documents import BYTE_ORDER_MARKS, FORMATS, decode_text
 from client.tokenizer import count_tokens, fit_to_context, post_tokenizer
 from config.errors import ArenaError, DocumentError, EngineRefused, EngineUnreachable
 from config.paths import ROOT
@@ -93,7 +93,7 @@ def test_what_else_a_tokenizer_refuses_is_in_its_own_words():
 
 def test_a_tokenizer_that_takes_its_time_is_not_said_to_be_down():
     with tokenizer(200, None) as (engine, _), pytest.raises(EngineUnreachable, match=r"within 0\.1 s; it is busy"):
-        asyncio.run(post_tokenizer(engine, "tokenize", {}, BaseModel, patience=0.1))
+        asyncio.run(post_tokenizer(engine, "tokenize", {}, BaseModel, timeout_s=0.1))
 
 
 @pytest.mark.parametrize("key", ["", "k"])
@@ -187,7 +187,7 @@ def test_a_named_pipe_is_read_once_and_whole(tmp_path):
 @pytest.mark.parametrize("name", ["-", "/dev/stdin"])
 def test_the_standard_input_is_a_document(name):
     code = (
-        "import sys, pathlib; from engines import document as d; print(len(d.read_document(pathlib.Path(sys.argv[1]))))"
+        "import sys, pathlib; from client import documents as d; print(len(d.read_document(pathlib.Path(sys.argv[1]))))"
     )
     done = subprocess.run([sys.executable, "-c", code, name], input=LONG, capture_output=True, cwd=ROOT, check=True)
     assert int(done.stdout) == len(LONG)

@@ -82,7 +82,7 @@ def test_a_relative_path_counts_from_where_the_caller_is(tmp_path, monkeypatch):
 
 
 def test_a_reader_that_is_killed_takes_its_parser_with_it():
-    code = "import sys; from engines import pdf; pdf.subprocess.run([sys.executable, '-c', CHILD])"
+    code = "import sys; from client import pdf; pdf.subprocess.run([sys.executable, '-c', CHILD])"
     child = "from config.child_process import die_with_parent as d; d(); print('ready', flush=True); input()"
     code = f"CHILD = {child!r}; {code}"
     command = [sys.executable, "-c", code]

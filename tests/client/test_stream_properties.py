@@ -167,7 +167,7 @@ def test_a_text_in_halves_is_the_text(text):
     raw = text.encode("utf-16-le", "surrogatepass")
     halves = [raw[place : place + 2].decode("utf-16-le", "surrogatepass") for place in range(0, len(raw), 2)]
     joined = SurrogateJoiner()
-    assert "".join(map(joined.whole, halves)) == text
+    assert "".join(map(joined.join, halves)) == text
 
 
 @always

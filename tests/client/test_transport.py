@@ -222,7 +222,7 @@ def test_what_is_no_stream_is_refused_in_the_servers_words(body, said):
 def test_an_error_in_place_of_a_chunk_has_the_servers_words(event):
     with pytest.raises(StreamBroken) as caught:
         answer(HEAD, part(HELLO), part(b"event: error\ndata: " + event + b"\n\n"), END)
-    assert caught.value.said == "out of memory"
+    assert caught.value.server_text == "out of memory"
 
 
 def test_what_a_server_says_cannot_move_the_cursor_or_show_the_key():
@@ -234,7 +234,7 @@ def test_what_a_server_says_cannot_move_the_cursor_or_show_the_key():
 
     with pytest.raises(EngineRefused) as caught:
         asyncio.run(ask())
-    assert caught.value.said == "wrong [2Jkey ***"
+    assert caught.value.server_text == "wrong [2Jkey ***"
     assert caught.value.hint
     assert "arena logs" not in str(caught.value)
 

@@ -34,7 +34,7 @@ def said(message):
 )
 def test_what_a_refusal_is_about_is_read_from_its_status_and_words(status, message, kind):
     error = refusal_error(OTHER, status, said(message))
-    assert (error.kind, error.status, error.said) == (kind, status, message)
+    assert (error.kind, error.status, error.server_text) == (kind, status, message)
 
 
 def test_a_refused_field_is_left_out_by_the_option_and_renamed_where_that_helps():
@@ -56,12 +56,12 @@ def test_a_refused_field_is_left_out_by_the_option_and_renamed_where_that_helps(
     ],
 )
 def test_the_words_of_every_servers_error_are_found(body):
-    assert refusal_error(OTHER, 400, json.dumps(body).encode()).said == "why not"
+    assert refusal_error(OTHER, 400, json.dumps(body).encode()).server_text == "why not"
 
 
 def test_an_answer_without_words_has_those_of_http():
-    assert refusal_error(OTHER, 502, b"", "Bad Gateway").said == "Bad Gateway"
-    assert "https://other/" in refusal_error(OTHER, 301, b"<html>", "Moved", "https://other/").said
+    assert refusal_error(OTHER, 502, b"", "Bad Gateway").server_text == "Bad Gateway"
+    assert "https://other/" in refusal_error(OTHER, 301, b"<html>", "Moved", "https://other/").server_text
 
 
 def test_the_tokenizer_refuses_a_text_or_media():

@@ -32,8 +32,8 @@ def test_half_a_character_is_refused_by_the_part_of_the_prompt_that_it_is_in(fie
 
 
 def test_a_terminal_without_a_character_ends_no_command():
-    program = "import sys, typer; from config.exit_codes import run; app = typer.Typer()\n"
-    program += "@app.command()\ndef say() -> None:\n print('Größe 😀'); print('–', file=sys.stderr)\nrun(app)"
+    program = "import sys, typer; from config.exit_codes import run_app; app = typer.Typer()\n"
+    program += "@app.command()\ndef say() -> None:\n print('Größe 😀'); print('–', file=sys.stderr)\nrun_app(app)"
     environ = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONPATH": str(ROOT)}
     ended = subprocess.run([sys.executable, "-c", program], env=environ, capture_output=True, text=True)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "Gr\\xf6\\xdfe \\U0001f600\n", "\\u2013\n")
