@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
@@ -35,9 +35,10 @@ def serving(respond: Callable[[BaseHTTPRequestHandler], tuple[int, bytes]]) -> I
         def do_GET(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"] or 0))
             status, content = respond(self)
-            self.send_response(status)
-            self.end_headers()
-            self.wfile.write(content)
+            with suppress(ConnectionError):  # the client went away
+                self.send_response(status)
+                self.end_headers()
+                self.wfile.write(content)
 
         do_POST = do_GET
 
