@@ -45,7 +45,7 @@ async def ask(
 ) -> AsyncGenerator[Delta | Reply]:
     """Yields each Delta as it arrives, and the Reply last.
 
-    The clock starts just before the request is sent: the connection is open and the counters are read by then. Raises
+    The clock starts just before the request is sent, after the session was made and the counters were read. Raises
     EngineError, also for a stream without new text for `patience_s`. Closing the generator closes the connection, and
     the engine stops computing.
     """
