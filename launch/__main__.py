@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from click.core import ParameterSource
 from rich.console import Console
 from rich.table import Table
 
@@ -104,8 +104,8 @@ def up(
 def _refuse_options(panel: str, context: typer.Context) -> None:
     """Raises ConfigError when an option of this panel was given."""
     for option in context.command.params:
-        given = context.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE
-        if given and getattr(option, "rich_help_panel", None) == panel:
+        source = context.get_parameter_source(option.name or "")
+        if source and source.name == "COMMANDLINE" and getattr(option, "rich_help_panel", None) == panel:
             raise ConfigError(f"{option.opts[0]} works {panel.lower()}")
 
 
@@ -239,7 +239,8 @@ def doctor(context: typer.Context, docker: AsDocker = False, cpu: OnCpu = False,
 @app.command("bench", context_settings=PASSED_ON, add_help_option=False)
 def ask(context: typer.Context) -> None:
     """Hands the command over to the package that it belongs to, in a container where containers run."""
-    run_client_command(arena_home(os.environ), str(context.info_name), context.args)
+    # its words as they were typed: Typer would leave out `--`
+    run_client_command(arena_home(os.environ), str(context.info_name), sys.argv[2:])
 
 
 if __name__ == "__main__":

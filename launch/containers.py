@@ -165,7 +165,7 @@ class Containers:
     def _output(self, *arguments: str) -> str:
         return run_output(self.composition.command(*arguments), self._env)
 
-    def _become(self, command: Sequence[str]) -> NoReturn:
+    def _become(self, command: list[str]) -> NoReturn:
         os.chdir(ROOT)
         os.execvpe(command[0], command, self._env)  # noqa: S606
 

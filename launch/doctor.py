@@ -23,7 +23,6 @@ from config.write_hints import unwritable_hint
 from engines.hub import HttpGet
 from launch import container_checks, docker_checks
 from launch.check_result import GIB, CheckResult, bad, good, note
-
 from launch.docker_checks import RunTool, run_tool
 from launch.ports import is_free, port_owner
 

@@ -4,6 +4,7 @@ import stat
 import subprocess
 
 import pytest
+from launch.container_status import list_containers
 
 from config.errors import StackError
 from config.settings import Settings
@@ -16,7 +17,6 @@ from launch.compose import (
     run_output,
     write_token_file,
 )
-from launch.container_status import list_containers
 
 
 def test_the_cpu_form_lays_its_file_over_the_first():

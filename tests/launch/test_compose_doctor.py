@@ -5,14 +5,14 @@ from subprocess import CompletedProcess
 
 import pytest
 import requests
+from launch.host_folders import ContainerUser, check_readable_file, check_writable_folder
+from launch.requirements import GIB
 
 from config.errors import ConfigError, StackError
 from config.paths import ROOT
 from engines.hub import HubAccess, HubStatus
 from launch import compose_doctor, docker_engine, gpus, model_access
 from launch.check_result import CheckStatus, failed_checks
-from launch.host_folders import ContainerUser, check_readable_file, check_writable_folder
-from launch.requirements import GIB
 
 INFO = {"ServerVersion": "28.2.2", "MemTotal": 64 * GIB, "Runtimes": {"runc": {}, "nvidia": {}}}
 A100 = "{}, GPU-{}, 81920, NVIDIA A100\n"

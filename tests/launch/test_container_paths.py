@@ -1,9 +1,9 @@
 from pathlib import Path
 
 import pytest
+from launch.container_paths import check_paths
 
 from config.errors import ConfigError
-from launch.container_paths import check_paths
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,11 @@ import socket
 from pathlib import Path
 
 import pytest
+from launch.requirements import GIB
 
 from config.settings import Settings
 from launch import doctor
 from launch.check_result import CheckStatus
-from launch.requirements import GIB
 
 
 def test_enough_memory_is_good(settings):

@@ -1,8 +1,7 @@
 import io
 
-from rich.console import Console
-
 from launch.start_progress import StartProgress
+from rich.console import Console
 
 
 def test_a_log_gets_a_line_about_waiting_now_and_then_and_one_for_each_thing_done():

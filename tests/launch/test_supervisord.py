@@ -9,13 +9,13 @@ import time
 
 import psutil
 import pytest
+from launch.orphans import is_alive
+from launch.supervisord_config import SupervisedProgram, render_config
 
 from config.errors import StackError
 from config.paths import ROOT
-from launch.orphans import is_alive
 from launch.processes import last_log_line, start_lock
 from launch.supervisord import Supervisor
-from launch.supervisord_config import SupervisedProgram, render_config
 
 SLEEPER = (sys.executable, "-c", "import time; time.sleep(600)")
 # as vLLM's API server: a child in the same group that outlives a killed parent
