@@ -21,7 +21,7 @@ from config.settings import Settings
 from engines.prepare_model import checked_model
 from launch.check_result import failed_checks
 from launch.client_commands import run_client_command
-from launch.compose import PROFILES, Composition, compose_environment
+from launch.compose import PROFILES, Composition
 from launch.containers import Containers, container_settings
 from launch.doctor import check_containers, check_processes
 from launch.processes import LocalStack
@@ -221,7 +221,7 @@ def logs(
 def doctor(context: typer.Context, docker: AsDocker = False, cpu: OnCpu = False, as_json: AsJson = False) -> None:
     """What this machine lacks, and what to do about it. Exit code 1 when the stack could not start."""
     if docker:
-        results = tuple(check_containers(compose_environment(os.environ, cpu=cpu), cpu=cpu))
+        results = tuple(check_containers(Composition(cpu).environment(), cpu=cpu))
     else:
         _refuse_options(DOCKER, context)
         stack = LocalStack(arena_home(os.environ), caller_settings())

@@ -96,20 +96,14 @@ def check_compose_version(run: RunTool) -> CheckResult:
     return good("Compose", said)
 
 
-def _bytes_free(folder: Path) -> int:
-    return shutil.disk_usage(folder).free
-
-
-def check_images(
-    run: RunTool, docker: DockerInfo, *, cpu: bool, free: Callable[[Path], int] = _bytes_free
-) -> CheckResult:
-    """They are built already, or there is room for them."""
+def check_images(run: RunTool, docker: DockerInfo, *, cpu: bool, free: int | None = None) -> CheckResult:
+    """They are built already, or there is room for them: `free` bytes, or what their disk has."""
     built = [run(["docker", "image", "ls", "--quiet", name]) for name in IMAGES[cpu]]
     if all(result and result.stdout.strip() for result in built):
         return good("images", "built")
     if not docker.root.is_absolute() or not docker.root.exists():
         return note("images", f"Docker keeps them where this user cannot look, and they take {IMAGES_GIB[cpu]} GiB")
-    room = free(docker.root) / GIB
+    room = (shutil.disk_usage(docker.root).free if free is None else free) / GIB
     fact = f"{room:.1f} GiB free in {docker.root}, about {IMAGES_GIB[cpu]} needed"
     if room < IMAGES_GIB[cpu]:
         advice = "free some (docker system df shows what may go), or move Docker's data-root to a larger disk"

@@ -97,6 +97,13 @@ def test_a_start_that_fails_before_there_is_a_container_leaves_neither_record_no
     assert not machine.token.exists()
 
 
+def test_a_start_that_succeeds_is_recorded_and_is_not_started_twice_in_the_other_form(machine):
+    up, beside = machine.command(*UP), machine.command("up", "--detach")
+    assert (up.returncode, up.stderr.splitlines()[-1]) == (0, "ready: http://127.0.0.1:7860")
+    assert (json.loads(machine.marker.read_text())["cpu"], machine.token.read_text()) == (True, "hf_secret")
+    assert (beside.returncode, "./arena down" in beside.stderr) == (1, True)
+
+
 def test_a_start_that_fails_with_containers_there_can_be_ended(machine):
     machine.docker(fails="up", there="4f5e\n")
     assert machine.command(*UP).returncode == 1
@@ -131,13 +138,6 @@ def test_processes_that_run_are_what_commands_reach_and_containers_are_not_start
     assert (restart.returncode, restart.stderr.strip()) == (1, "arena: nothing runs: ./arena up")
     assert (up.returncode, "./arena down" in up.stderr) == (1, True)
     assert machine.asked() == ""
-
-
-def test_processes_are_not_started_beside_containers(machine):
-    machine.marker.write_text("{}")
-    machine.docker(there="4f5e\n")
-    up = machine.command("up", "--detach")
-    assert (up.returncode, "./arena down" in up.stderr) == (1, True)
 
 
 class BecomesError(Exception):

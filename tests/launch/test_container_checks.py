@@ -115,7 +115,7 @@ def test_too_little_room_for_the_images_is_bad_unless_they_are_built(tmp_path):
     docker = docker_checks.DockerInfo.model_validate({"DockerRootDir": str(tmp_path)})
     for image, gib, status in (("", 7, BAD), ("", 9, GOOD), ("abc\n", 0, GOOD)):
         run = Machine(tmp_path, docker_image=image)
-        assert docker_checks.check_images(run, docker, cpu=True, free=lambda _, gib=gib: gib * GIB).status is status
+        assert docker_checks.check_images(run, docker, cpu=True, free=gib * GIB).status is status
 
 
 def test_a_taken_page_port_is_bad_unless_our_own_page_has_it(bad):
