@@ -1,4 +1,4 @@
-"""`./arena up | down | status | logs | restart | doctor`, and `ask | chat | bench` where containers run."""
+"""`./arena up | down | status | logs | restart | doctor`, and the way to `ask | chat | bench`."""
 
 from __future__ import annotations
 
@@ -50,9 +50,7 @@ def up(
     context: typer.Context,
     docker: AsDocker = False,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return when everything is healthy.")] = False,
-    model: Annotated[
-        str, typer.Option("--model", help="A name of ./arena models, a folder, or a hub's owner/name.")
-    ] = "",
+    model: Annotated[str, typer.Option(help="A name of ./arena models, a folder, or a hub's owner/name.")] = "",
     show_commands: Annotated[
         bool, typer.Option("--print", help="Show each server's command line, and start nothing.")
     ] = False,
@@ -64,19 +62,14 @@ def up(
         bool, typer.Option("--no-ui", help="Engines and cache servers only.", rich_help_panel=PROCESSES)
     ] = False,
     kv_store_dir: Annotated[
-        str,
-        typer.Option(
-            "--kv-store-dir", help="The KV volume that both lmcache engines share.", rich_help_panel=PROCESSES
-        ),
+        str, typer.Option(help="The KV volume that both lmcache engines share.", rich_help_panel=PROCESSES)
     ] = "",
     port: Annotated[
-        int | None, typer.Option("--port", help="The page's port.", min=1, max=65535, rich_help_panel=PROCESSES)
+        int | None, typer.Option(help="The page's port.", min=1, max=65535, rich_help_panel=PROCESSES)
     ] = None,
     engines: Annotated[
         int | None,
-        typer.Option(
-            "--engines", help="4, or 2 on a small machine: the lmcache pair alone.", rich_help_panel=PROCESSES
-        ),
+        typer.Option(help="4, or 2 on a small machine: the lmcache pair alone.", rich_help_panel=PROCESSES),
     ] = None,
 ) -> None:
     """Start the stack; Ctrl+C stops it (or, with --detach, ./arena down).

@@ -56,7 +56,7 @@ def end_session(session: int, folder: Path) -> None:
     """Kills what is left, in `folder`, of a session whose leader is gone.
 
     The kernel gives a pid to no other process while a session of that number has members. So where a leader lives, it
-    is another program's by now, a shell perhaps, and nothing of ours is left.
+    is another program's by now, such as a shell's, and nothing of ours is left.
     """
     if not is_alive(session):
         psutil.wait_procs(_kill_members(session, lambda process: Path(process.cwd()) == folder), timeout=10)
