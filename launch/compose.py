@@ -14,6 +14,7 @@ from config import env_file
 from config.errors import ConfigError, StackError
 from config.paths import ROOT, arena_home
 from config.run_state import containers_file
+from launch.stack import write_secret
 
 PROFILES = ("observability", "router")
 USER = 1000  # as docker-compose.yml has it; root's containers run as this, too
@@ -138,13 +139,8 @@ def compose_path(env: Mapping[str, str], name: str) -> Path:
 def write_token_file(env: Mapping[str, str], token: str) -> None:
     """A token as a file that only the containers' user reads, until they are stopped; no file when it is empty."""
     path = _token_file(arena_home(env))
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path.unlink(missing_ok=True)
-    if not token:
-        return
-    path.touch(mode=0o600)
-    path.write_text(token)
-    if os.getuid() == 0:
+    write_secret(path, token)
+    if token and os.getuid() == 0:
         os.chown(path, ContainerUser.of(env).uid, -1)
 
 

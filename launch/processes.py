@@ -30,7 +30,7 @@ from launch import install
 from launch.doctor import needed_by_processes
 from launch.ports import is_free
 from launch.signals import uninterrupted
-from launch.stack import ServiceStatus, console, expected_services, page_url, refuse_failed, say
+from launch.stack import ServiceStatus, console, expected_services, page_url, refuse_failed, say, write_secret
 from launch.supervisord import ProcessState, SupervisedProgram, Supervisor
 
 DEADLINE_S = 900  # for everything to be healthy; a start takes one to five minutes
@@ -216,11 +216,16 @@ class LocalStack:
         env = service_environment(role, self._environ, self.settings.to_env(), fetches=fetches)
         if role is ServiceRole.PAGE:
             env["RESTART_COMMAND"] = shlex.join([sys.executable, "-m", "launch", "restart"])
-            return env | _secret("UI_PASSWORD_FILE", self._password_file, self.settings.ui_password.get_secret_value())
-        if offline:
+        elif offline:
             env["HF_HUB_OFFLINE"] = "1"
-        if role is ServiceRole.ENGINE:
-            env |= _secret("HF_TOKEN_PATH", self._token_file, self.settings.hf_token.get_secret_value())
+        secrets = {
+            ServiceRole.PAGE: (self.settings.ui_password, "UI_PASSWORD_FILE", self._password_file),
+            ServiceRole.ENGINE: (self.settings.hf_token, "HF_TOKEN_PATH", self._token_file),
+        }
+        if role in secrets:
+            secret, variable, file = secrets[role]
+            write_secret(file, secret.get_secret_value())
+            env |= {variable: str(file)} if file.exists() else {}
         return env
 
 
@@ -260,17 +265,6 @@ def last_log_line(log: Path) -> str:
     wrapper = "See root cause above"  # how vLLM ends its log, with the cause some lines before
     errors = [line for line in lines if ("Error" in line or "error:" in line) and wrapper not in line]
     return (errors or lines or ["it wrote nothing"])[-1][:400]
-
-
-def _secret(variable: str, path: Path, text: str) -> dict[str, str]:
-    """Names the file of a secret, which only its owner reads; empty, without a file, where there is no secret."""
-    if not text:
-        return {}
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path.unlink(missing_ok=True)
-    path.touch(mode=0o600)
-    path.write_text(text)
-    return {variable: str(path)}
 
 
 def _service(client: httpx.Client, process: ProcessState | None, service: ServiceStatus, path: str) -> ServiceStatus:

@@ -96,6 +96,15 @@ def refuse_failed(results: Sequence[CheckResult], fact: str) -> None:
         raise StackError(fact)
 
 
+def write_secret(path: Path, text: str) -> None:
+    """A file that only its owner reads; no file when the text is empty."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.unlink(missing_ok=True)
+    if text:
+        path.touch(mode=0o600)
+        path.write_text(text)
+
+
 @contextmanager
 def start_lock(home: Path) -> Iterator[None]:
     """Held while a stack is started; the kernel frees it with its process. Raises StackError if held."""
