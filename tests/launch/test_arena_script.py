@@ -32,7 +32,7 @@ signal.pause()
 
 @pytest.fixture
 def copy(tmp_path):
-    """The front door in a folder with a space in its name, and an environment that is whole."""
+    """The script in a folder with a space in its name, and an environment that is whole."""
     root = tmp_path / "the arena"
     python = root / ".arena" / "env" / "app" / "bin" / "python"
     python.parent.mkdir(parents=True)
@@ -117,10 +117,10 @@ def test_an_install_that_is_interrupted_is_waited_for_and_leaves_nothing(copy, h
         text=True,
         start_new_session=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    ) as door:
-        child = int(door.stdout.readline())
-        door.send_signal(how)
-        door.wait(timeout=20)
-    assert door.returncode != 0
+    ) as script:
+        child = int(script.stdout.readline())
+        script.send_signal(how)
+        script.wait(timeout=20)
+    assert script.returncode != 0
     assert (copy / "launch" / "cleaned").exists()
     assert not Path(f"/proc/{child}").exists()
