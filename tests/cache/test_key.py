@@ -34,8 +34,8 @@ def test_a_key_is_made_without_a_hard_link_and_nothing_lies_beside_it(tmp_path):
         from pathlib import Path
         def refused(*_args, **_more): raise PermissionError(1, "Operation not permitted")
         os.link = os.symlink = os.chmod = os.chown = refused
-        from cache.key import key_of
-        key_of(Path(sys.argv[1]))
+        from cache.key import read_key
+        read_key(Path(sys.argv[1]))
     """
     path = tmp_path / "key" / "kv.key"
     subprocess.run([sys.executable, "-c", code, str(path)], cwd=ROOT, check=True)

@@ -10,7 +10,7 @@ import pytest
 
 from bench.synthetic_media import image
 from config.errors import MediaError
-from media.download import ADDRESSES, REDIRECTS, download, is_public_address
+from media.download import MAX_ADDRESSES, MAX_REDIRECTS, download, is_public_address
 from media.limits import Limits
 from media.load import load_media
 
@@ -162,7 +162,7 @@ def test_a_redirect_to_a_file_is_refused(address):
 
 
 def test_redirects_without_end_are_refused(address):
-    assert f"more than {REDIRECTS} times" in refused(f"{address}/round")
+    assert f"more than {MAX_REDIRECTS} times" in refused(f"{address}/round")
 
 
 @pytest.mark.parametrize("host", ["localhost", "[::1]", "[::ffff:127.0.0.1]", "0.0.0.0", "169.254.169.254", "10.0.0.1"])
@@ -179,16 +179,16 @@ def test_the_address_that_was_checked_is_the_one_connected_to(address):
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
 
     port = address.rpartition(":")[2]
-    assert download(f"http://inside.test:{port}/whole", LIMITS, resolve=resolve) == PICTURE.content
+    assert download(f"http://inside.test:{port}/whole", LIMITS, getaddrinfo=resolve) == PICTURE.content
     with pytest.raises(MediaError, match=r"outside\.test is at 127\.0\.0\.1"):
-        download(f"http://outside.test:{port}/whole", LIMITS, resolve=resolve)
+        download(f"http://outside.test:{port}/whole", LIMITS, getaddrinfo=resolve)
     assert asked == ["inside.test", "outside.test"]
 
 
 def test_one_private_address_among_public_ones_is_enough_to_refuse():
     found = [(0, 0, 0, "", (address, 80)) for address in ("9.9.9.9", "192.168.0.1")]
     with pytest.raises(MediaError, match=r"192\.168\.0\.1"):
-        download("http://both.test/", LIMITS, resolve=lambda *_, **__: found)
+        download("http://both.test/", LIMITS, getaddrinfo=lambda *_, **__: found)
 
 
 @pytest.mark.parametrize("path", ["trickle", "header", "silence"])
@@ -203,7 +203,7 @@ def test_the_deadline_holds_after_a_connection_that_its_peer_has_reset(address):
 def test_the_deadline_holds_for_a_resolver_that_does_not_answer():
     answer = threading.Event()
     with pytest.raises(MediaError, match=r"within 0\.2 s"):
-        download("http://slow.test/", LIMITS, 0.2, resolve=lambda *_, **__: answer.wait(20))
+        download("http://slow.test/", LIMITS, 0.2, getaddrinfo=lambda *_, **__: answer.wait(20))
     answer.set()
 
 
@@ -216,17 +216,17 @@ def test_the_deadline_holds_for_addresses_that_let_nobody_in():
             queued.connect_ex(("127.0.0.1", port))
         found = [(0, 0, 0, "", ("127.0.0.1", port))]
         with pytest.raises(MediaError, match=r"within 0\.2 s"):
-            download(f"http://inside.test:{port}/", LIMITS, 0.2, resolve=lambda *_, **__: found)
+            download(f"http://inside.test:{port}/", LIMITS, 0.2, getaddrinfo=lambda *_, **__: found)
 
 
 def test_no_more_addresses_of_a_name_are_tried_than_a_few(address):
     port = int(address.rpartition(":")[2])
-    dead = [(0, 0, 0, "", (f"127.0.0.{number}", port)) for number in range(2, 2 + ADDRESSES)]
+    dead = [(0, 0, 0, "", (f"127.0.0.{number}", port)) for number in range(2, 2 + MAX_ADDRESSES)]
     alive = [(0, 0, 0, "", ("127.0.0.1", port))]
     url = f"http://inside.test:{port}/whole"
-    assert download(url, LIMITS, resolve=lambda *_, **__: dead[1:] + alive) == PICTURE.content
+    assert download(url, LIMITS, getaddrinfo=lambda *_, **__: dead[1:] + alive) == PICTURE.content
     with pytest.raises(MediaError, match="Connection refused"):
-        download(url, LIMITS, resolve=lambda *_, **__: dead + alive)
+        download(url, LIMITS, getaddrinfo=lambda *_, **__: dead + alive)
 
 
 def test_a_zipped_body_is_taken_as_what_it_holds_within_the_limit(address):
