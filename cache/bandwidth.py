@@ -245,7 +245,7 @@ async def _run_fio(way: Way, layout: FileLayout, home: Path, *, direct: bool) ->
     """One run. Ctrl+C does not reach fio by itself: that cancels this task, which kills fio."""
     try:
         fio = await asyncio.create_subprocess_exec(
-            "fio",
+            shutil.which("fio") or "fio",
             *fio_options(way, layout, direct),
             cwd=home,
             stdin=DEVNULL,
@@ -265,10 +265,11 @@ async def _run_fio(way: Way, layout: FileLayout, home: Path, *, direct: bool) ->
         if fio.returncode is None:
             fio.kill()
             await fio.wait()
-    if fio.returncode < 0 or fio.returncode == ENDED_BY_SIGNAL:
-        raise StackError(f"fio was ended by a signal ({fio.returncode}): start the measurement again")
-    if fio.returncode:
-        raise FioFailed(errors.strip().partition("\n")[0][:200] or f"fio ended with exit code {fio.returncode}")
+    exit_code = await fio.wait()
+    if exit_code < 0 or exit_code == ENDED_BY_SIGNAL:
+        raise StackError(f"fio was ended by a signal ({exit_code}): start the measurement again")
+    if exit_code:
+        raise FioFailed(errors.strip().partition("\n")[0][:200] or f"fio ended with exit code {exit_code}")
     moved, seconds = parse_report(output, way)
     method = f"fio {layout.io_engine}, {'O_DIRECT' if direct else 'buffered'}{' + fsync' if way == 'write' else ''}"
     return Speed(moved / seconds / 1e9, moved, seconds, method)

@@ -28,7 +28,7 @@ from aiohttp import (
     TCPConnector,
 )
 from aiohttp.abc import AbstractResolver, ResolveResult
-from requests.certs import where as requests_certificates
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from yarl import URL
 
 from config.errors import MediaError
@@ -113,8 +113,10 @@ def _reason(exc: Exception) -> str:
 
 
 def _certificates() -> ssl.SSLContext:
-    bundle = os.environ.get("REQUESTS_CA_BUNDLE") or requests_certificates()
-    return ssl.create_default_context(**{"capath" if os.path.isdir(bundle) else "cafile": bundle})
+    bundle = os.environ.get("REQUESTS_CA_BUNDLE") or DEFAULT_CA_BUNDLE_PATH
+    if os.path.isdir(bundle):
+        return ssl.create_default_context(capath=bundle)
+    return ssl.create_default_context(cafile=bundle)
 
 
 class _PublicResolver(AbstractResolver):
