@@ -102,13 +102,13 @@ def load_all(
         had = clock()
         media = encode_media(file, limits, wanted)
         prepared.append(LoadedMedia(media, had - began, clock() - had))
-        limits.of_prompt([known.media for known in prepared])
+        limits.check_prompt([known.media for known in prepared])
     return tuple(prepared)
 
 
 def hosts_not_allowed(media: Sequence[Media], limits: Limits) -> Sequence[str]:
     """The hosts of these media that the arena's engines do not fetch from."""
-    return sorted({urlsplit(each.url).hostname or "" for each in media if each.url} - limits.inside)
+    return sorted({urlsplit(each.url).hostname or "" for each in media if each.url} - limits.allowed_hosts)
 
 
 def chosen_forms(

@@ -74,8 +74,8 @@ async def _follow(url: str, limits: Limits, getaddrinfo: GetAddrInfo) -> bytes:
         if urlsplit(url).scheme.lower() not in ("http", "https"):
             raise MediaError(f"{short_name(url)} is neither http:// nor https://: give one of them, or a file")
         connector = TCPConnector(
-            resolver=_PublicResolver(limits.inside, getaddrinfo),
-            socket_factory=partial(_open_socket, URL(url).host or "", limits.inside),
+            resolver=_PublicResolver(limits.allowed_hosts, getaddrinfo),
+            socket_factory=partial(_open_socket, URL(url).host or "", limits.allowed_hosts),
             happy_eyeballs_delay=None,
             ssl=certificates,
         )
@@ -97,11 +97,11 @@ async def _body(response: ClientResponse, limits: Limits) -> bytes:
     if not response.ok:
         raise MediaError(f"{name} answers HTTP {response.status}: check the address, or give a file")
     if response.content_length is not None:
-        limits.of_bytes(name, response.content_length)
+        limits.check_bytes(name, response.content_length)
     body = bytearray()
     async for piece in response.content.iter_chunked(CHUNK_BYTES):
         body += piece
-        limits.of_bytes(name, len(body))
+        limits.check_bytes(name, len(body))
     return bytes(body)
 
 

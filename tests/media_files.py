@@ -101,6 +101,7 @@ def filmed(
     rate=4,
     times=None,
     encoder=None,
+    black=False,
 ):
     """A film of moving colours, with a tone when `sound` names a codec; `times` are those of its frames in ms."""
     file = target()
@@ -111,7 +112,8 @@ def filmed(
             stream.codec_context.time_base = Fraction(1, 1000)
         heard = container.add_stream(sound, rate=48_000, layout="mono") if sound else None
         for number in range(frames):
-            shown = av.VideoFrame.from_ndarray(picture(width, height, number), format="rgb24")
+            colours = np.zeros((height, width, 3), np.uint8) if black else picture(width, height, number)
+            shown = av.VideoFrame.from_ndarray(colours, format="rgb24")
             if times:
                 shown.pts, shown.time_base = times[number], Fraction(1, 1000)
             container.mux(stream.encode(shown))
@@ -120,7 +122,7 @@ def filmed(
             container.mux(heard.encode(each))
         if heard:
             container.mux(heard.encode())
-    return file.getvalue()
+    return file.read_bytes() if isinstance(file, Path) else file.getvalue()
 
 
 def tone(seconds=1.0, rate=RATE, channels=1):

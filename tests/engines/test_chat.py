@@ -19,7 +19,7 @@ from media import SAMPLES, Form, Modality
 from media.limits import Limits
 from media.load import load_media
 
-LIMITS = Limits(1, 1_000_000, 60, 100, 10**8, 9, 9, inside=frozenset({"own.test"}))
+LIMITS = Limits(1, 1_000_000, 60, 100, 10**8, 9, 9, allowed_hosts=frozenset({"own.test"}))
 
 
 def run(*words, **env):

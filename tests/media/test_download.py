@@ -23,7 +23,7 @@ LIMITS = Limits(
     film_pixels=10**8,
     files=9,
     total_mb=9,
-    inside=frozenset({"127.0.0.1", "inside.test"}),
+    allowed_hosts=frozenset({"127.0.0.1", "inside.test"}),
 )
 
 
