@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from cache.key import KEY_BYTES, check_not_exposed, read_key, write_once
+from cache.key import KEY_BYTES, is_readable_by_others, read_key, write_once
 from config.errors import ConfigError
 from config.paths import ROOT
 
@@ -62,7 +62,7 @@ def test_a_key_that_cannot_be_written_leaves_no_file(tmp_path):
 def test_what_is_no_key_is_said_with_the_reason(tmp_path, make, said):
     make(tmp_path / "kv.key")
     with pytest.raises(ConfigError, match=said):
-        read_key(tmp_path / "kv.key", patience_s=0)
+        read_key(tmp_path / "kv.key", wait_s=0)
 
 
 def test_a_key_in_a_place_that_cannot_be_made_is_said_with_the_reason(tmp_path):
@@ -76,7 +76,7 @@ def test_a_key_that_another_start_is_just_writing_is_waited_for(tmp_path):
     path.touch()
     reader = threading.Timer(0.05, path.write_bytes, [key])
     reader.start()
-    assert read_key(path, patience_s=10) == key
+    assert read_key(path, wait_s=10) == key
     reader.join()
 
 
@@ -89,7 +89,7 @@ def test_a_key_of_the_operators_own_is_taken_as_it_is(tmp_path):
 def test_a_key_that_others_may_read_is_noticed(tmp_path, mode, others):
     (tmp_path / "kv.key").write_bytes(b"k" * KEY_BYTES)
     (tmp_path / "kv.key").chmod(mode)
-    assert check_not_exposed(tmp_path / "kv.key") is others
+    assert is_readable_by_others(tmp_path / "kv.key") is others
 
 
 def test_what_is_written_once_is_not_written_again(tmp_path):

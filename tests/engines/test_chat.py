@@ -117,9 +117,9 @@ def test_a_single_round_of_prompts_that_fill_no_chunk_says_so(topology):
 def test_ratios_of_what_is_too_short_to_be_kept_are_called_noise(topology):
     wanted = chat.requests(topology.engines[:1], Prompt("Why?"), ())
     rounds = [chat.ChatRound([a_reply(cached=cached)], 9.0) for cached in (0, 0)]
-    assert list(chat.compare_rounds(wanted, rounds))[-1] == chat.NOTHING_KEPT
+    assert list(chat.compare_rounds(wanted, rounds))[-1] == chat.NOTHING_CACHED
     rounds.append(chat.ChatRound([a_reply(cached=512)], 9.0))
-    assert chat.NOTHING_KEPT not in chat.compare_rounds(wanted, rounds)
+    assert chat.NOTHING_CACHED not in chat.compare_rounds(wanted, rounds)
 
 
 def test_a_json_object_says_what_each_file_took_apart_from_the_request(pair):
@@ -182,8 +182,8 @@ def test_the_recipe_says_nothing_of_another_server(pair):
 
 
 def test_forms_that_cannot_be_are_refused():
-    assert "input-audio wants a sound" in str(refused("--form", "input-audio"))
-    assert "url wants media given as addresses" in str(refused("--form", "url"))
+    assert "input-audio needs a sound" in str(refused("--form", "input-audio"))
+    assert "url needs media given as addresses" in str(refused("--form", "url"))
 
 
 def test_an_engine_and_a_base_url_exclude_each_other():
@@ -250,7 +250,7 @@ def test_each_sample_fills_two_chunks_with_each_model_that_takes_it(recipe, chat
         numbers = [float(each) for each in re.findall(r"[0-9.]+", extent)]
         seconds, *size = [*numbers, 0, None] if scene.modality is Modality.AUDIO else [0, *map(int, numbers)]
         total += tokens_of(recipe, (seconds, *(*size, None, None, None)[:3]))
-    assert total >= 2 * chat.CHUNK, f"{total} tokens"
+    assert total >= 2 * chat.CHUNK_SIZE, f"{total} tokens"
 
 
 def test_a_template_without_a_system_role_is_answered_by_a_server_that_lends_no_tokenizer():

@@ -9,11 +9,11 @@ from config.settings import EMBEDDED_MODEL
 from engines.prepare_model import (
     MANIFEST,
     check_folder,
-    digests,
     fetch_from_hub,
+    file_digests,
     generate_model,
     has_chat_template,
-    is_whole,
+    matches_manifest,
     resolve_model,
 )
 
@@ -87,11 +87,11 @@ def test_a_hubs_name_is_handed_to_vllm(tmp_path):
 
 
 def test_a_prepared_model_without_its_manifest_or_with_a_changed_byte_is_not_whole(model):
-    assert not is_whole(model)
-    (model / MANIFEST).write_text(json.dumps(digests(model)))
-    assert is_whole(model)
+    assert not matches_manifest(model)
+    (model / MANIFEST).write_text(json.dumps(file_digests(model)))
+    assert matches_manifest(model)
     (model / "model.safetensors").write_text("{]")
-    assert not is_whole(model)
+    assert not matches_manifest(model)
 
 
 def test_a_folder_of_the_operators_is_checked_before_engines_start(model, tmp_path):
@@ -138,5 +138,8 @@ def test_the_embedded_model_is_the_text_model_with_media_towers_and_is_made_once
         folder = generate_model(
             tmp_path / "models" / EMBEDDED_MODEL, python, print, unpack=lambda scratch: scratch / "gguf"
         )
-    assert steps.read_text().splitlines() == ["convert.py gguf convert", "standin.py convert standin"]
-    assert is_whole(folder)
+    assert steps.read_text().splitlines() == [
+        "gguf_to_hf.py gguf gguf_to_hf",
+        "multimodal_stub.py gguf_to_hf multimodal_stub",
+    ]
+    assert matches_manifest(folder)
