@@ -48,15 +48,16 @@ def test_an_incomplete_model_folder_is_refused_with_what_it_lacks(model, missing
         check_folder(model)
 
 
-def test_a_missing_shard_is_named(model):
-    (model / "model.safetensors.index.json").write_text('{"weight_map": {"a": "model-00002.safetensors"}}')
-    with pytest.raises(ConfigError, match=r"model-00002\.safetensors"):
-        check_folder(model)
-
-
-def test_a_file_that_was_cut_off_is_named(model):
-    (model / "model.safetensors.index.json").write_text('{"weight_map": {"a": "mod')
-    with pytest.raises(ConfigError, match=r"damaged model\.safetensors\.index\.json"):
+@pytest.mark.parametrize(
+    ("index", "said"),
+    [
+        ('{"weight_map": {"a": "model-00002.safetensors"}}', r"model-00002\.safetensors"),
+        ('{"weight_map": {"a": "mod', r"damaged model\.safetensors\.index\.json"),
+    ],
+)
+def test_a_missing_shard_and_a_file_that_was_cut_off_are_named(model, index, said):
+    (model / "model.safetensors.index.json").write_text(index)
+    with pytest.raises(ConfigError, match=said):
         check_folder(model)
 
 
@@ -72,18 +73,18 @@ def test_a_model_that_is_neither_a_folder_nor_a_hubs_name_is_refused(name, tmp_p
         resolve_model(name, tmp_path, PYTHON, say=print)
 
 
-def test_a_recipes_name_is_its_model_on_the_hub(tmp_path):
-    assert resolve_model("llava-1.5-7b-hf", tmp_path, PYTHON, say=print) == "llava-hf/llava-1.5-7b-hf"
-
-
 def test_a_folder_that_has_the_name_of_one_made_here_is_the_operators(model, tmp_path):
     mine = model.rename(tmp_path / EMBEDDED_MODEL)
     assert resolve_model(str(mine), tmp_path / "models", PYTHON, say=print) == str(mine)
     assert not (mine / MANIFEST).exists()
 
 
-def test_a_hubs_name_is_handed_to_vllm(tmp_path):
-    assert resolve_model("Qwen/Qwen3-8B", tmp_path, PYTHON, say=print) == "Qwen/Qwen3-8B"
+@pytest.mark.parametrize(
+    ("model", "served"),
+    [("llava-1.5-7b-hf", "llava-hf/llava-1.5-7b-hf"), ("Qwen/Qwen3-8B", "Qwen/Qwen3-8B")],
+)
+def test_a_recipes_name_is_its_model_on_the_hub_and_a_hubs_name_is_handed_to_vllm(tmp_path, model, served):
+    assert resolve_model(model, tmp_path, PYTHON, say=print) == served
 
 
 def test_a_prepared_model_without_its_manifest_or_with_a_changed_byte_is_not_whole(model):
