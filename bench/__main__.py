@@ -101,7 +101,7 @@ def ttft_(
         prepare=prepare,
     )
     result = run_benchmark(options, result_dir, resume, json_file)
-    holds = result["comparison"]["verdict"] != "no claim"
+    holds = result.comparison.verdict != "no claim"
     if expected_ttft_gain is not None:
         finding = regression.check_expected_gain(result, expected_ttft_gain)
         err.print(finding.says)
@@ -153,7 +153,7 @@ def mm_(
         sizes=cli_options.sizes(image_size, images_size, video_size, num_frames, audio_seconds),
     )
     result = run_benchmark(options, result_dir, resume, json_file)
-    raise typer.Exit(0 if result["holds"] else 1)
+    raise typer.Exit(0 if result.holds else 1)
 
 
 @app.command("aa")
@@ -184,7 +184,7 @@ def aa_(
         metadata=cli_options.pairs(metadata),
     )
     result = run_benchmark(options, result_dir, resume, json_file)
-    raise typer.Exit(0 if result["comparison"]["verdict"] == "not distinguishable" else 1)
+    raise typer.Exit(0 if result.comparison.verdict == "not distinguishable" else 1)
 
 
 @app.command("storage")
@@ -224,8 +224,8 @@ def storage_(
         prepare=prepare,
     )
     result = run_benchmark(options, result_dir, resume, json_file)
-    confirmed = result["break_even"]["confirmed"]
-    raise typer.Exit(0 if confirmed and all(each["holds"] for each in confirmed) else 1)
+    confirmed = result.break_even.confirmed
+    raise typer.Exit(0 if confirmed and all(each.holds for each in confirmed) else 1)
 
 
 @app.command("decode")
@@ -259,7 +259,7 @@ def decode_(
         metadata=cli_options.pairs(metadata),
     )
     result = run_benchmark(options, result_dir, resume, json_file)
-    raise typer.Exit(0 if result["comparison"]["verdict"] != "no claim" else 1)
+    raise typer.Exit(0 if result.comparison.verdict != "no claim" else 1)
 
 
 @app.command("verify")
@@ -302,7 +302,7 @@ def verify_(
         sizes=cli_options.sizes(image_size, images_size, video_size, num_frames, audio_seconds),
     )
     result = run_benchmark(options, result_dir, resume, json_file)
-    raise typer.Exit(0 if result["verify"]["agrees"] else 1)
+    raise typer.Exit(0 if result.verify.agrees else 1)
 
 
 @app.command("sweep")
@@ -383,7 +383,7 @@ def peer_(
         metadata=cli_options.pairs(metadata),
     )
     result = run_benchmark(options, result_dir, resume, json_file)
-    raise typer.Exit(0 if result["comparison"]["verdict"] == "not distinguishable" else 1)
+    raise typer.Exit(0 if result.comparison.verdict == "not distinguishable" else 1)
 
 
 @app.command("report")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import secrets
 import shlex
 import sys
@@ -18,17 +17,16 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from bench import result_io
+from bench.assemble import RunOrigin, assemble_result, host_info, partial_result
 from bench.experiment import Experiment, OnProgressLine, Phase
 from bench.measure import BeforeRead, MeasureContext, PromptOf, do_nothing, run_trials, until_unreachable
 from bench.options import Options
 from bench.plan import SampleKey, Trial, WorkUnit
 from bench.preflight import PreflightResult, changed_engines, preflight
-from bench.report.render import render_reports
-from bench.report.result_fields import arms, rows
-from bench.result import RunOrigin, host_info, partial_result, result
+from bench.result import Result
 from bench.sample import Sample
 from client.prompt import Prompt
-from config.errors import ConfigError, ResultError, StackError
+from config.errors import ConfigError, StackError
 from config.topology import Engine
 
 
@@ -50,7 +48,6 @@ class PreviousRun:
         return cls(secrets.token_hex(8), datetime.now(UTC).isoformat(timespec="seconds"), command)
 
 
-ARMS_FOLDER = "arms"  # the folder of the files that read like those of vLLM
 RUN_OR_CONTACTED = {  # field to option
     "base_url": "--base-url",
     "model": "--model",
@@ -65,7 +62,7 @@ def resume_run(path: Path, given: Options) -> tuple[Options, PreviousRun]:
     So what is run, and who is contacted, comes of `given`, and has to be what the run began with. Raises ConfigError
     when it is not, and when there is nothing to go on with.
     """
-    left = result_io.read_result(path)
+    left = result_io.read_json(path)
     if left.get("complete"):
         raise ConfigError(f"{path} is complete: ./arena bench report {path} shows it")
     try:
@@ -104,7 +101,7 @@ async def run_experiment(
     past: PreviousRun | None = None,
     bench: MeasureContext | None = None,
     check: Callable[[Sequence[Engine]], Awaitable[PreflightResult]] = preflight,
-) -> dict[str, Any]:
+) -> Result:
     """Measures what is not measured yet, keeps it after every document, and returns the result whole.
 
     `stack` is what the engines were started with, where that is known. Raises EngineError, StackError or ConfigError
@@ -122,9 +119,11 @@ async def run_experiment(
         await measuring.measure(study, todo)
     except BaseException:
         if measuring.samples:
-            measuring.write(result(study, options, measuring.origin(), measuring.samples, complete=False))
+            measuring.write(assemble_result(study, options, measuring.origin(), measuring.samples, complete=False))
         raise
-    return measuring.write(result(study, options, measuring.origin(), measuring.samples, complete=True))
+    whole = assemble_result(study, options, measuring.origin(), measuring.samples, complete=True)
+    measuring.write(whole)
+    return whole
 
 
 class _Run:
@@ -150,9 +149,8 @@ class _Run:
         """As it is now."""
         return self._origin(duration=self.bench.clock() - self.began)
 
-    def write(self, content: dict[str, Any]) -> dict[str, Any]:
+    def write(self, content: Result | Mapping[str, Any]) -> None:
         result_io.write_result(self.file, content)
-        return content
 
     async def begin(self, study: Experiment, stage: Phase) -> tuple[Experiment, Sequence[WorkUnit]]:
         """Keeps what the past has of a stage, warms up for the rest and returns that; the clock stands meanwhile."""
@@ -192,32 +190,6 @@ async def _checked(
     for note in (*found.mismatches, *found.unchecked):
         say(f"note: {note}")
     return found
-
-
-def report_files(found: Mapping[str, Any]) -> Mapping[str, str]:
-    """File name to content: the reports, and each arm or cell as a file that reads like one of `vllm bench serve`.
-
-    Raises ConfigError for a result that this version does not know.
-    """
-    frame = {key: value for key, value in found.items() if not isinstance(value, dict | list)}
-    named = [*arms(found), *((str(cell["name"]), cell) for cell in rows(found, "cells") if "name" in cell)]
-    files = {
-        f"{ARMS_FOLDER}/{_file_name(name)}.json": result_io.to_json_text({**frame, **fields}) for name, fields in named
-    }
-    return {**render_reports(found), **files}
-
-
-def _file_name(arm: str) -> str:
-    """Nothing but a name in the folder, whatever a result of others calls an arm."""
-    return re.sub(r"[^\w.-]", "_", arm)[:100]
-
-
-def write_reports(files: Mapping[str, str], path: Path) -> None:
-    """Writes them beside the result. Raises ResultError, also where that leads out of the result's folder."""
-    if (path / ARMS_FOLDER).is_symlink():
-        raise ResultError(f"{path / ARMS_FOLDER} is a link: reports are written into no other folder, so remove it")
-    for name, text in files.items():
-        result_io.write_text(path / name, text)
 
 
 class RunProgress:

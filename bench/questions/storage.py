@@ -19,7 +19,7 @@ from bench.arms import COLD, CROSS_READ, FIRST_SIGHT
 from bench.experiment import Experiment, OnProgressLine, Phase
 from bench.options import Options
 from bench.plan import EngineRoles, plan, warmups
-from bench.report.result_fields import fields, number
+from bench.question_results import AccessSpeed, VolumeSummary
 from bench.sample import Sample
 from bench.speedup import compare_arms, interval_json, paired
 from bench.statistics import interval
@@ -126,7 +126,8 @@ def break_even(samples: Sequence[Sample], options: Options, volume: Volume) -> d
     recompute, load = _fit(planned, COLD.name, 2), _fit(planned, CROSS_READ.name, 1)
     lengths = range(max(CHUNK_SIZE + 1, min(options.input_lens)), max(options.input_lens) + 1)
     length = crossing_length(recompute, load, lengths) if recompute and load else None
-    per_token = number(volume, "bytes_per_token")
+    measured = VolumeSummary.model_validate(volume)
+    per_token = measured.bytes_per_token
     rate = per_token / (load[1] * 1e-3) / 1e9 if per_token and load and load[1] > 0 else None
     return {
         "input_len": length,
@@ -135,8 +136,8 @@ def break_even(samples: Sequence[Sample], options: Options, volume: Volume) -> d
         "load_fit": load,
         "bytes_per_token": per_token,
         "effective_gb_per_s": rate,
-        "share_of_device_pct": _share(rate, volume, "read_device"),
-        "share_of_page_cache_pct": _share(rate, volume, "read_cached"),
+        "share_of_device_pct": _share(rate, measured.read_device),
+        "share_of_page_cache_pct": _share(rate, measured.read_cached),
         "confirmed": [_confirmed(samples, n, length, options) for n in confirmation_trials(length, options)]
         if length
         else [],
@@ -241,6 +242,5 @@ def _unfitted(samples: Sequence[Sample]) -> str:
     )
 
 
-def _share(rate: float | None, volume: Volume, access: str) -> float | None:
-    of = number(fields(volume, access), "gb_per_s")
-    return 100 * rate / of if rate and of else None
+def _share(rate: float | None, access: AccessSpeed) -> float | None:
+    return 100 * rate / access.gb_per_s if rate and access.gb_per_s else None

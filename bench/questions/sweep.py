@@ -21,6 +21,7 @@ from bench.load_generator import RequestLoad, SentRequest, send_all
 from bench.measure import FAILURES, MeasureContext, PromptOf
 from bench.options import Options
 from bench.plan import EngineRoles, SampleKey, warmups
+from bench.result import Result
 from bench.sample import Sample
 from bench.sample_warnings import warnings_of_arm
 from bench.speedup import MOST_INVALID
@@ -147,9 +148,9 @@ def meets_goodput(sample: Sample, goodput: Mapping[str, float]) -> bool:
     return all((value := found[name]) is not None and value <= most for name, most in goodput.items())
 
 
-def is_sustained(result: Mapping[str, Any]) -> bool:
+def is_sustained(result: Result) -> bool:
     """Whether enough of every cell counts, as of an arm in a comparison: what is left of a cell is not the cell."""
-    return all(cell["failed"] <= MOST_INVALID * cell["num_prompts"] for cell in result["cells"])
+    return all((cell.failed or 0) <= MOST_INVALID * (cell.num_prompts or 0) for cell in result.cells)
 
 
 def _summary(planned: Sequence[LoadCell], samples: Sequence[Sample], options: Options) -> Mapping[str, Any]:

@@ -1,13 +1,21 @@
-"""Colours, markers and axes of all plots. The colours are those of Okabe and Ito: the colour-blind tell them apart."""
+"""Colours, markers and axes of all plots, and a figure as SVG.
+
+The colours are those of Okabe and Ito, which colour-blind readers can tell apart.
+"""
 
 from __future__ import annotations
 
+import io
+import warnings
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+import matplotlib as mpl
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from bench.report.result_fields import base
+from bench.media_prompts import MODALITIES
 
 COLOURS: Mapping[str, str] = {
     "cold": "#D55E00",
@@ -33,18 +41,60 @@ MARKERS: Mapping[str, str] = {
     "loaded": "v",
 }
 OTHER = "#6b7280"
-WIDE_RATIO = 20  # beyond it the small ones are seen on a logarithmic axis only
+WIDE_RATIO = 20  # beyond it the small values can be read on a logarithmic axis only
 WIDE_TAIL = 5  # the same for single gaps, of which a few may be far longer than all others
+WIDTH = 4.6  # inches: a font of 10 points can then be read on a phone
+STYLE: dict[Any, Any] = {
+    "font.size": 10,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "ttft-arena",  # so that identifiers are the same every time
+    "text.parse_math": False,  # a dollar in a name is a dollar
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#6b7280",
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e5e7eb",
+    "text.color": "#1f2937",
+    "axes.labelcolor": "#374151",
+    "xtick.color": "#374151",
+    "ytick.color": "#374151",
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+}
+NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
+
+
+def drawing(height: float) -> tuple[Figure, Axes]:
+    """An empty figure of that height in inches; draw and save it within STYLE."""
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def to_svg(figure: Figure) -> bytes:
+    """The same bytes for the same figure."""
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # the reader's fonts are used, and not ours
+        figure.savefig(buffer, format="svg", metadata=NO_METADATA)
+    return buffer.getvalue()
+
+
+def in_style() -> Any:
+    """A context in which figures are drawn and saved."""
+    return mpl.rc_context(STYLE)
 
 
 def colour(arm: str = "") -> str:
-    """Grey for what is no arm that we know."""
-    return COLOURS.get(base(arm), OTHER)
+    """Grey for an arm that is not known."""
+    return COLOURS.get(_without_modality(arm), OTHER)
 
 
 def marker(arm: str) -> str:
-    """For those who see no colours."""
-    return MARKERS.get(base(arm), "o")
+    """For readers who do not see colours."""
+    return MARKERS.get(_without_modality(arm), "o")
 
 
 def label(axes: Axes, height: float, text: str) -> None:
@@ -63,3 +113,9 @@ def scale(axes: Axes, side: str, values: Sequence[float], beyond: float = WIDE_R
     else:
         axes.set(**{f"{side}lim": (0, None)})
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+
+
+def _without_modality(arm: str) -> str:
+    """Arms of media are named `image_cold` and so on."""
+    modality, _, rest = arm.partition("_")
+    return rest if modality in MODALITIES else arm
