@@ -190,12 +190,6 @@ def run_golden(name: str, folder: Path) -> str:
     return json.dumps(result, indent=1) + "\n"
 
 
-def golden(name: str) -> dict[str, Any]:
-    """The result that is kept, as JSON; every caller gets its own."""
-    result: dict[str, Any] = json.loads((GOLDEN / f"{name}.json").read_text())
-    return result
-
-
 def main() -> None:
     from bench.report.render import render_reports
     from bench.result_io import read_result

@@ -99,7 +99,7 @@ def marker(arm: str) -> str:
 
 def label(axes: Axes, height: float, text: str) -> None:
     """A line of text over a row that starts at the left edge, so that it takes no width from the plot."""
-    axes.text(0, height, text, transform=axes.get_yaxis_transform(), va="center", fontsize=10)
+    axes.text(0, height, text, transform=axes.get_yaxis_transform(), va="center", fontsize=10, in_layout=False)
 
 
 def scale(axes: Axes, side: str, values: Sequence[float], beyond: float = WIDE_RATIO) -> None:
