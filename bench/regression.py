@@ -78,15 +78,10 @@ def comparison_json(outcomes: Sequence[RegressionOutcome], differences: Sequence
 def _check_comparable(old: Result, new: Result) -> None:
     for result in (old, new):
         _check_has_speedup(result)
-    compared = {
-        "kind": (old.kind, new.kind),
-        "input_len": (old.input_len, new.input_len),
-        "of": (old.comparison.of, new.comparison.of),
-        "over": (old.comparison.over, new.comparison.over),
-    }
-    for name, (before, after) in compared.items():
-        if before != after:
-            raise ConfigError(f"the two cannot be compared: {name} is {before} in one, {after} in the other")
+    before, after = ((r.kind, r.input_len, r.comparison.of, r.comparison.over) for r in (old, new))
+    for name, was, now in zip(("kind", "input_len", "of", "over"), before, after, strict=True):
+        if was != now:
+            raise ConfigError(f"the two cannot be compared: {name} is {was} in one, {now} in the other")
 
 
 def _check_has_speedup(result: Result) -> None:

@@ -12,7 +12,7 @@ from matplotlib.ticker import FuncFormatter
 
 from bench.question_results import LengthSummary
 from bench.report.number_format import S, TimeUnit, count, duration, unit_for
-from bench.report.plot_style import WIDE_TAIL, colour, drawing, in_style, label, marker, scale, to_svg
+from bench.report.plot_style import OTHER, WIDE_TAIL, drawing, in_style, label, look, scale, to_svg
 from bench.result import Result
 from bench.result_part import ArmSummary, Number
 
@@ -75,7 +75,7 @@ def _by_length(result: Result) -> Drawn:
             _fit(axes, name, fit or (), points, unit)
     if found.input_len is not None:
         even = f"break-even, {count(found.input_len)} tokens"
-        axes.axvline(found.input_len, color=colour(), linestyle="--", linewidth=1, label=even)
+        axes.axvline(found.input_len, color=OTHER[0], linestyle="--", linewidth=1, label=even)
     axes.set(xlabel="prompt tokens", ylabel=f"TTFT, {unit.name}", xlim=(0, None))
     scale(axes, "y", [ms / unit.ms for ms in every])
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: count(value)))
@@ -112,12 +112,13 @@ def _timeline(result: Result) -> Drawn:
     arms = list(dict.fromkeys(arm for arm, _, _ in valid))
     figure, axes = drawing(3.4 + 0.3 * max(0, len(arms) // 3 - 2))  # three names of the legend take a line
     for name in arms:
-        look: dict[str, Any] = {"color": colour(name), "marker": marker(name), "markersize": 4.5, "label": name}
-        _dots(axes, [(started, ttft) for arm, started, ttft in valid if arm == name], clock, unit, look)
+        colour, marker = look(name)
+        own = [(started, ttft) for arm, started, ttft in valid if arm == name]
+        _dots(axes, own, clock, unit, color=colour, marker=marker, markersize=4.5, label=name)
     crosses = [(row.started_s, row.ttft_ms or min(every)) for row in result.not_counted if row.started_s is not None]
     if crosses:
-        look = {"color": "#111827", "marker": "x", "markersize": 7, "markeredgewidth": 1.8, "label": "does not count"}
-        _dots(axes, crosses, clock, unit, look)
+        cross: dict[str, Any] = {"color": "#111827", "marker": "x", "markersize": 7, "markeredgewidth": 1.8}
+        _dots(axes, crosses, clock, unit, label="does not count", **cross)
     axes.set(xlabel=f"since the run began, {clock.name}", ylabel=f"TTFT, {unit.name}")
     scale(axes, "y", [ms / unit.ms for ms in every])
     figure.legend(loc="outside lower center", ncols=3, handletextpad=0, columnspacing=1)
@@ -143,7 +144,7 @@ def _counted(result: Result) -> list[tuple[str, float, float]]:
 
 def _arm_row(axes: Axes, place: int, name: str, arm: ArmSummary, single: Sequence[float], unit: TimeUnit) -> None:
     assert arm.median_ttft_ms is not None
-    paint, low, high = colour(name), arm.ttft_ci_low_ms, arm.ttft_ci_high_ms
+    paint, low, high = look(name)[0], arm.ttft_ci_low_ms, arm.ttft_ci_high_ms
     spread = [place + (index % 3 - 1) * 0.07 for index in range(len(single))]
     axes.plot([ms / unit.ms for ms in single], spread, "o", color=paint, alpha=0.45, markersize=4, markeredgewidth=0)
     if low is not None and high is not None:
@@ -168,7 +169,8 @@ def _reach(arm: ArmSummary, end: Number) -> float:
 def _series(axes: Axes, name: str, points: Sequence[tuple[float, ...]], unit: TimeUnit) -> None:
     lengths, medians, below, above = zip(*points, strict=True)
     heights, *reach = ([ms / unit.ms for ms in column] for column in (medians, below, above))
-    axes.errorbar(lengths, heights, reach, fmt=marker(name), color=colour(name), label=name, markersize=5, capsize=3)
+    colour, marker = look(name)
+    axes.errorbar(lengths, heights, reach, fmt=marker, color=colour, label=name, markersize=5, capsize=3)
 
 
 def _fit(axes: Axes, name: str, fit: Sequence[Number], points: Sequence[tuple[float, ...]], unit: TimeUnit) -> None:
@@ -178,12 +180,13 @@ def _fit(axes: Axes, name: str, fit: Sequence[Number], points: Sequence[tuple[fl
     heights = [sum(term * n**power for power, term in enumerate(terms)) / unit.ms for n in lengths]
     shown = [(n, height) for n, height in zip(lengths, heights, strict=True) if height > 0]
     if shown:
-        axes.plot(*zip(*shown, strict=True), color=colour(name), linewidth=1.2)
+        axes.plot(*zip(*shown, strict=True), color=look(name)[0], linewidth=1.2)
 
 
 def _box(axes: Axes, place: int, name: str, values: Sequence[float]) -> None:
-    line: dict[str, Any] = {"color": colour(name), "linewidth": 1.5}
-    dots = {"marker": "o", "markersize": 2.5, "markerfacecolor": colour(name), "markeredgewidth": 0}
+    colour, _ = look(name)
+    line: dict[str, Any] = {"color": colour, "linewidth": 1.5}
+    dots = {"marker": "o", "markersize": 2.5, "markerfacecolor": colour, "markeredgewidth": 0}
     axes.boxplot(
         [values], positions=[place], orientation="horizontal", whis=(1, 99), widths=0.3, manage_ticks=False,
         boxprops=line, whiskerprops=line, capprops=line, medianprops={**line, "linewidth": 2.5}, flierprops=dots,
@@ -191,8 +194,5 @@ def _box(axes: Axes, place: int, name: str, values: Sequence[float]) -> None:
     label(axes, place - 0.35, name)
 
 
-def _dots(
-    axes: Axes, found: Sequence[tuple[float, float]], clock: TimeUnit, unit: TimeUnit, look: Mapping[str, Any]
-) -> None:
-    started, ttfts = [at / clock.ms for at, _ in found], [ms / unit.ms for _, ms in found]
-    axes.plot(started, ttfts, linestyle="", **look)
+def _dots(axes: Axes, found: Sequence[tuple[float, float]], clock: TimeUnit, unit: TimeUnit, **look: Any) -> None:
+    axes.plot([at / clock.ms for at, _ in found], [ms / unit.ms for _, ms in found], linestyle="", **look)
