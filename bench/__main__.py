@@ -33,6 +33,7 @@ from bench.cli_options import (
 )
 from bench.options import Options
 from bench.questions import mm, peer, storage, sweep, ttft, verify
+from bench.result import Result
 from config.errors import ConfigError
 from config.exit_codes import run_app
 
@@ -50,7 +51,7 @@ def main() -> None:
 
 
 def question(
-    kind: str, holds: Callable[[Mapping[str, Any]], bool], *more: str, **defaults: Any
+    kind: str, holds: Callable[[Result], bool], *more: str, **defaults: Any
 ) -> Callable[[Callable[..., Fields]], Callable[..., None]]:
     """Makes a command of a function that takes a command's own options and returns fields of `Options`.
 
@@ -146,7 +147,7 @@ def storage_(
     return {"input_lens": lengths * num_prompts}
 
 
-@question("decode", ttft.decode_holds, *STATISTICS, output_len=64)
+@question("decode", ttft.holds, *STATISTICS, output_len=64)
 def decode_(num_prompts: NumPrompts = 8, input_len: InputLen = INPUT_LEN) -> Fields:
     """What does storing cost the tokens that are generated meanwhile? Time per token, first sight against cold.
 

@@ -16,16 +16,18 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
 from bench import result_io
+from bench.assemble import stack_info
 from bench.experiment import Experiment
 from bench.external_pair import external_engines, measure_scales, sizing
 from bench.measure import MeasureContext
 from bench.options import Options
 from bench.plan import EngineRoles, assign_plain_pair, assign_roles
 from bench.preflight import describe_engines, read_engines
-from bench.questions import aa, decode, mm, peer, storage, sweep, ttft, two_servers, verify_media
-from bench.report.terminal import terminal_report as shown
-from bench.result import stack_info
-from bench.runner import PreviousRun, before_read_command, report_files, resume_run, run_experiment, write_reports
+from bench.questions import mm, peer, storage, sweep, ttft, verify
+from bench.report.render import report_files, write_reports
+from bench.report.terminal import terminal_report
+from bench.result import Result
+from bench.runner import PreviousRun, before_read_command, resume_run, run_experiment
 from bench.speedup import too_few_pairs
 from client.measurement_lock import MeasurementLock
 from config.errors import ArenaError, ConfigError
@@ -51,7 +53,7 @@ out = _Console(highlight=False, markup=False, soft_wrap=True)
 err = _Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 
-def run_benchmark(options: Options, result_dir: Path | None, resuming: bool, json_file: str | None) -> dict[str, Any]:
+def run_benchmark(options: Options, result_dir: Path | None, resuming: bool, json_file: str | None) -> Result:
     """From the choices to the shown result; what a resumed run began with goes before what is chosen now."""
     past: PreviousRun | None = None
     if resuming:
@@ -88,23 +90,24 @@ def _alone(options: Options) -> AbstractContextManager[None]:
     return MeasurementLock.of(os.environ).held(f"bench {options.kind}", err.print)
 
 
-async def _conduct(options: Options, path: Path, past: PreviousRun | None) -> dict[str, Any]:
+async def _conduct(options: Options, path: Path, past: PreviousRun | None) -> Result:
     measured = partial(run_experiment, path=path, say=err.print, command=shell_command(), past=past)
     if options.base_url:
         pair = await external_engines(options.base_url, options.model, options.extra_body)
-        study = two_servers.study(options, assign_plain_pair(*pair))
+        experiment = ttft.two_servers_study(options, assign_plain_pair(*pair))
         err.print("asking each server twice how many tokens a prompt has; this is not measured")
         bench = MeasureContext(
-            prepare=before_read_command(options.prepare), sized=sizing(await measure_scales(pair, study.prompt))
+            prepare=before_read_command(options.prepare),
+            fit_prompt=sizing(await measure_scales(pair, experiment.prompt)),
         )
-        return await measured(study, options, pair, bench=bench, check=describe_engines)
+        return await measured(experiment, options, pair, bench=bench, check=describe_engines)
     settings, topology = require_four_engines()
     await read_engines(topology.engines)
     bench = MeasureContext(prepare=before_read_command(options.prepare))
     if past is None and (options.kind == "mm" or options.modality):
         options = await _taken(options, topology, bench)
-    study = _studies(settings, past)[options.kind](options, assign_roles(topology))
-    return await measured(study, options, topology.engines, bench=bench, stack=stack_info(settings))
+    experiment = _studies(settings, past)[options.kind](options, assign_roles(topology))
+    return await measured(experiment, options, topology.engines, bench=bench, stack=stack_info(settings))
 
 
 async def _taken(options: Options, topology: Topology, bench: MeasureContext) -> Options:
@@ -121,26 +124,26 @@ def _studies(
     volume = past.storage if past else None
     return {
         "ttft": ttft.study,
-        "aa": aa.study,
-        "decode": decode.study,
+        "aa": ttft.aa_study,
+        "decode": ttft.decode_study,
         "mm": mm.study,
-        "verify": verify_media.study,
+        "verify": verify.study,
         "sweep": sweep.study,
         "peer": partial(peer.study, settings=settings),
-        "storage": partial(storage.study, look=partial(storage.measure_volume, settings), volume=volume),
+        "storage": partial(storage.study, measure_speed=partial(storage.measure_volume, settings), measured=volume),
     }
 
 
-def show(result: Mapping[str, Any], path: Path, json_file: str | None) -> None:
+def show(result: Result, path: Path, json_file: str | None) -> None:
     """The table first: a file that cannot be written takes nothing from it."""
     files = report_files(result)
-    (err if json_file == "-" else out).print(shown(result))
+    (err if json_file == "-" else out).print(terminal_report(result))
     save(result, json_file)
     write_reports(files, path)
     err.print(f"kept in {path}: result.json, report.md, report.html")
 
 
-def save(result: Mapping[str, Any], json_file: str | None) -> None:
+def save(result: Result | Mapping[str, Any], json_file: str | None) -> None:
     """To --json: a file, or stdout for `-`."""
     if json_file == "-":
         sys.stdout.write(result_io.to_json_text(result))

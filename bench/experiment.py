@@ -40,7 +40,7 @@ class Experiment:
     measure: MeasureUnit = measure_document
     warnings: Callable[[Sequence[Sample]], Sequence[str]] = sample_warnings
     before_first: Callable[[OnProgressLine], Awaitable[None]] | None = None  # runs after the warm-up
-    next_phase: Callable[[Sequence[Sample]], Phase] | None = None  # units that depend on the first ones' samples
+    next_phase: Callable[[Sequence[Sample]], Phase] = lambda _: Phase()  # units that depend on the first samples
     expected_units: tuple[WorkUnit, ...] = ()  # a guess at `next_phase`, for the estimate of the time left
 
 

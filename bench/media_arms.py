@@ -72,9 +72,7 @@ def named_by_modality(modality: str, arms: Sequence[Arm]) -> tuple[Arm, ...]:
     def named(name: str) -> str:
         return f"{modality}_{name}" if name else ""
 
-    return tuple(
-        replace(arm, name=named(arm.name), after_arm=named(arm.after_arm), modality=modality) for arm in arms
-    )
+    return tuple(replace(arm, name=named(arm.name), after_arm=named(arm.after_arm), modality=modality) for arm in arms)
 
 
 def media_trials(

@@ -16,21 +16,21 @@ WarningKind = tuple[str, list[Sample]]  # the valid samples of one arm and lengt
 
 
 def sample_warnings(samples: Sequence[Sample]) -> list[str]:
-    """One sentence for each kind of caveat, with the arms that it is about; outliers are named, never dropped."""
+    """One sentence for each kind of warning, with the arms that it is about; outliers are named, never dropped."""
     return warnings_of_arm(_kinds(samples))
 
 
 def warnings_of_arm(kinds: Sequence[WarningKind]) -> list[str]:
-    """The same of samples that the caller has sorted."""
-    found = (caveat(kinds) for caveat in (_unstable, _extremes, _outliers, _slow_start, _bursts, _gap))
+    """The same for samples that the caller has grouped."""
+    found = (warning(kinds) for warning in (_unstable, _extremes, _outliers, _slow_start, _bursts, _gap))
     return [sentence for sentence in found if sentence]
 
 
 def source_unknown_warnings(samples: Sequence[Sample]) -> list[str]:
-    """Of a server that is believed to be cold where the nonce is new, for it says nothing of its cache."""
+    """About servers that do not report cached tokens: only the new nonce shows that a document was cold."""
     silent = [name for name, valid in _kinds(samples) if valid and all(s.cached_tokens is None for s in valid)]
-    said = "the server does not tell how many tokens were cached; that it went its way rests on the nonce"
-    return [_about(said, silent)] if silent else []
+    text = "the server does not report how many tokens were cached; that these were cold rests on the nonce"
+    return [_about(text, silent)] if silent else []
 
 
 def _kinds(samples: Sequence[Sample]) -> list[WarningKind]:
@@ -45,9 +45,9 @@ def _kinds(samples: Sequence[Sample]) -> list[WarningKind]:
     ]
 
 
-def _about(said: str, arms: Sequence[str]) -> str:
-    """Empty where it is said of none."""
-    return f"{said}: {'; '.join(arms)}" if arms else ""
+def _about(text: str, arms: Sequence[str]) -> str:
+    """Empty where it is true of no arm."""
+    return f"{text}: {'; '.join(arms)}" if arms else ""
 
 
 def _unstable(kinds: Sequence[WarningKind]) -> str:
@@ -57,7 +57,7 @@ def _unstable(kinds: Sequence[WarningKind]) -> str:
 
 
 def _extremes(kinds: Sequence[WarningKind]) -> str:
-    """Of those only that are not unstable anyway."""
+    """Only of arms that are not called unstable already."""
     found = [(name, _ttfts(valid)) for name, valid in kinds]
     far = [name for name, ttfts in found if spread(ttfts) < SPREAD and has_extremes(ttfts)]
     return _about(f"unstable, the extremes are more than {FAR:.0%} away from the mean ({HELP})", far)
@@ -77,11 +77,11 @@ def _slow_start(kinds: Sequence[WarningKind]) -> str:
 
 def _bursts(kinds: Sequence[WarningKind]) -> str:
     counts = [(name, sum(s.in_one_burst for s in valid), len(valid)) for name, valid in kinds]
-    said = (
+    text = (
         "answers came in one burst, so their first token was handed on late, by an engine that waited for a core, or "
         "by what lies between it and this client"
     )
-    return _about(said, [f"{name} {bursts} of {n}" for name, bursts, n in counts if bursts])
+    return _about(text, [f"{name} {bursts} of {n}" for name, bursts, n in counts if bursts])
 
 
 def _gap(kinds: Sequence[WarningKind]) -> str:
@@ -101,7 +101,7 @@ def _ttfts(valid: Sequence[Sample]) -> list[float]:
 
 
 def overhead_ms(samples: Sequence[Sample]) -> float | None:
-    """Median of the client's TTFT less the server's queue and TTFT; None where no server told."""
+    """Median of the client's TTFT less the server's queue and TTFT; None where no server reports them."""
     gaps = [
         s.ttft_ms - s.server_queue_ms - s.server_ttft_ms
         for s in samples

@@ -100,9 +100,9 @@ def measure(
     lines: list[str] | None = None,
     stack: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """A whole `bench ttft` in no time."""
+    """A whole `bench ttft` in no time, as JSON."""
     study = ttft.study(options, assign_roles(topology))
-    return asyncio.run(
+    result = asyncio.run(
         run_experiment(
             study,
             options,
@@ -116,3 +116,4 @@ def measure(
             check=same,
         )
     )
+    return result.model_dump(mode="json")

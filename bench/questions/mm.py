@@ -18,6 +18,7 @@ from bench.media_arms import media_arms, media_trials, media_warmups, named_by_m
 from bench.media_prompts import MODALITIES, QUESTION, Sizes, media_maker, media_question, wanted_modalities
 from bench.options import Options
 from bench.plan import EngineRoles
+from bench.result import Result
 from bench.sample import Sample
 from bench.speedup import arm_speedups, compare_arms, interval_json, paired
 from bench.statistics import interval
@@ -81,9 +82,9 @@ def summary(samples: Sequence[Sample], options: Options) -> Mapping[str, Any]:
     }
 
 
-def holds(result: Mapping[str, Any]) -> bool:
+def holds(result: Result) -> bool:
     """Whether every modality makes a claim and mixed up no media."""
-    return bool(result["holds"])
+    return bool(result.holds)
 
 
 def media_mixup_check(samples: Sequence[Sample], modality: str) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from bench.experiment import Experiment, OnProgressLine
 from bench.measure import MeasureContext, PromptOf
 from bench.options import QUESTION, Options
 from bench.plan import EngineRoles, SampleKey, Trial, TrialStep
+from bench.result import Result
 from bench.sample import Sample
 from bench.speedup import compare_arms
 from client.documents import HANDBOOK, read_document
@@ -109,7 +110,7 @@ def blocks(options: Options, engine: Engine) -> tuple[ClientBlock, ...]:
 async def measure_block(
     theirs: SendPrompts, block: ClientBlock, ask_with: PromptOf, bench: MeasureContext, began: float
 ) -> AsyncIterator[Sample]:
-    """Yields the samples after the whole block, so that nothing else is done meanwhile. Raises EngineError, StackError."""
+    """Yields the samples after the whole block: nothing else is done meanwhile. Raises EngineError, StackError."""
     prompt = await bench.fit_prompt(block.engine, ask_with(bench.nonce()), block.input_len)
     started_s, many = bench.clock() - began, len(block.documents)
     if block.arm is OURS:
@@ -143,9 +144,9 @@ def summary(samples: Sequence[Sample], options: Options) -> Mapping[str, Any]:
     }
 
 
-def holds(result: Mapping[str, Any]) -> bool:
+def holds(result: Result) -> bool:
     """Whether the two clients measure the same."""
-    return bool(result["comparison"]["verdict"] == "not distinguishable")
+    return result.comparison.verdict == "not distinguishable"
 
 
 def _ratio(samples: Sequence[Sample], share: float) -> float | None:

@@ -18,6 +18,8 @@ from bench.arms import COLD, CROSS_READ, FIRST_SIGHT
 from bench.experiment import Experiment, OnProgressLine, Phase, document_experiment
 from bench.options import Options
 from bench.plan import EngineRoles, plan, warmups
+from bench.question_results import AccessSpeed, VolumeSummary
+from bench.result import Result
 from bench.sample import Sample
 from bench.speedup import compare_arms, interval_json, paired
 from bench.statistics import interval
@@ -102,10 +104,10 @@ def volume_of(bandwidth: Bandwidth, bytes_per_token: float | None) -> dict[str, 
     }
 
 
-def holds(result: Mapping[str, Any]) -> bool:
+def holds(result: Result) -> bool:
     """Whether there is a break-even, and every length that should confirm it does."""
-    confirmed = result["break_even"]["confirmed"]
-    return bool(confirmed) and all(each["holds"] for each in confirmed)
+    confirmed = result.break_even.confirmed
+    return bool(confirmed) and all(each.holds for each in confirmed)
 
 
 def break_even(samples: Sequence[Sample], options: Options, volume: Volume) -> dict[str, Any]:
@@ -117,7 +119,8 @@ def break_even(samples: Sequence[Sample], options: Options, volume: Volume) -> d
     recompute, load = _fit(planned, COLD.name, 2), _fit(planned, CROSS_READ.name, 1)
     lengths = range(max(CHUNK_SIZE + 1, min(options.input_lens)), max(options.input_lens) + 1)
     length = crossing_length(recompute, load, lengths) if recompute and load else None
-    per_token = _number(volume, "bytes_per_token")
+    speeds = VolumeSummary.model_validate(volume)
+    per_token = speeds.bytes_per_token
     rate = per_token / (load[1] * 1e-3) / 1e9 if per_token and load and load[1] > 0 else None
     confirming = confirming_lengths(length, options)
     return {
@@ -127,8 +130,8 @@ def break_even(samples: Sequence[Sample], options: Options, volume: Volume) -> d
         "load_fit": load,
         "bytes_per_token": per_token,
         "effective_gb_per_s": rate,
-        "share_of_device_pct": _share(rate, volume, "read_device"),
-        "share_of_page_cache_pct": _share(rate, volume, "read_cached"),
+        "share_of_device_pct": _share(rate, speeds.read_device),
+        "share_of_page_cache_pct": _share(rate, speeds.read_cached),
         "confirmed": [_confirmed(samples, n, length, options) for n in confirming] if length else [],
     }
 
@@ -161,7 +164,9 @@ def _fit(samples: Sequence[Sample], arm: str, degree: int) -> list[float] | None
         return None
     tokens = [median(s.prompt_tokens or 0 for s in here) for here in by_length.values()]
     ms = [median(s.ttft_ms or 0 for s in here) for here in by_length.values()]
-    weights = 1 / np.asarray(ms)  # relative errors: a long prompt's seconds must not outweigh a short one's milliseconds
+    weights = 1 / np.asarray(
+        ms
+    )  # relative errors: seconds of a long prompt must not outweigh milliseconds of a short one
     return [float(c) for c in np.polynomial.polynomial.polyfit(tokens, ms, degree, w=weights)]
 
 
@@ -225,14 +230,5 @@ def _unfitted(samples: Sequence[Sample]) -> str:
     )
 
 
-def _share(rate: float | None, volume: Volume, access: str) -> float | None:
-    speed = _number(volume, access, "gb_per_s")
-    return 100 * rate / speed if rate and speed else None
-
-
-def _number(volume: Volume, *path: str) -> float | None:
-    """A number of the volume; None for anything else, because a resumed run reads it from a file."""
-    found: Any = volume
-    for name in path:
-        found = found.get(name) if isinstance(found, Mapping) else None
-    return found if isinstance(found, int | float) and not isinstance(found, bool) else None
+def _share(rate: float | None, access: AccessSpeed) -> float | None:
+    return 100 * rate / access.gb_per_s if rate and access.gb_per_s else None

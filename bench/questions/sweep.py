@@ -21,6 +21,7 @@ from bench.load_generator import RequestLoad, SentRequest, send_all
 from bench.measure import FAILURES, MeasureContext, PromptOf
 from bench.options import Options
 from bench.plan import EngineRoles, SampleKey, warmups
+from bench.result import Result
 from bench.sample import Sample
 from bench.sample_warnings import warnings_of_arm
 from bench.speedup import MOST_INVALID
@@ -94,9 +95,7 @@ def cells(options: Options, roles: EngineRoles) -> tuple[LoadCell, ...]:
             for arm in shuffle.sample((COLD, CROSS_READ), 2):
                 writer = roles[EngineRole.WRITER][0] if arm is CROSS_READ else None
                 first, engine = len(found) * options.num_prompts, roles[arm.role][0]
-                found.append(
-                    LoadCell(first, input_len, load, arm, engine, options.num_prompts, options.seed, writer)
-                )
+                found.append(LoadCell(first, input_len, load, arm, engine, options.num_prompts, options.seed, writer))
     return tuple(found)
 
 
@@ -126,9 +125,9 @@ def meets_goodput(sample: Sample, goodput: Mapping[str, float]) -> bool:
     return all((value := found[name]) is not None and value <= most for name, most in goodput.items())
 
 
-def holds(result: Mapping[str, Any]) -> bool:
+def holds(result: Result) -> bool:
     """Whether enough samples of every cell are valid, by the same limit as for an arm in a comparison."""
-    return all(cell["failed"] <= MOST_INVALID * cell["num_prompts"] for cell in result["cells"])
+    return all((cell.failed or 0) <= MOST_INVALID * (cell.num_prompts or 0) for cell in result.cells)
 
 
 def _summary(planned: Sequence[LoadCell], samples: Sequence[Sample], options: Options) -> Mapping[str, Any]:
@@ -187,7 +186,7 @@ def _recomputed(samples: Sequence[Sample]) -> int:
 
 
 async def _ready(cell: LoadCell, prompt: Prompt, bench: MeasureContext) -> Prompt:
-    """The prompt at its length; for a cross-read, stored: its chunks are counted, so documents are stored one by one."""
+    """The prompt at its length; for a cross-read also stored. One at a time, because the chunks of each are counted."""
     prompt = await bench.fit_prompt(cell.engine, prompt, cell.input_len)
     if cell.writer and cell.writer.cache:
         before = await bench.stored(cell.writer.cache)
@@ -197,7 +196,7 @@ async def _ready(cell: LoadCell, prompt: Prompt, bench: MeasureContext) -> Promp
 
 
 def _measured(arm: Arm, sent: SentRequest, start: float) -> dict[str, Any]:
-    """The fields of a sample. A cross-read that was computed after all is valid: under load that is part of the gain."""
+    """The fields of a sample. A cross-read that was computed after all is valid: under load that belongs to the gain."""
     times = {"started_s": start + sent.intended, "ended_s": start + sent.ended, "queue_ms": sent.queue * 1e3}
     if sent.reply is None:
         return times | _failed(sent.failure)

@@ -24,6 +24,7 @@ from bench.arms import (
 from bench.experiment import Experiment, document_experiment, handbook_prompt
 from bench.options import Options
 from bench.plan import EngineRoles
+from bench.result import Result
 from bench.sample import Sample
 from bench.sample_warnings import sample_warnings, source_unknown_warnings
 from bench.speedup import SampleMetric, arm_speedups, compare_arms
@@ -53,9 +54,9 @@ def summary(samples: Sequence[Sample], options: Options) -> Mapping[str, Any]:
     return {"comparison": comparison, "ladder": arm_speedups(samples, others, COLD.name, options)}
 
 
-def holds(result: Mapping[str, Any]) -> bool:
+def holds(result: Result) -> bool:
     """Whether a claim can be made."""
-    return bool(result["comparison"]["verdict"] != "no claim")
+    return result.comparison.verdict != "no claim"
 
 
 def aa_study(options: Options, roles: EngineRoles) -> Experiment:
@@ -68,9 +69,9 @@ def aa_summary(samples: Sequence[Sample], options: Options) -> Mapping[str, Any]
     return {"comparison": _compare(samples, PLAIN_B, PLAIN_A, options)}
 
 
-def aa_holds(result: Mapping[str, Any]) -> bool:
+def aa_holds(result: Result) -> bool:
     """Whether two engines that should not differ do not."""
-    return bool(result["comparison"]["verdict"] == "not distinguishable")
+    return result.comparison.verdict == "not distinguishable"
 
 
 def decode_study(options: Options, roles: EngineRoles) -> Experiment:

@@ -14,6 +14,7 @@ from bench.media_prompts import CANDIDATES, wanted_modalities
 from bench.options import Options
 from bench.plan import EngineRoles, plan, warmups
 from bench.questions.verify_media import judge_media, verify_arms
+from bench.result import Result
 from bench.sample import Sample
 from client.documents import HANDBOOK, read_document
 from client.prompt import Prompt
@@ -59,9 +60,9 @@ def summary(samples: Sequence[Sample], options: Options) -> Mapping[str, Any]:
     }
 
 
-def holds(result: Mapping[str, Any]) -> bool:
+def holds(result: Result) -> bool:
     """Whether noise explains every difference."""
-    return bool(result["verify"]["agrees"])
+    return bool(result.verify.agrees)
 
 
 def _modalities(options: Options) -> tuple[str, ...]:

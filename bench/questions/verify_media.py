@@ -89,9 +89,7 @@ def verify_arms(modality: str, sizes: Sizes) -> tuple[Arm, ...]:
     for equal in equivalent_media(modality, sizes):
         reason, sent = covers_media if equal.must_hit else always_valid, media_question(equal.make)
         stores = not equal.must_hit
-        arms.append(
-            Arm(equal.name, EngineRole.READER, reason, after_arm="cross_read", stores=stores, transform=sent)
-        )
+        arms.append(Arm(equal.name, EngineRole.READER, reason, after_arm="cross_read", stores=stores, transform=sent))
         if not equal.must_hit:
             arms.append(
                 Arm(f"plain_{equal.name}", EngineRole.PLAIN, always_valid, after_arm="own_warm", transform=sent)

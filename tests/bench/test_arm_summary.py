@@ -79,8 +79,8 @@ def test_outliers_count_and_are_named():
     assert any("outliers" in line for line in sample_warnings(samples))
 
 
-def test_a_server_that_does_not_tell_what_was_cached_is_named_and_not_taken_for_none():
+def test_a_server_that_does_not_report_what_was_cached_is_named_and_not_taken_for_none():
     samples = [sample(n, "cold", cached_tokens=None) for n in range(3)]
     arm = summarize_arm(samples, detailed=False)
     assert (arm["total_cached_tokens"], arm["cache_hit_rate_pct"]) == (None, None)
-    assert any("does not tell how many tokens were cached" in line for line in source_unknown_warnings(samples))
+    assert any("does not report how many tokens were cached" in line for line in source_unknown_warnings(samples))

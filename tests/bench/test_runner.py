@@ -5,11 +5,13 @@ import pytest
 from bench_rows import OPTIONS, Engines, measure, sample
 
 from bench.arms import COLD
+from bench.assemble import _gpus, stack_info
 from bench.plan import Trial, TrialStep
 from bench.regression import compare_results
-from bench.result import _gpus, stack_info
-from bench.result_io import RESULT, create_folder, read_result, write_result
-from bench.runner import RunProgress, report_files, resume_run, write_reports
+from bench.report.render import report_files, write_reports
+from bench.result import Result
+from bench.result_io import RESULT, create_folder, read_json, read_result, write_result
+from bench.runner import RunProgress, resume_run
 from config.errors import (
     ConfigError,
     EmptyReply,
@@ -25,7 +27,7 @@ from config.settings import Settings
 def test_a_run_ends_with_a_verdict_and_the_result_lies_in_the_folder(topology, tmp_path):
     lines = []
     result = measure(topology, tmp_path, Engines(), lines=lines)
-    assert json.loads(json.dumps(result)) == read_result(tmp_path)
+    assert result == read_json(tmp_path)
     assert (result["complete"], result["completed"], result["failed"]) == (True, 36, 0)
     assert (result["comparison"]["verdict"], result["comparison"]["speedup"]["median"]) == ("faster", pytest.approx(10))
     assert (result["model_id"], result["versions"]["vllm"]) == ("small", "0.32.0")
@@ -37,7 +39,7 @@ def test_an_interrupted_run_keeps_what_it_has_and_resumes_with_whole_documents(t
     first = Engines(fails_after=15)
     with pytest.raises(KeyboardInterrupt):
         measure(topology, tmp_path, first)
-    left = read_result(tmp_path)
+    left = read_json(tmp_path)
     assert (left["complete"], len(left["samples"])) == (False, 15)
     options, past = resume_run(tmp_path, OPTIONS)
     assert options == OPTIONS
@@ -88,12 +90,12 @@ def test_a_request_that_failed_is_still_a_failure_after_a_resumption(topology, t
 def test_a_run_that_is_interrupted_in_its_warm_up_loses_nothing(topology, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         measure(topology, tmp_path, Engines(fails_after=9))
-    left = read_result(tmp_path)
+    left = read_json(tmp_path)
     options, past = resume_run(tmp_path, OPTIONS)
     with pytest.raises(KeyboardInterrupt):
         measure(topology, tmp_path, Engines(fails_after=0), options.model_copy(update={"num_warmups": 1}), past)
-    assert [s["document"] for s in read_result(tmp_path)["samples"]] == [0] * 6
-    assert left["samples"][:6] == read_result(tmp_path)["samples"]
+    assert [s["document"] for s in read_json(tmp_path)["samples"]] == [0] * 6
+    assert left["samples"][:6] == read_json(tmp_path)["samples"]
 
 
 def test_after_every_document_the_samples_are_on_the_disk_and_sums_are_done_once(topology, tmp_path):
@@ -103,14 +105,15 @@ def test_after_every_document_the_samples_are_on_the_disk_and_sums_are_done_once
     class Watched(Engines):
         async def ask(self, engine, prompt):
             if len(self.nonces) % 6 == 0 and self.nonces:
-                seen.append(read_result(tmp_path))
+                seen.append(read_json(tmp_path))
             return await super().ask(engine, prompt)
 
     measure(topology, tmp_path, Watched())
     assert [len(each["samples"]) for each in seen] == [6, 12, 18, 24, 30]
     assert not any("arms" in each or each["complete"] for each in seen)
-    assert "killed before its samples were summed up" in report_files(seen[0])["report.md"]
-    assert not compare_results(seen[0], seen[0]).passed
+    killed = Result.model_validate(seen[0])
+    assert "killed before its samples were summed up" in report_files(killed)["report.md"]
+    assert not compare_results(killed, killed).passed
 
 
 def test_the_estimate_goes_by_tokens_and_counts_what_is_foreseen():
@@ -128,7 +131,7 @@ def test_the_estimate_goes_by_tokens_and_counts_what_is_foreseen():
 def test_what_another_program_or_version_wrote_is_refused_in_a_sentence(topology, tmp_path, change):
     with pytest.raises(KeyboardInterrupt):
         measure(topology, tmp_path, Engines(fails_after=9))
-    write_result(tmp_path / RESULT, {**read_result(tmp_path), **change})
+    write_result(tmp_path / RESULT, {**read_json(tmp_path), **change})
     with pytest.raises(ConfigError, match="cannot be resumed"):
         resume_run(tmp_path, OPTIONS)
 
@@ -197,7 +200,8 @@ def test_a_result_file_is_replaced_whole(tmp_path):
 
 
 def test_each_arm_is_a_file_that_reads_like_one_of_vllms(topology, tmp_path):
-    write_reports(report_files(measure(topology, tmp_path, Engines())), tmp_path)
+    measure(topology, tmp_path, Engines())
+    write_reports(report_files(read_result(tmp_path)), tmp_path)
     arm = json.loads((tmp_path / "arms" / "cross_read.json").read_text())
     assert (arm["model_id"], arm["num_prompts"], arm["completed"], arm["request_rate"]) == ("small", 6, 6, "inf")
     assert arm["median_ttft_ms"] == pytest.approx(900)

@@ -128,7 +128,7 @@ def run(topology, folder, look, engines, past=None):
     options = Options(kind="storage", input_lens=(7000,), num_warmups=1)
     study = storage.study(options, assign_roles(topology), look, past and past.storage)
     lines = []
-    return asyncio.run(
+    result = asyncio.run(
         run_experiment(
             study,
             options,
@@ -141,6 +141,7 @@ def run(topology, folder, look, engines, past=None):
             check=same,
         )
     )
+    return result.model_dump(mode="json")
 
 
 def test_the_volume_is_measured_once_after_preflight_and_warm_up_even_when_a_run_is_resumed(topology, tmp_path):

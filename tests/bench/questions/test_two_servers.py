@@ -10,8 +10,8 @@ from bench.options import Options
 from bench.plan import assign_plain_pair
 from bench.preflight import PreflightResult
 from bench.questions import two_servers
-from bench.report.conclusion import headline
-from bench.report.labels import conclusion
+from bench.report.conclusion import conclusion, headline
+from bench.result import Result
 from bench.runner import run_experiment
 
 PAIR = ("cold", "other_cold")
@@ -36,22 +36,22 @@ def measured(topology, folder, *, speed=1.0, shares=False, tells=True):
 
     study = two_servers.study(OPTIONS, assign_plain_pair(*pair))
     run = run_experiment(study, OPTIONS, pair, folder, lambda _: None, command="", bench=a_bench(ask), check=introduced)
-    return asyncio.run(run)
+    return asyncio.run(run).model_dump(mode="json")
 
 
 @pytest.mark.parametrize("speed", [1.0, 1.3, 0.5])
 def test_a_server_that_is_faster_or_slower_and_shares_nothing_makes_no_claim_of_sharing(topology, tmp_path, speed):
     result = measured(topology, tmp_path, speed=speed)
     assert result["comparison"]["verdict"] == "not distinguishable"
-    assert headline(result).startswith(
-        "On plain-b, a document that plain-a has read cannot be told from one that nobody has read"
+    assert headline(Result.model_validate(result)).startswith(
+        "On plain-b, a document that plain-a has read cannot be told from one that no server has read"
     )
 
 
 def test_a_server_that_reads_what_the_first_stored_is_faster_than_itself_by_name(topology, tmp_path):
     result = measured(topology, tmp_path, speed=0.5, shares=True)
     assert result["comparison"]["verdict"] == "faster"
-    assert "On plain-b, a document that plain-a has read starts 30.0 times" in conclusion(result)
+    assert "On plain-b, a document that plain-a has read starts 30.0 times" in conclusion(Result.model_validate(result))
     assert result["ladder"]["cold"]["speedup"]["median"] == pytest.approx(2, rel=0.1)
 
 
@@ -79,4 +79,4 @@ def test_a_server_is_asked_as_often_first_for_the_one_as_for_the_other(topology)
 def test_servers_that_tell_nothing_of_their_cache_are_measured_and_it_is_said(topology, tmp_path):
     result = measured(topology, tmp_path, tells=False)
     assert result["failed"] == 0
-    assert any("the server does not tell" in line and "other_cold" in line for line in result["warnings"])
+    assert any("the server does not report" in line and "other_cold" in line for line in result["warnings"])
