@@ -57,7 +57,7 @@ async def measure_scales(
 
 
 async def scale_of(engine: Engine, ask_with: PromptOf, ask: AskMeasured = ask_without_counters) -> CharactersPerToken:
-    """Measures the scale with two prompts. Raises ConfigError for a server whose count does not grow with the prompt."""
+    """Measures the scale with two prompts. Raises ConfigError if the count does not grow with the prompt."""
     prompt = ask_with(new_nonce())
     prompt = replace(prompt, max_tokens=min(prompt.max_tokens, PROBE_TOKENS))
     short, long = (replace(prompt.about(_cut(prompt, length)), nonce=new_nonce()) for length in (FEW, MANY))

@@ -196,7 +196,7 @@ async def _ready(cell: LoadCell, prompt: Prompt, bench: MeasureContext) -> Promp
 
 
 def _measured(arm: Arm, sent: SentRequest, start: float) -> dict[str, Any]:
-    """The fields of a sample. A cross-read that was computed after all is valid: under load that belongs to the gain."""
+    """The fields of a sample. One that was computed after all is valid: under load that belongs to the gain."""
     times = {"started_s": start + sent.intended, "ended_s": start + sent.ended, "queue_ms": sent.queue * 1e3}
     if sent.reply is None:
         return times | _failed(sent.failure)
