@@ -240,7 +240,7 @@ def test_a_first_sight_that_is_not_shown_to_cost_anything_is_not_paid_back(saved
 
 def test_one_ratio_is_no_span_of_ratios():
     assert headline(a_result("sweep", {"cells": golden("sweep")["cells"][:2]})) == (
-        "The median TTFT of cold is 10.0 times that of cross_read, under one load."
+        "The median TTFT of cold is 2.50 times that of cross_read, under one load."
     )
 
 
