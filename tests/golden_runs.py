@@ -75,7 +75,7 @@ RUNS: dict[str, tuple[Callable[..., Experiment], Options]] = {
     "verify_media": (verify.study, of("verify", 1, modality=("image", "video"), **MEDIA)),
     "mm": (mm.study, of("mm", tokens=0, modality=("image",), **MEDIA)),
     "storage": (
-        partial(storage.study, look=never, volume=VOLUME),
+        partial(storage.study, measure_speed=never, measured=VOLUME),
         of("storage", input_lens=(320, 576, 1088, 2112)),
     ),
     "sweep": (
