@@ -70,7 +70,7 @@ def assemble_result(
             **_header(options, origin, samples, complete=complete),
             "arms": {arm.name: summarize([s for s in samples if s.arm == arm.name]) for arm in study.arms},
             **study.summary(samples, options),
-            "warnings": [*origin.preflight.mismatches, *origin.preflight.unchecked, *study.caveats(samples)],
+            "warnings": [*origin.preflight.mismatches, *origin.preflight.unchecked, *study.warnings(samples)],
             "samples": [_sample_row(sample) for sample in samples],
         }
     )

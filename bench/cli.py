@@ -23,7 +23,7 @@ from bench.measure import MeasureContext
 from bench.options import Options
 from bench.plan import EngineRoles, assign_plain_pair, assign_roles
 from bench.preflight import describe_engines, read_engines
-from bench.questions import aa, decode, mm, peer, storage, sweep, ttft, two_servers, verify_media
+from bench.questions import mm, peer, storage, sweep, ttft, verify
 from bench.report.render import report_files, write_reports
 from bench.report.terminal import terminal_report
 from bench.result import Result
@@ -94,19 +94,20 @@ async def _conduct(options: Options, path: Path, past: PreviousRun | None) -> Re
     measured = partial(run_experiment, path=path, say=err.print, command=shell_command(), past=past)
     if options.base_url:
         pair = await external_engines(options.base_url, options.model, options.extra_body)
-        study = two_servers.study(options, assign_plain_pair(*pair))
+        experiment = ttft.two_servers_study(options, assign_plain_pair(*pair))
         err.print("asking each server twice how many tokens a prompt has; this is not measured")
         bench = MeasureContext(
-            prepare=before_read_command(options.prepare), sized=sizing(await measure_scales(pair, study.prompt))
+            prepare=before_read_command(options.prepare),
+            fit_prompt=sizing(await measure_scales(pair, experiment.prompt)),
         )
-        return await measured(study, options, pair, bench=bench, check=describe_engines)
+        return await measured(experiment, options, pair, bench=bench, check=describe_engines)
     settings, topology = require_four_engines()
     await read_engines(topology.engines)
     bench = MeasureContext(prepare=before_read_command(options.prepare))
     if past is None and (options.kind == "mm" or options.modality):
         options = await _taken(options, topology, bench)
-    study = _studies(settings, past)[options.kind](options, assign_roles(topology))
-    return await measured(study, options, topology.engines, bench=bench, stack=stack_info(settings))
+    experiment = _studies(settings, past)[options.kind](options, assign_roles(topology))
+    return await measured(experiment, options, topology.engines, bench=bench, stack=stack_info(settings))
 
 
 async def _taken(options: Options, topology: Topology, bench: MeasureContext) -> Options:
@@ -123,13 +124,13 @@ def _studies(
     volume = past.storage if past else None
     return {
         "ttft": ttft.study,
-        "aa": aa.study,
-        "decode": decode.study,
+        "aa": ttft.aa_study,
+        "decode": ttft.decode_study,
         "mm": mm.study,
-        "verify": verify_media.study,
+        "verify": verify.study,
         "sweep": sweep.study,
         "peer": partial(peer.study, settings=settings),
-        "storage": partial(storage.study, look=partial(storage.measure_volume, settings), volume=volume),
+        "storage": partial(storage.study, measure_speed=partial(storage.measure_volume, settings), measured=volume),
     }
 
 

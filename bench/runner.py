@@ -1,4 +1,4 @@
-"""A study from preflight to the written result, resumable after every document."""
+"""Runs an experiment from preflight to the written result; after every document it can be interrupted and resumed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from config.topology import Engine
 
 @dataclass(frozen=True, slots=True)
 class PreviousRun:
-    """What an interrupted run left; `engines` is what they said of themselves then."""
+    """What an interrupted run left; `engines` is what their servers reported then."""
 
     run_id: str
     date: str
@@ -44,7 +44,7 @@ class PreviousRun:
 
     @classmethod
     def none(cls, command: str) -> PreviousRun:
-        """A run that begins now."""
+        """Nothing: a run that begins now."""
         return cls(secrets.token_hex(8), datetime.now(UTC).isoformat(timespec="seconds"), command)
 
 
@@ -59,8 +59,8 @@ RUN_OR_CONTACTED = {  # field to option
 def resume_run(path: Path, given: Options) -> tuple[Options, PreviousRun]:
     """The options and samples in a result folder, which may come from anybody.
 
-    So what is run, and who is contacted, comes of `given`, and has to be what the run began with. Raises ConfigError
-    when it is not, and when there is nothing to go on with.
+    Therefore a command to run and servers to contact must also be `given`, and be those that the run began with. Raises
+    ConfigError when they are not, and when there is nothing to resume.
     """
     left = result_io.read_json(path)
     if left.get("complete"):
@@ -77,20 +77,21 @@ def resume_run(path: Path, given: Options) -> tuple[Options, PreviousRun]:
     began = [_typed(options, field) for field in RUN_OR_CONTACTED if getattr(options, field) != getattr(given, field)]
     if began:
         raise ConfigError(
-            f"{path} was begun {' and '.join(began)}: a result alone gets nothing run and nobody asked, so --resume "
-            "wants the same on the command line"
+            f"{path} was begun {' and '.join(began)}: commands and servers are not taken from a result file, so give "
+            "--resume the same options"
         )
     return options, past
 
 
 def _typed(options: Options, field: str) -> str:
+    """The option as it was typed, for a message."""
     value, option = getattr(options, field), RUN_OR_CONTACTED[field]
     values = [value] if isinstance(value, str) else [json.dumps(value)] if isinstance(value, dict) else value or ()
     return "with " + " ".join(f"{option} {shlex.quote(each)}" for each in values) if values else f"without {option}"
 
 
 async def run_experiment(
-    study: Experiment,
+    experiment: Experiment,
     options: Options,
     engines: Sequence[Engine],
     path: Path,
@@ -102,27 +103,26 @@ async def run_experiment(
     bench: MeasureContext | None = None,
     check: Callable[[Sequence[Engine]], Awaitable[PreflightResult]] = preflight,
 ) -> Result:
-    """Measures what is not measured yet, keeps it after every document, and returns the result whole.
+    """Measures what is not measured yet, writes it after every document, and returns the whole result.
 
     `stack` is what the engines were started with, where that is known. Raises EngineError, StackError or ConfigError
     when the engines cannot be compared or stop answering, ResultError when the result cannot be written.
     """
     past = past or PreviousRun.none(command)
     bench = bench or MeasureContext(prepare=before_read_command(options.prepare))
-    measuring = _Run(
-        path / result_io.RESULT, options, past, await _checked(engines, check, past, say), stack or {}, bench, say
-    )
+    found = await _checked(engines, check, past, say)
+    run = _Run(path / result_io.RESULT, experiment, options, past, found, stack or {}, bench, say)
     try:
-        study, todo = await measuring.begin(study, Phase(study.trials, study.warmups))
-        await measuring.measure(study, todo, study.foreseen)
-        study, todo = await measuring.begin(study, study.more(measuring.samples))
-        await measuring.measure(study, todo)
+        await run.measure(
+            Phase(experiment.units, experiment.warmups), experiment.expected_units, experiment.before_first
+        )
+        await run.measure(experiment.next_phase(run.samples))
     except BaseException:
-        if measuring.samples:
-            measuring.write(assemble_result(study, options, measuring.origin(), measuring.samples, complete=False))
+        if run.samples:
+            run.write(assemble_result(experiment, options, run.origin(), run.samples, complete=False))
         raise
-    whole = assemble_result(study, options, measuring.origin(), measuring.samples, complete=True)
-    measuring.write(whole)
+    whole = assemble_result(experiment, options, run.origin(), run.samples, complete=True)
+    run.write(whole)
     return whole
 
 
@@ -132,6 +132,7 @@ class _Run:
     def __init__(
         self,
         file: Path,
+        experiment: Experiment,
         options: Options,
         past: PreviousRun,
         found: PreflightResult,
@@ -139,40 +140,47 @@ class _Run:
         bench: MeasureContext,
         say: OnProgressLine,
     ) -> None:
-        self.file, self.options, self.past, self.bench, self.say = file, options, past, bench, say
+        self.file, self.experiment, self.options, self.past = file, experiment, options, past
+        self.bench, self.say = bench, say
         self.began, self.samples = bench.clock() - past.duration, list[Sample]()
         self._origin = partial(
             RunOrigin, past.run_id, past.date, past.command, preflight=found, host=host_info(), stack=stack
         )
 
     def origin(self) -> RunOrigin:
-        """As it is now."""
+        """With the duration until now."""
         return self._origin(duration=self.bench.clock() - self.began)
 
     def write(self, content: Result | Mapping[str, Any]) -> None:
         result_io.write_result(self.file, content)
 
-    async def begin(self, study: Experiment, stage: Phase) -> tuple[Experiment, Sequence[WorkUnit]]:
-        """Keeps what the past has of a stage, warms up for the rest and returns that; the clock stands meanwhile."""
-        kept, todo = _remaining(stage.units, self.past)
+    async def measure(
+        self,
+        phase: Phase,
+        expected: Sequence[WorkUnit] = (),
+        before_first: Callable[[OnProgressLine], Awaitable[None]] | None = None,
+    ) -> None:
+        """Keeps what the previous run has of a phase, warms up for the rest and measures it.
+
+        The duration does not include the warm-up. The samples are written after every unit; what is calculated from
+        them takes longer than writing, and is done once, at the end.
+        """
+        kept, todo = _remaining(phase.units, self.past)
         self.samples += kept
         stopped = self.bench.clock()
         if todo:
-            await _warm_up(stage.warmups, study.prompt, self.bench, self.say)
-        if study.survey:
-            study = await study.survey(self.say)
+            await _warm_up(phase.warmups, self.experiment.prompt, self.bench, self.say)
+        if before_first:
+            await before_first(self.say)
         self.began += self.bench.clock() - stopped
-        return study, todo
-
-    async def measure(self, study: Experiment, todo: Sequence[WorkUnit], foreseen: Sequence[WorkUnit] = ()) -> None:
-        """The samples are written after every unit; what is calculated from them costs more, and comes at the end."""
-        line = RunProgress(todo, foreseen, self.bench.clock)
+        progress = RunProgress(todo, expected, self.bench.clock)
         for unit in todo:
             if unit.title:
                 self.say(unit.title)
-            async for sample in until_unreachable(study.measure(unit, study.prompt, self.bench, self.began)):
+            samples = self.experiment.measure(unit, self.experiment.prompt, self.bench, self.began)
+            async for sample in until_unreachable(samples):
                 self.samples.append(sample)
-                self.say(line.after(sample))
+                self.say(progress.after(sample))
             self.write(partial_result(self.options, self.origin(), self.samples))
 
 
@@ -193,36 +201,38 @@ async def _checked(
 
 
 class RunProgress:
-    """Lines that say where a run is and how long it will take: each token as long as those so far, on the average."""
+    """Lines that say where a run is and how long it will take, assuming that every token takes equally long."""
 
-    def __init__(self, todo: Sequence[WorkUnit], foreseen: Sequence[WorkUnit], clock: Callable[[], float]) -> None:
-        rows = [row for unit in (*todo, *foreseen) for row in unit.rows]
+    def __init__(self, todo: Sequence[WorkUnit], expected: Sequence[WorkUnit], clock: Callable[[], float]) -> None:
+        rows = [row for unit in (*todo, *expected) for row in unit.rows]
         self.documents = max((document + 1 for document, _, _ in rows), default=0)
         self.began, self.clock, self.done = clock(), clock, 0
         self.left = sum(_weight(input_len) for _, _, input_len in rows)
 
     def after(self, sample: Sample) -> str:
-        """One line a sample."""
+        """The line to show after a sample."""
         self.done += _weight(sample.input_len)
         self.left -= _weight(sample.input_len)
         cost = "failed" if sample.ttft_ms is None else f"{sample.ttft_ms:,.0f} ms"
         counts = "" if sample.valid else f", not counted: {sample.reason}"
-        remaining = (self.clock() - self.began) / self.done * self.left
-        left = f"; {_span(remaining)} left" if self.left else ""
-        return f"{sample.document + 1}/{self.documents} {sample.arm} on {sample.engine}: {cost}{counts}{left}"
+        seconds = (self.clock() - self.began) / self.done * self.left
+        left = f"; {seconds / 60:.0f} min left" if seconds >= 90 else f"; {seconds:.0f} s left"
+        line = f"{sample.document + 1}/{self.documents} {sample.arm} on {sample.engine}: {cost}{counts}"
+        return line + left if self.left else line
 
 
 def _weight(input_len: int) -> int:
-    """Of a request in the estimate; media do not say how many tokens they have."""
+    """Of a request in the estimate; the number of tokens of media is not known."""
     return max(1, input_len)
 
 
 def _remaining(units: Sequence[WorkUnit], past: PreviousRun) -> tuple[list[Sample], list[WorkUnit]]:
     """The samples to keep, failed ones too, and the units to do.
 
-    A unit that was half sent starts anew, for its documents are no longer cold; so does one that no engine answered.
+    A unit that was sent in part starts anew, because its documents are no longer cold; so does one that no engine
+    answered.
     """
-    found = {_row(sample): sample for sample in past.samples}
+    found: dict[SampleKey, Sample] = {(s.document, s.arm, s.input_len): s for s in past.samples}
     done = {row for unit in units if _is_done(unit, found) for row in unit.rows}
     kept = [sample for row, sample in found.items() if row in done]
     return kept, [unit for unit in units if not done.issuperset(unit.rows)]
@@ -233,15 +243,10 @@ def _is_done(unit: WorkUnit, found: Mapping[SampleKey, Sample]) -> bool:
     return all(samples) and not all(sample and sample.unanswered for sample in samples)
 
 
-def _row(sample: Sample) -> SampleKey:
-    return sample.document, sample.arm, sample.input_len
-
-
 async def _warm_up(warmups: Sequence[Trial], ask_with: PromptOf, bench: MeasureContext, say: OnProgressLine) -> None:
-    """Every engine computes or loads every length once, on documents that are not measured."""
+    """Sends documents that are not measured. Raises StackError when one fails."""
     if warmups:
-        steps = sum(len(trial.steps) for trial in warmups)
-        say(f"warming up: {steps} requests that are not measured")
+        say(f"warming up: {sum(len(trial.steps) for trial in warmups)} requests that are not measured")
 
     def short(nonce: str) -> Prompt:
         return replace(ask_with(nonce), max_tokens=4)
@@ -254,7 +259,7 @@ async def _warm_up(warmups: Sequence[Trial], ask_with: PromptOf, bench: MeasureC
 
 
 def before_read_command(command: str | None) -> BeforeRead:
-    """The caller's command before every read from the volume: to drop caches, say."""
+    """Runs the caller's command before every read from the volume: to drop page caches, for example."""
 
     async def prepare() -> None:
         assert command
@@ -263,7 +268,3 @@ def before_read_command(command: str | None) -> BeforeRead:
             raise StackError(f"--prepare '{command}' ended with exit code {code}")
 
     return prepare if command else do_nothing
-
-
-def _span(seconds: float) -> str:
-    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"

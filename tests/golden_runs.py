@@ -24,7 +24,7 @@ from bench.media_prompts import Sizes
 from bench.options import Options
 from bench.plan import EngineRoles, assign_plain_pair, assign_roles
 from bench.preflight import describe_engines, preflight
-from bench.questions import aa, decode, mm, peer, storage, sweep, ttft, two_servers, verify, verify_media
+from bench.questions import mm, peer, storage, sweep, ttft, verify
 from bench.runner import PreviousRun, run_experiment
 from client.prompt import Prompt
 from client.reply import Reply, ServerTimes
@@ -56,7 +56,7 @@ def between_clients(options: Options, roles: EngineRoles) -> Experiment:
     return replace(
         ttft.study(options, roles),
         arms=(peer.OURS, peer.THEIRS),
-        trials=peer.blocks(options, next(iter(roles.values()))[0]),
+        units=peer.blocks(options, next(iter(roles.values()))[0]),
         summary=peer.summary,
         measure=partial(peer.measure_block, theirs),
     )
@@ -68,14 +68,14 @@ def of(kind: str, documents: int = 5, tokens: int = 1100, **more: Any) -> Option
 
 RUNS: dict[str, tuple[Callable[..., Experiment], Options]] = {
     "ttft": (ttft.study, of("ttft", save_detailed=True, metadata={"gpu": "none"})),
-    "two_servers": (two_servers.study, of("ttft", base_url=("http://a", "http://b"))),
-    "aa": (aa.study, of("aa")),
-    "decode": (decode.study, of("decode")),
+    "two_servers": (ttft.two_servers_study, of("ttft", base_url=("http://a", "http://b"))),
+    "aa": (ttft.aa_study, of("aa")),
+    "decode": (ttft.decode_study, of("decode")),
     "verify": (verify.study, of("verify", 2)),
-    "verify_media": (verify_media.study, of("verify", 1, modality=("image", "video"), **MEDIA)),
+    "verify_media": (verify.study, of("verify", 1, modality=("image", "video"), **MEDIA)),
     "mm": (mm.study, of("mm", tokens=0, modality=("image",), **MEDIA)),
     "storage": (
-        partial(storage.study, look=never, volume=VOLUME),
+        partial(storage.study, measure_speed=never, measured=VOLUME),
         of("storage", input_lens=(320, 576, 1088, 2112)),
     ),
     "sweep": (
