@@ -7,6 +7,7 @@ import platform
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from cache.volume import CHUNK_SIZE
 from config.settings import Settings
 from config.topology import Topology
 from engines.vllm_command import served_dtype, vllm_command
+
+NVIDIA_SMI = ("nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +59,16 @@ def assemble_result(
     study: Experiment, options: Options, origin: RunOrigin, samples: Sequence[Sample], *, complete: bool
 ) -> Result:
     """The header that all kinds share, the arms, what the experiment calculates from its samples, and every sample."""
+    summarize = partial(
+        summarize_arm,
+        detailed=options.save_detailed,
+        confidence_level=options.confidence_level,
+        seed=options.seed,
+    )
     return Result.model_validate(
         {
             **_header(options, origin, samples, complete=complete),
-            "arms": _arms(study, options, samples),
+            "arms": {arm.name: summarize([s for s in samples if s.arm == arm.name]) for arm in study.arms},
             **study.summary(samples, options),
             "warnings": [*origin.preflight.mismatches, *origin.preflight.unchecked, *study.warnings(samples)],
             "samples": [_sample_row(sample) for sample in samples],
@@ -69,7 +78,12 @@ def assemble_result(
 
 def _header(options: Options, origin: RunOrigin, samples: Sequence[Sample], *, complete: bool) -> dict[str, Any]:
     counted = sum(sample.valid for sample in samples)
-    model = str(next((f["model"] for f in origin.preflight.engines.values() if f.get("model")), ""))
+    model = str(_first_fact(origin.preflight, "model") or "")
+    versions = {
+        "vllm": _first_fact(origin.preflight, "version"),
+        "lmcache": _first_fact(origin.preflight, "lmcache_version"),
+        "python": platform.python_version(),
+    }
     return {
         "schema": SCHEMA,
         "kind": options.kind,
@@ -94,12 +108,17 @@ def _header(options: Options, origin: RunOrigin, samples: Sequence[Sample], *, c
         "duration": origin.duration,
         "completed": counted,
         "failed": len(samples) - counted,
-        "versions": _versions(origin.preflight),
+        "versions": {name: version for name, version in versions.items() if version},
         "host": dict(origin.host),
         "stack": dict(origin.stack),
         "preflight": asdict(origin.preflight),
         "options": options.model_dump(mode="json"),
     }
+
+
+def _first_fact(preflight: PreflightResult, name: str) -> Any:
+    """Of the first engine that reports it; None where none does."""
+    return next((facts[name] for facts in preflight.engines.values() if facts.get(name)), None)
 
 
 def _sample_row(sample: Sample) -> dict[str, Any]:
@@ -135,32 +154,6 @@ def stack_info(settings: Settings) -> dict[str, Any]:
         "l1_size_gb": settings.l1_size_gb,
         "chunk_size": CHUNK_SIZE,
     }
-
-
-def _arms(study: Experiment, options: Options, samples: Sequence[Sample]) -> dict[str, Any]:
-    """In the order in which the experiment names them."""
-    return {
-        arm.name: summarize_arm(
-            [s for s in samples if s.arm == arm.name],
-            detailed=options.save_detailed,
-            confidence_level=options.confidence_level,
-            seed=options.seed,
-        )
-        for arm in study.arms
-    }
-
-
-def _versions(preflight: PreflightResult) -> dict[str, str]:
-    facts = list(preflight.engines.values())
-    reported = {
-        "vllm": next((f["version"] for f in facts if f.get("version")), None),
-        "lmcache": next((f["lmcache_version"] for f in facts if f.get("lmcache_version")), None),
-        "python": platform.python_version(),
-    }
-    return {name: version for name, version in reported.items() if version}
-
-
-NVIDIA_SMI = ("nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader")
 
 
 def _gpus(command: Sequence[str] = NVIDIA_SMI) -> list[str]:

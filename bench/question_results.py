@@ -174,7 +174,7 @@ class MixupCheck(ResultPart):
     held: Number = None  # documents where they were kept apart
     failed: tuple[Any, ...] = ()  # documents where they were not
     unproven: Number = None  # documents whose equal media were not shared either
-    untold: Number = None  # held ones where only cached tokens can tell, for the answers are alike
+    untold: Number = None  # held ones where the answers are alike, so that only cached tokens show it
     holds: Flag = None
 
 

@@ -1,7 +1,7 @@
 """What result.json holds. Names, units and shapes of an arm's fields are those of `vllm bench serve`.
 
 Flat fields that end in `_ms` are milliseconds, arrays are seconds. A number is None where it was not measured, or where
-the samples do not support it. How a result of others is read, says bench/result_part.py.
+the samples do not support it. bench/result_part.py explains how a result of another person is read.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SCHEMA = 1  # of the files that this version writes and reads
 class PreflightFacts(ResultPart):
     """What was read off the engines before anything was measured."""
 
-    engines: dict[str, dict[str, Any]] = Field(default_factory=dict)  # what each says of itself
+    engines: dict[str, dict[str, Any]] = Field(default_factory=dict)  # what each reports about itself
     mismatches: tuple[str, ...] = ()  # differences that do not forbid the comparison
     unchecked: tuple[str, ...] = ()  # what could not be compared
 

@@ -59,7 +59,7 @@ class ResultPart(BaseModel):
     @model_serializer(mode="wrap")
     def _write(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         written = write(self)
-        return {name: written[name] for name in self._names}
+        return {name: written[name] for name in self._names if name in written}  # some may be excluded
 
 
 class MedianInterval(ResultPart):

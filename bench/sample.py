@@ -48,7 +48,7 @@ class Sample(BaseModel):
     modality: str = ""  # of media in the prompt
     prompt_tokens: int | None = None
     media_tokens: int | None = None  # what the media add to the prompt
-    before_media_tokens: int | None = None  # what stands before them
+    before_media_tokens: int | None = None  # the text in front of them
     completion_tokens: int | None = None
     cached_tokens: int | None = None
     cached_tokens_details: Mapping[str, int] | None = None

@@ -1,4 +1,4 @@
-"""What n numbers allow one to say, and no more."""
+"""Medians with intervals, percentiles and outliers of n numbers, as far as n supports them."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def headline(result: Result) -> str:
 
 
 def evidence(result: Result) -> str:
-    """How many documents, how certain, and how much time; empty where the headline says it all."""
+    """How many documents, how certain, and how much time; empty where the headline has it all."""
     if result.kind == "verify":
         return _compared_nats(result.verify)
     if result.kind == "mm":
@@ -64,7 +64,7 @@ def conclusion(result: Result) -> str:
 
 
 def reasons(result: Result) -> Sequence[str]:
-    """Why the verdict is what it is, and the noise it was held against, without what the headline says."""
+    """Why the verdict is what it is, and the noise it was held against, without what the headline has."""
     why = result.comparison.why or result.break_even.why
     found = (why, _noise(result.comparison.noise_floor), _needles(result.verify), *media_reasons(result))
     claim = headline(result)

@@ -61,7 +61,7 @@ def break_even_table(result: Result) -> ReportTable:
 
 
 def preflight_table(result: Result) -> ReportTable:
-    """What each engine said of itself, engines side by side."""
+    """What each engine reports about itself, engines side by side."""
     engines = result.preflight.engines
     names = dict.fromkeys(name for facts in engines.values() for name in facts)
     rows = [(name, *(plain_text(facts.get(name)) for facts in engines.values())) for name in names]

@@ -16,7 +16,7 @@ from bench.report.plots import Plot, plots
 from bench.report.text_table import ReportTable
 from bench.result import Result
 
-# Should the text of others ever become markup, the browser still loads and runs nothing.
+# Should foreign text ever become markup in spite of all escaping, the browser still loads and runs nothing.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 CSS = Path(__file__).with_name("report.css")
 TABLE = '<div class="scroll" tabindex="0" role="region" aria-label="Table">\n<table>\n'

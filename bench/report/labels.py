@@ -1,4 +1,4 @@
-"""What every form of the report says in the same words: kinds, arms, what counted and what did not."""
+"""Words that every form of the report shares: kinds, arms, what counted and what did not."""
 
 from __future__ import annotations
 

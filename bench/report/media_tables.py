@@ -35,7 +35,7 @@ def media_reasons(result: Result) -> Iterator[str]:
     """Why a modality makes no claim, or a small one."""
     for modality, found in result.modalities.items():
         if found.comparison.verdict not in ("faster", "slower"):
-            yield f"{modality}: {found.comparison.why or 'the result does not say why it makes no claim'}"
+            yield f"{modality}: {found.comparison.why or 'the result gives no reason'}"
         if found.media_tokens is not None and found.media_tokens < MIN_MEDIA_TOKENS:
             yield f"{modality}: {count(found.media_tokens)} media tokens are few to save time on; make the media larger"
         if unproven := found.canary.unproven:

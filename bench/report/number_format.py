@@ -107,7 +107,7 @@ def nats(value: Number | str) -> str:
 
 
 def confidence(level: float | None) -> str:
-    """The level of the intervals, as "95 %"; what all of them are made with unless the result says otherwise."""
+    """The level of the intervals, as "95 %"; 0.95 where the result has none."""
     return f"{(level or 0.95) * 100:.3g} %"
 
 

@@ -32,7 +32,7 @@ LOOKS: Mapping[str, tuple[str, str]] = {  # an arm's colour, and its marker for 
     "loaded": ("#0072B2", "v"),
 }
 OTHER = ("#6b7280", "o")
-WIDE_RATIO = 20  # beyond it the small values can be read on a logarithmic axis only
+WIDE_RATIO = 20  # beyond it the small values can only be read on a logarithmic axis
 WIDE_TAIL = 5  # the same for single gaps, of which a few may be far longer than all others
 WIDTH = 4.6  # inches: a font of 10 points can then be read on a phone
 STYLE = Path(__file__).with_name("plots.mplstyle")

@@ -53,8 +53,8 @@ def _by_arm(result: Result) -> Drawn:
     axes.set(ylim=(len(medians) - 0.45, -0.7), yticks=[], xlabel=f"TTFT, {unit.name}")
     axes.spines["left"].set_visible(False)
     scale(axes, "x", [ms / unit.ms for ms in every])
-    told = ", ".join(f"{name} {duration(ms)}" for name, ms in medians.items())
-    return figure, f"Median time to first token of each arm: {told}"
+    texts = ", ".join(f"{name} {duration(ms)}" for name, ms in medians.items())
+    return figure, f"Median time to first token of each arm: {texts}"
 
 
 def _by_length(result: Result) -> Drawn:
@@ -129,7 +129,7 @@ PLOTS: Mapping[str, Callable[[Result], Drawn]] = {
     "Median TTFT with its interval (bar); each dot is a sample that counted.": _by_arm,
     "TTFT by prompt length: medians with intervals, the fits (lines) and the break-even (dashed).": _by_length,
     "Gaps between chunks: half lie in the box, 98 % within the whiskers, the rest are dots.": _gaps,
-    "Every sample when it was started; a cross does not count, and stands at the bottom without a TTFT.": _timeline,
+    "Every sample when it was started; a cross does not count, and is at the bottom without a TTFT.": _timeline,
 }
 
 

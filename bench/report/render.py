@@ -30,8 +30,8 @@ def render_reports(result: Result) -> Mapping[str, str]:
 
 def report_files(result: Result) -> Mapping[str, str]:
     """The reports, and each arm or cell as a file that reads like one of `vllm bench serve`. Raises as above."""
-    plain = result.model_dump(mode="json")
-    header = {name: value for name, value in plain.items() if not isinstance(value, dict | list)}
+    whole = result.model_dump(mode="json", exclude={"samples"})
+    header = {name: value for name, value in whole.items() if not isinstance(value, dict | list)}
     parts = {**result.arms, **{cell.name: cell for cell in result.cells if cell.name}}
     arms = {
         f"{ARMS_FOLDER}/{_file_name(name)}.json": to_json_text({**header, **part.model_dump(mode="json")})
@@ -49,5 +49,5 @@ def write_reports(files: Mapping[str, str], folder: Path) -> None:
 
 
 def _file_name(arm: str) -> str:
-    """Nothing but a name in the folder, whatever a result of others calls an arm."""
+    """Nothing but a name in the folder, whatever a foreign result calls an arm."""
     return re.sub(r"[^\w.-]", "_", arm)[:100]

@@ -49,7 +49,7 @@ def test_many_values_of_few_samples_support_no_more_than_the_samples_do():
     assert percentile(gaps, 50, independent=12) == pytest.approx(185.5)
 
 
-def test_outliers_are_told_by_place():
+def test_outliers_are_given_by_their_index():
     assert outliers([10, 11, 10, 12, 11, 99]) == (5,)
     assert outliers([10, 11, 10, 12, 11, 13]) == ()
     assert outliers([1, 99, 1]) == ()
