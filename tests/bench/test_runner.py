@@ -35,38 +35,36 @@ def test_a_run_ends_with_a_verdict_and_the_result_lies_in_the_folder(topology, t
     assert "left" not in lines[-1]
 
 
+def interrupted(topology, folder, engines):
+    """Options and samples of a run that ended early, as --resume reads them."""
+    with pytest.raises((KeyboardInterrupt, StackError)):
+        measure(topology, folder, engines)
+    return resume_run(folder, OPTIONS)
+
+
 def test_an_interrupted_run_keeps_what_it_has_and_resumes_with_whole_documents(topology, tmp_path):
-    first = Engines(fails_after=15)
-    with pytest.raises(KeyboardInterrupt):
-        measure(topology, tmp_path, first)
+    first, second = Engines(fails_after=15), Engines()
+    options, past = interrupted(topology, tmp_path, first)
     left = read_json(tmp_path)
-    assert (left["complete"], len(left["samples"])) == (False, 15)
-    options, past = resume_run(tmp_path, OPTIONS)
-    assert options == OPTIONS
-    second = Engines()
+    assert (options, left["complete"], len(left["samples"])) == (OPTIONS, False, 15)
     result = measure(topology, tmp_path, second, options, past=past)
     assert (result["complete"], result["completed"], len(second.nonces)) == (True, 36, 24)
     assert result["run_id"] == left["run_id"]
     assert [s["document"] for s in result["samples"][::6]] == [0, 1, 2, 3, 4, 5]
-    assert not set(second.nonces) & set(first.nonces), "a document that was half sent is no longer cold"
+    assert not set(second.nonces) & set(first.nonces), "a document that was sent in part is no longer cold"
 
 
 def test_a_run_is_not_resumed_on_other_engines(topology, tmp_path):
-    with pytest.raises(KeyboardInterrupt):
-        measure(topology, tmp_path, Engines(fails_after=9))
-    options, past = resume_run(tmp_path, OPTIONS)
+    options, past = interrupted(topology, tmp_path, Engines(fails_after=9))
     with pytest.raises(ConfigError, match="not what they were"):
         measure(topology, tmp_path, Engines(), options, past=replace(past, engines={"plain-a": {"model": "large"}}))
 
 
-def test_a_document_that_nobody_answered_is_sent_again_by_a_resumed_run(topology, tmp_path):
-    engines = Engines(fails_after=9, failure=EngineUnreachable("plain-a", "no answer"))
-    with pytest.raises(StackError, match="--resume"):
-        measure(topology, tmp_path, engines)
-    options, past = resume_run(tmp_path, OPTIONS)
-    again = Engines()
+def test_a_document_that_no_engine_answered_is_sent_again_by_a_resumed_run(topology, tmp_path):
+    engines, again = Engines(fails_after=9, failure=EngineUnreachable("plain-a", "no answer")), Engines()
+    options, past = interrupted(topology, tmp_path, engines)
     result = measure(topology, tmp_path, again, options, past=past)
-    assert (result["failed"], len(again.nonces)) == (3, 24), "the document before it failed by half, and stays so"
+    assert (result["failed"], len(again.nonces)) == (3, 24), "half of the document before it failed, and stays failed"
 
 
 @pytest.mark.parametrize("failure", [StreamBroken, EngineRefused, EmptyReply])
@@ -78,9 +76,7 @@ def test_a_request_that_failed_is_still_a_failure_after_a_resumption(topology, t
                 raise failure(engine.name, "half an answer")
             return await super().ask(engine, prompt)
 
-    with pytest.raises(KeyboardInterrupt):
-        measure(topology, tmp_path, Failing(fails_after=9))
-    options, past = resume_run(tmp_path, OPTIONS)
+    options, past = interrupted(topology, tmp_path, Failing(fails_after=9))
     result = measure(topology, tmp_path, Engines(), options, past=past)
     failed = [s for s in result["samples"] if not s["valid"]]
     assert [(s["document"], s["error"]) for s in failed] == [(0, failure.__name__)]
@@ -88,14 +84,12 @@ def test_a_request_that_failed_is_still_a_failure_after_a_resumption(topology, t
 
 
 def test_a_run_that_is_interrupted_in_its_warm_up_loses_nothing(topology, tmp_path):
-    with pytest.raises(KeyboardInterrupt):
-        measure(topology, tmp_path, Engines(fails_after=9))
-    left = read_json(tmp_path)
-    options, past = resume_run(tmp_path, OPTIONS)
+    options, past = interrupted(topology, tmp_path, Engines(fails_after=9))
+    left = read_json(tmp_path)["samples"]
     with pytest.raises(KeyboardInterrupt):
         measure(topology, tmp_path, Engines(fails_after=0), options.model_copy(update={"num_warmups": 1}), past=past)
-    assert [s["document"] for s in read_json(tmp_path)["samples"]] == [0] * 6
-    assert left["samples"][:6] == read_json(tmp_path)["samples"]
+    assert read_json(tmp_path)["samples"] == left[:6]
+    assert [s["document"] for s in left[:6]] == [0] * 6
 
 
 def test_after_every_document_the_samples_are_on_the_disk_and_sums_are_done_once(topology, tmp_path):
@@ -129,8 +123,7 @@ def test_the_estimate_goes_by_tokens_and_counts_what_is_foreseen():
     [{"options": {"kind": "ttft", "input_lens": "many"}}, {"preflight": {}}, {"samples": [{}]}, {"run_id": None}],
 )
 def test_what_another_program_or_version_wrote_is_refused_in_a_sentence(topology, tmp_path, change):
-    with pytest.raises(KeyboardInterrupt):
-        measure(topology, tmp_path, Engines(fails_after=9))
+    interrupted(topology, tmp_path, Engines(fails_after=9))
     write_result(tmp_path / RESULT, {**read_json(tmp_path), **change})
     with pytest.raises(ConfigError, match="cannot be resumed"):
         resume_run(tmp_path, OPTIONS)
@@ -165,18 +158,6 @@ def test_what_the_engines_were_started_with_and_what_computed_it_is_kept(setting
 def test_no_secret_of_the_stack_is_kept():
     secret = {"HF_TOKEN": "hf_secret", "UI_PASSWORD": "hush", "UI_USERNAME": "ann"}
     assert not {"hf_secret", "hush", "ann"} & set(map(str, stack_info(Settings.from_env(secret)).values()))
-
-
-def test_a_complete_run_is_not_resumed(topology, tmp_path):
-    measure(topology, tmp_path, Engines())
-    with pytest.raises(ConfigError, match="is complete"):
-        resume_run(tmp_path, OPTIONS)
-
-
-def test_a_result_is_never_written_over(tmp_path):
-    write_result(tmp_path / RESULT, {"kind": "ttft"})
-    with pytest.raises(ConfigError, match="--resume"):
-        create_folder(tmp_path)
 
 
 def test_a_folder_that_cannot_be_written_is_told_before_anything_is_measured(tmp_path):
