@@ -20,9 +20,7 @@ from cache.volume import CHUNK_SIZE
 from client.prompt import Prompt
 from client.reply import Reply
 
-SOURCE_UNKNOWN = (
-    "the source of its tokens could not be told: other requests were in flight, or counters could not be read"
-)
+SOURCE_UNKNOWN = "the source of its tokens is unknown: other requests were in flight, or counters could not be read"
 
 DIGITS, OTHER_DIGITS = "0123456789", "5678901234"
 
@@ -74,8 +72,8 @@ def nothing_cached(reply: Reply) -> str:
 
 def not_cached_if_reported(reply: Reply) -> str:
     """Like `nothing_cached`, but uses whatever the server reports, and accepts a reply when it reports nothing."""
-    sources, told = reply.sources, reply.usage.cached_tokens or 0
-    cached = max(told, sources.prefix_cache + sources.shared) if sources else told
+    sources, reported = reply.sources, reply.usage.cached_tokens or 0
+    cached = max(reported, sources.prefix_cache + sources.shared) if sources else reported
     return f"{cached} tokens were cached, and nothing should be" if cached else ""
 
 
@@ -84,9 +82,9 @@ def loaded_from_volume(reply: Reply) -> str:
     if reply.sources is None:
         return SOURCE_UNKNOWN
     if reply.sources.l1:
-        return f"{reply.sources.l1} tokens came from the cache server's memory, so it had seen them before"
+        return f"{reply.sources.l1} tokens came from the cache server's memory, so it already had them"
     if reply.sources.shared and not reply.sources.l2:
-        return "whether its tokens came from the volume could not be told"
+        return "whether its tokens came from the volume is unknown"
     return _too_few(reply.sources.l2, reply, "read from the volume")
 
 

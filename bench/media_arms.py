@@ -135,7 +135,7 @@ def stops_at_media(reply: Reply, same: int = 0, of: int = 1) -> str:
     known, cached = reply.before_media + reply.media_tokens * same // of, reply.usage.cached_tokens or 0
     if not reaches_media(cached, known):
         return ""
-    return f"{cached} tokens were cached, though only the first {known} were ever seen: media were mixed up"
+    return f"{cached} tokens were cached, though only the first {known} were sent before: media were mixed up"
 
 
 def reaches_media(cached: int, before: int) -> bool:

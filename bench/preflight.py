@@ -67,8 +67,8 @@ async def preflight(engines: Sequence[Engine]) -> PreflightResult:
 async def describe_engines(engines: Sequence[Engine]) -> PreflightResult:
     """Like `preflight`, but refuses no difference: the caller wants to compare two servers that may differ."""
     facts = {engine.name: await facts_of(engine) for engine in engines}
-    untold = "revision, dtype and hash seed are not told over HTTP, so they were not compared"
-    return PreflightResult(facts, tuple(text for _, text in _differences(facts)), (*_unchecked(facts), untold))
+    never = "revision, dtype and hash seed are not reported over HTTP, so they were not compared"
+    return PreflightResult(facts, tuple(text for _, text in _differences(facts)), (*_unchecked(facts), never))
 
 
 def compare_engines(facts: Mapping[str, EngineFacts]) -> PreflightResult:
@@ -77,12 +77,15 @@ def compare_engines(facts: Mapping[str, EngineFacts]) -> PreflightResult:
     Also for chunks of another size than CHUNK_SIZE, because samples are checked by whole chunks.
     """
     differing = _differences(facts)
-    grave = [text for key, text in differing if key in MUST_AGREE]
-    ours = str(CHUNK_SIZE)
+    faults = [text for key, text in differing if key in MUST_AGREE]
     sizes = {name: str(of["chunk_size"]) for name, of in facts.items() if of.get("chunk_size")}
-    grave += [f"chunk_size is {size} on {name}, and not {ours}" for name, size in sizes.items() if size != ours]
-    if grave:
-        raise ConfigError(f"the engines cannot be compared: {'; '.join(grave)}")
+    faults += [
+        f"chunk_size is {size} on {name}, and not {CHUNK_SIZE}"
+        for name, size in sizes.items()
+        if size != str(CHUNK_SIZE)
+    ]
+    if faults:
+        raise ConfigError(f"the engines cannot be compared: {'; '.join(faults)}")
     off = [name for name, of in facts.items() if of.get("enable_prefix_caching") == "False"]
     if off:
         raise ConfigError(f"prefix caching is off on {', '.join(off)}: start it with --enable-prefix-caching")
@@ -162,7 +165,7 @@ def _unchecked(facts: Mapping[str, EngineFacts]) -> tuple[str, ...]:
         if names := tuple(name for name, of in facts.items() if key in of and of[key] is None):
             silent.setdefault(names, []).append(key)
     return tuple(
-        f"{', '.join(keys)} {'is' if len(keys) == 1 else 'are'} not told by {', '.join(names)}, so "
+        f"{', '.join(keys)} {'is' if len(keys) == 1 else 'are'} not reported by {', '.join(names)}, so "
         f"{'it was' if len(keys) == 1 else 'they were'} not compared"
         for names, keys in silent.items()
     )

@@ -88,7 +88,7 @@ def holds(result: Result) -> bool:
 
 
 def media_mixup_check(samples: Sequence[Sample], modality: str) -> dict[str, Any]:
-    """How often other media were kept apart, and how often not; `untold` counts those where the answers do not show it.
+    """How often other media were kept apart, and how often not; `untold` counts those that answers do not show.
 
     A document counts only where equal media did share KV: where nothing is shared, nothing can be mixed up.
     """

@@ -48,7 +48,7 @@ def test_a_server_that_reports_no_cached_tokens_is_cold_by_its_counters_or_not_a
         ("own_warm", GOOD["cross_read"], "only 0 of 7000"),
         ("lmcache_own_warm", GOOD["cross_read"], "only 0 of 7000"),
         ("cross_read", a_reply(cached=6912, sources=Sources(88, 0, 6912, l1=6912)), "memory"),
-        ("cross_read", a_reply(cached=6912, sources=Sources(88, 0, 6912)), "could not be told"),
+        ("cross_read", a_reply(cached=6912, sources=Sources(88, 0, 6912)), "is unknown"),
         ("cross_read", a_reply(cached=3584, sources=Sources(3416, 0, 3584, l2=3584)), "only 3584 of 7000"),
     ],
 )

@@ -304,5 +304,5 @@ def test_what_the_reader_has_in_its_own_prefix_cache_is_no_read_from_the_volume(
 def test_another_request_in_flight_makes_a_sample_invalid(start):
     fake = start(behaviour=Behaviour(bystander=100))
     samples = on_plain([COLD, OWN_WARM], fake)
-    assert all("could not be told" in sample.reason for sample in samples)
+    assert all("is unknown" in sample.reason for sample in samples)
     assert all(sample.cached_tokens_details is None and sample.ttft_ms for sample in samples)
