@@ -78,14 +78,14 @@ def test_a_document_that_cannot_be_sized_fails_in_every_arm_and_the_next_goes_on
         return prompt
 
     with pytest.raises(StackError):
-        measured(topology, a_bench(cold, sized=sized))
+        measured(topology, a_bench(cold, fit_prompt=sized))
 
 
 def test_a_prompt_that_cannot_be_so_short_is_a_row_and_the_run_goes_on(topology):
     async def sized(_engine, _prompt, _tokens):
         raise ContextTooLong(200, 128)
 
-    samples = measured(topology, a_bench(cold, sized=sized), arms=(COLD, FIRST_SIGHT), documents=2)
+    samples = measured(topology, a_bench(cold, fit_prompt=sized), arms=(COLD, FIRST_SIGHT), documents=2)
     assert {(s.error, s.valid) for s in samples} == {("ContextTooLong", False)}
     assert len(samples) == 4
 

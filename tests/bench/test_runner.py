@@ -44,7 +44,7 @@ def test_an_interrupted_run_keeps_what_it_has_and_resumes_with_whole_documents(t
     options, past = resume_run(tmp_path, OPTIONS)
     assert options == OPTIONS
     second = Engines()
-    result = measure(topology, tmp_path, second, options, past)
+    result = measure(topology, tmp_path, second, options, past=past)
     assert (result["complete"], result["completed"], len(second.nonces)) == (True, 36, 24)
     assert result["run_id"] == left["run_id"]
     assert [s["document"] for s in result["samples"][::6]] == [0, 1, 2, 3, 4, 5]
@@ -56,7 +56,7 @@ def test_a_run_is_not_resumed_on_other_engines(topology, tmp_path):
         measure(topology, tmp_path, Engines(fails_after=9))
     options, past = resume_run(tmp_path, OPTIONS)
     with pytest.raises(ConfigError, match="not what they were"):
-        measure(topology, tmp_path, Engines(), options, replace(past, engines={"plain-a": {"model": "large"}}))
+        measure(topology, tmp_path, Engines(), options, past=replace(past, engines={"plain-a": {"model": "large"}}))
 
 
 def test_a_document_that_nobody_answered_is_sent_again_by_a_resumed_run(topology, tmp_path):
@@ -65,7 +65,7 @@ def test_a_document_that_nobody_answered_is_sent_again_by_a_resumed_run(topology
         measure(topology, tmp_path, engines)
     options, past = resume_run(tmp_path, OPTIONS)
     again = Engines()
-    result = measure(topology, tmp_path, again, options, past)
+    result = measure(topology, tmp_path, again, options, past=past)
     assert (result["failed"], len(again.nonces)) == (3, 24), "the document before it failed by half, and stays so"
 
 
@@ -81,7 +81,7 @@ def test_a_request_that_failed_is_still_a_failure_after_a_resumption(topology, t
     with pytest.raises(KeyboardInterrupt):
         measure(topology, tmp_path, Failing(fails_after=9))
     options, past = resume_run(tmp_path, OPTIONS)
-    result = measure(topology, tmp_path, Engines(), options, past)
+    result = measure(topology, tmp_path, Engines(), options, past=past)
     failed = [s for s in result["samples"] if not s["valid"]]
     assert [(s["document"], s["error"]) for s in failed] == [(0, failure.__name__)]
     assert len(result["samples"]) == 36
@@ -93,7 +93,7 @@ def test_a_run_that_is_interrupted_in_its_warm_up_loses_nothing(topology, tmp_pa
     left = read_json(tmp_path)
     options, past = resume_run(tmp_path, OPTIONS)
     with pytest.raises(KeyboardInterrupt):
-        measure(topology, tmp_path, Engines(fails_after=0), options.model_copy(update={"num_warmups": 1}), past)
+        measure(topology, tmp_path, Engines(fails_after=0), options.model_copy(update={"num_warmups": 1}), past=past)
     assert [s["document"] for s in read_json(tmp_path)["samples"]] == [0] * 6
     assert left["samples"][:6] == read_json(tmp_path)["samples"]
 

@@ -258,7 +258,7 @@ def test_an_honest_reset_of_the_engine_makes_nothing_cold_while_its_cache_server
     reset(writer)
     again = answer(writer, long(SAME))
     assert again.source == "shared memory"
-    assert "tokens were cached" in FIRST_SIGHT.fault(again)
+    assert "tokens were cached" in FIRST_SIGHT.invalid_reason(again)
 
 
 def test_a_cache_that_is_blind_to_the_nonce_makes_cold_samples_invalid(start):
@@ -285,8 +285,8 @@ class WithImage(Prompt):
 def test_two_images_that_share_a_key_are_found_out_by_the_tokens_that_were_cached(start, blind):
     fake = start(behaviour=Behaviour(media_blind=blind))
     first, second = (answer(fake, WithImage("What is this?", image=f"data:image/png;base64,{n}")) for n in "ab")
-    assert not COLD.fault(first)
-    assert bool(COLD.fault(second)) is blind
+    assert not COLD.invalid_reason(first)
+    assert bool(COLD.invalid_reason(second)) is blind
 
 
 # What is no read from the volume
@@ -302,7 +302,7 @@ def test_a_store_that_is_late_is_awaited_before_the_cross_read(lmcache_pair):
 def test_without_waiting_the_late_store_would_have_been_missed_and_the_sample_says_so(lmcache_pair):
     writer, reader = lmcache_pair(late_looks=5)
     answer(writer, long(SAME))
-    assert "only 0 of" in CROSS_READ.fault(answer(reader, long(SAME)))
+    assert "only 0 of" in CROSS_READ.invalid_reason(answer(reader, long(SAME)))
 
 
 def test_what_the_readers_cache_server_has_in_memory_is_no_read_from_the_volume(lmcache_pair):
@@ -319,8 +319,8 @@ def test_what_the_reader_has_in_its_own_prefix_cache_is_no_read_from_the_volume(
     answer(writer, long(SAME))
     first, again = answer(reader, long(SAME)), answer(reader, long(SAME))
     assert first.usage == again.usage  # the number of cached tokens alone does not tell
-    assert not CROSS_READ.fault(first)
-    assert "only 0 of" in CROSS_READ.fault(again)
+    assert not CROSS_READ.invalid_reason(first)
+    assert "only 0 of" in CROSS_READ.invalid_reason(again)
 
 
 # What cannot be told

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from bench_rows import sample
 
+from bench.answers import compare_document, difference, divergence, needle, verdict
 from bench.options import Options
-from bench.questions.verify import QUESTION, difference, divergence, document, needle, prompts, summary, verdict
+from bench.questions.verify import QUESTION, prompts, summary
 
 BEST = {"The": -0.1, "This": -2.5, "A": -4.0, "It": -5.0, "In": -6.0, "An": -9.0}
 NAMES = [f"token {n}" for n in range(20)]
@@ -46,7 +47,7 @@ def test_no_logprobs_are_no_agreement():
 
 
 def test_a_cross_read_that_equals_the_own_warm_reply_is_no_further_than_it():
-    found = document(saying(BEST), saying(shifted(0.2)), saying(shifted(0.2), "Other text"))
+    found = compare_document(saying(BEST), saying(shifted(0.2)), saying(shifted(0.2), "Other text"))
     assert (found["noise"], found["cross"]) == pytest.approx((0.2, 0.0))
     assert not found["same_text"]
 
@@ -87,8 +88,8 @@ def test_texts_that_part_must_have_been_near_a_tie_however_close_the_candidates_
 
 def test_texts_part_from_the_plain_reply_that_the_cross_read_follows_furthest():
     cold, warm, cross = (saying(BEST, text) for text in ("The code is 1255.", "The key is 7.", "The key was 7."))
-    assert document(cold, warm, cross)["divergence"]["token"] == 2
-    assert document(cold, warm, cross)["tokens"] == 3
+    assert compare_document(cold, warm, cross)["divergence"]["token"] == 2
+    assert compare_document(cold, warm, cross)["tokens"] == 3
 
 
 def test_a_third_rounding_like_the_other_two_is_hardly_ever_called_a_difference():
@@ -101,14 +102,14 @@ def test_a_third_rounding_like_the_other_two_is_hardly_ever_called_a_difference(
 
     def run():
         truths = [-rng.exponential(2.0, (32, len(NAMES))) for _ in range(10)]
-        return verdict([document(*(reply(truth, n) for _ in range(3))) for n, truth in enumerate(truths)])
+        return verdict([compare_document(*(reply(truth, n) for _ in range(3))) for n, truth in enumerate(truths)])
 
     assert sum(not run()["agrees"] for _ in range(60)) <= 1
 
 
 def test_a_token_that_differs_late_is_found_where_the_first_one_is_the_same():
     ruined = saying(BEST, "The code is 1255.", late={3: 2.0})
-    found = verdict([document(saying(BEST), saying(shifted(0.1)), ruined)])
+    found = verdict([compare_document(saying(BEST), saying(shifted(0.1)), ruined)])
     assert found["verdict"] == "different"
     assert "2 nats" in found["why"]
 
@@ -126,7 +127,7 @@ def test_a_document_left_out_is_no_agreement_and_neither_is_none_at_all():
 
 
 def test_ruined_kv_whose_candidates_are_no_numbers_is_a_wrong_answer():
-    found = verdict([document(saying(BEST), saying(shifted(0.1)), saying({}, arm="cross_read"))])
+    found = verdict([compare_document(saying(BEST), saying(shifted(0.1)), saying({}, arm="cross_read"))])
     assert (found["verdict"], found["why"]) == ("different", "document 0: log-probabilities are no numbers")
 
 
@@ -164,6 +165,6 @@ def test_every_document_hides_a_needle_of_its_own_before_its_last_chunk():
 
 def test_what_rounding_alone_moves_is_no_difference():
     """Float32, 640 tokens reused instead of 512: 1.1e-5 nats, where one document's noise floor came out as 5.7e-6."""
-    noisy = document(saying(BEST), saying(shifted(5.7e-6)), saying(shifted(1.1e-5)))
+    noisy = compare_document(saying(BEST), saying(shifted(5.7e-6)), saying(shifted(1.1e-5)))
     assert verdict([noisy])["agrees"]
-    assert not verdict([document(saying(BEST), saying(BEST), saying(shifted(0.001)))])["agrees"]
+    assert not verdict([compare_document(saying(BEST), saying(BEST), saying(shifted(0.001)))])["agrees"]
