@@ -11,29 +11,28 @@ from bench.statistics import FAR, SPREAD, has_extremes, outliers, spread
 GAP_MS = 10.0  # between client and server clocks; more needs an explanation
 HELP = "more documents or a quieter machine would help"
 
-
-WarningKind = tuple[str, list[Sample]]  # the valid samples of one arm and length, with what to call them
+NamedSamples = tuple[str, list[Sample]]  # the valid samples of one arm and length, with what to call them
 
 
 def sample_warnings(samples: Sequence[Sample]) -> list[str]:
     """One sentence for each kind of warning, with the arms that it is about; outliers are named, never dropped."""
-    return warnings_of_arm(_kinds(samples))
+    return warnings_of_arm(_by_arm(samples))
 
 
-def warnings_of_arm(kinds: Sequence[WarningKind]) -> list[str]:
+def warnings_of_arm(arms: Sequence[NamedSamples]) -> list[str]:
     """The same for samples that the caller has grouped."""
-    found = (warning(kinds) for warning in (_unstable, _extremes, _outliers, _slow_start, _bursts, _gap))
+    found = (warning(arms) for warning in (_unstable, _extremes, _outliers, _slow_start, _bursts, _gap))
     return [sentence for sentence in found if sentence]
 
 
 def source_unknown_warnings(samples: Sequence[Sample]) -> list[str]:
     """About servers that do not report cached tokens: only the new nonce shows that a document was cold."""
-    silent = [name for name, valid in _kinds(samples) if valid and all(s.cached_tokens is None for s in valid)]
+    silent = [name for name, valid in _by_arm(samples) if valid and all(s.cached_tokens is None for s in valid)]
     text = "the server does not report how many tokens were cached; that these were cold rests on the nonce"
     return [_about(text, silent)] if silent else []
 
 
-def _kinds(samples: Sequence[Sample]) -> list[WarningKind]:
+def _by_arm(samples: Sequence[Sample]) -> list[NamedSamples]:
     found = dict.fromkeys((s.arm, s.input_len) for s in samples)
     several = len({length for _, length in found}) > 1
     return [
@@ -50,33 +49,33 @@ def _about(text: str, arms: Sequence[str]) -> str:
     return f"{text}: {'; '.join(arms)}" if arms else ""
 
 
-def _unstable(kinds: Sequence[WarningKind]) -> str:
-    found = [(name, spread(_ttfts(valid))) for name, valid in kinds]
+def _unstable(arms: Sequence[NamedSamples]) -> str:
+    found = [(name, spread(_ttfts(valid))) for name, valid in arms]
     wide = [f"{name} {share:.0%}" for name, share in found if share >= SPREAD]
     return _about(f"unstable, the standard deviation is {SPREAD:.0%} of the mean or more ({HELP})", wide)
 
 
-def _extremes(kinds: Sequence[WarningKind]) -> str:
+def _extremes(arms: Sequence[NamedSamples]) -> str:
     """Only of arms that are not called unstable already."""
-    found = [(name, _ttfts(valid)) for name, valid in kinds]
+    found = [(name, _ttfts(valid)) for name, valid in arms]
     far = [name for name, ttfts in found if spread(ttfts) < SPREAD and has_extremes(ttfts)]
     return _about(f"unstable, the extremes are more than {FAR:.0%} away from the mean ({HELP})", far)
 
 
-def _outliers(kinds: Sequence[WarningKind]) -> str:
-    found = {name: [str(valid[i].document) for i in outliers(_ttfts(valid))] for name, valid in kinds}
+def _outliers(arms: Sequence[NamedSamples]) -> str:
+    found = {name: [str(valid[i].document) for i in outliers(_ttfts(valid))] for name, valid in arms}
     far = [f"{name}, document {', '.join(documents)}" for name, documents in found.items() if documents]
     return _about("outliers, counted all the same", far)
 
 
-def _slow_start(kinds: Sequence[WarningKind]) -> str:
-    found = [(name, _ttfts(valid)) for name, valid in kinds]
+def _slow_start(arms: Sequence[NamedSamples]) -> str:
+    found = [(name, _ttfts(valid)) for name, valid in arms]
     slow = [name for name, ttfts in found if len(ttfts) > 3 and outliers(ttfts)[:1] == (0,) and ttfts[0] == max(ttfts)]
     return _about("the first sample is the slowest by far, so raise --num-warmups", slow)
 
 
-def _bursts(kinds: Sequence[WarningKind]) -> str:
-    counts = [(name, sum(s.in_one_burst for s in valid), len(valid)) for name, valid in kinds]
+def _bursts(arms: Sequence[NamedSamples]) -> str:
+    counts = [(name, sum(s.in_one_burst for s in valid), len(valid)) for name, valid in arms]
     text = (
         "answers came in one burst, so their first token was handed on late, by an engine that waited for a core, or "
         "by what lies between it and this client"
@@ -84,8 +83,8 @@ def _bursts(kinds: Sequence[WarningKind]) -> str:
     return _about(text, [f"{name} {bursts} of {n}" for name, bursts, n in counts if bursts])
 
 
-def _gap(kinds: Sequence[WarningKind]) -> str:
-    gaps = {name: overhead_ms(valid) for name, valid in kinds}
+def _gap(arms: Sequence[NamedSamples]) -> str:
+    gaps = {name: overhead_ms(valid) for name, valid in arms}
     large = {name: gap for name, gap in gaps.items() if gap is not None and gap > GAP_MS}
     if not large:
         return ""

@@ -8,6 +8,7 @@ from html import escape
 from pathlib import Path
 
 from markdown_it import MarkdownIt
+from markdown_it.token import Token
 
 from bench.report.details import samples_table
 from bench.report.labels import KINDS
@@ -19,10 +20,20 @@ from bench.result import Result
 # Should foreign text ever become markup in spite of all escaping, the browser still loads and runs nothing.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 CSS = Path(__file__).with_name("report.css")
-TABLE = '<div class="scroll" tabindex="0" role="region" aria-label="Table">\n<table>\n'
+
+
+def _table_open(title: str) -> str:
+    """A table that scrolls by itself where the screen is narrow."""
+    return f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(title)}">\n<table>\n'
+
+
+def _titled_table(_renderer: object, tokens: Sequence[Token], index: int, *_: object) -> str:
+    headings = [tokens[place + 1].content for place in range(index) if tokens[place].type == "heading_open"]
+    return _table_open(headings[-1] if headings else "Table")
+
 
 _markdown = MarkdownIt("zero").enable(["heading", "list", "table", "emphasis", "escape", "entity"])
-_markdown.add_render_rule("table_open", lambda *_: TABLE)
+_markdown.add_render_rule("table_open", _titled_table)
 _markdown.add_render_rule("table_close", lambda *_: "</table>\n</div>\n")
 
 
@@ -66,5 +77,5 @@ def _raw_rows(table: ReportTable) -> str:
     )
     return (
         f"<details>\n<summary>{escape(table.title)} ({len(table.rows)} rows)</summary>\n"
-        f"{TABLE}<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table>\n</div>\n</details>\n"
+        f"{_table_open(table.title)}<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table>\n</div>\n</details>\n"
     )

@@ -244,6 +244,10 @@ def test_one_ratio_is_no_span_of_ratios():
     )
 
 
+def test_documents_that_had_to_be_computed_after_all_are_in_the_table_of_loads():
+    assert "| 3 | 3 | 0 |" in render_reports(a_result("sweep", {"cells.0.recomputed": 3}))["report.md"]
+
+
 @pytest.mark.parametrize(
     "result", [{"kind": "latte"}, {}, {"kind": "ttft", "schema": 2}, {"kind": "aa", "schema": None}]
 )
