@@ -8,9 +8,8 @@ import secrets
 import shlex
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +47,7 @@ class PreviousRun:
         return cls(secrets.token_hex(8), datetime.now(UTC).isoformat(timespec="seconds"), command)
 
 
-RUN_OR_CONTACTED = {  # field to option
+REPEATED_ON_RESUME = {  # field of what is run or contacted, to its option
     "base_url": "--base-url",
     "model": "--model",
     "extra_body": "--extra-body",
@@ -74,7 +73,7 @@ def resume_run(path: Path, given: Options) -> tuple[Options, PreviousRun]:
         raise ConfigError(f"{path} cannot be resumed: another version wrote it, or another program") from exc
     if options.kind != given.kind:
         raise ConfigError(f"{path} holds a run of bench {options.kind}: resume it with that")
-    began = [_typed(options, field) for field in RUN_OR_CONTACTED if getattr(options, field) != getattr(given, field)]
+    began = [_typed(options, field) for field in REPEATED_ON_RESUME if getattr(options, field) != getattr(given, field)]
     if began:
         raise ConfigError(
             f"{path} was begun {' and '.join(began)}: commands and servers are not taken from a result file, so give "
@@ -85,7 +84,7 @@ def resume_run(path: Path, given: Options) -> tuple[Options, PreviousRun]:
 
 def _typed(options: Options, field: str) -> str:
     """The option as it was typed, for a message."""
-    value, option = getattr(options, field), RUN_OR_CONTACTED[field]
+    value, option = getattr(options, field), REPEATED_ON_RESUME[field]
     values = [value] if isinstance(value, str) else [json.dumps(value)] if isinstance(value, dict) else value or ()
     return "with " + " ".join(f"{option} {shlex.quote(each)}" for each in values) if values else f"without {option}"
 
@@ -111,7 +110,9 @@ async def run_experiment(
     past = past or PreviousRun.none(command)
     bench = bench or MeasureContext(prepare=before_read_command(options.prepare))
     found = await _checked(engines, check, past, say)
-    run = _Run(path / result_io.RESULT, experiment, options, past, found, stack or {}, bench, say)
+    began = bench.clock() - past.duration
+    origin = RunOrigin(past.run_id, past.date, past.command, past.duration, found, host_info(), stack or {})
+    run = _Run(path / result_io.RESULT, experiment, options, past, origin, bench, say, began)
     try:
         await run.measure(
             Phase(experiment.units, experiment.warmups), experiment.expected_units, experiment.before_first
@@ -126,30 +127,23 @@ async def run_experiment(
     return whole
 
 
+@dataclass(slots=True)
 class _Run:
     """The samples so far, and the file that they are kept in."""
 
-    def __init__(
-        self,
-        file: Path,
-        experiment: Experiment,
-        options: Options,
-        past: PreviousRun,
-        found: PreflightResult,
-        stack: Mapping[str, Any],
-        bench: MeasureContext,
-        say: OnProgressLine,
-    ) -> None:
-        self.file, self.experiment, self.options, self.past = file, experiment, options, past
-        self.bench, self.say = bench, say
-        self.began, self.samples = bench.clock() - past.duration, list[Sample]()
-        self._origin = partial(
-            RunOrigin, past.run_id, past.date, past.command, preflight=found, host=host_info(), stack=stack
-        )
+    file: Path
+    experiment: Experiment
+    options: Options
+    past: PreviousRun
+    beginning: RunOrigin
+    bench: MeasureContext
+    say: OnProgressLine
+    began: float  # by the clock of `bench`, moved by the time that is not measured
+    samples: list[Sample] = field(default_factory=list)
 
     def origin(self) -> RunOrigin:
         """With the duration until now."""
-        return self._origin(duration=self.bench.clock() - self.began)
+        return replace(self.beginning, duration=self.bench.clock() - self.began)
 
     def write(self, content: Result | Mapping[str, Any]) -> None:
         result_io.write_result(self.file, content)
