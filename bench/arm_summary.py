@@ -21,10 +21,10 @@ def summarize_arm(
     seed: int = 0,
     duration: float | None = None,
 ) -> dict[str, Any]:
-    """Milliseconds in the flat fields, seconds in the arrays, as vLLM has them.
+    """`bench.result.ArmSummary` as JSON: milliseconds in the flat fields, seconds in the arrays, as vLLM has them.
 
-    All but the arrays is of valid samples only, and `failed` counts the others. Without a `duration` it is the sum of
-    the requests' own times: one was in flight. What the samples do not support is None.
+    All but the arrays is calculated from valid samples only. Without a `duration` in seconds it is the sum of the
+    requests' own times, since one request was in flight.
     """
     valid = [s for s in samples if s.valid and s.ttft_ms is not None]
     ttfts = _ms(s.ttft_ms for s in valid)
@@ -35,19 +35,19 @@ def summarize_arm(
         "completed": len(valid),
         "failed": len(samples) - len(valid),
         **_tokens(valid, duration),
-        **flat("ttft", ttfts),
+        **_flat("ttft", ttfts),
         "ttft_ci_low_ms": found and found.ci_low,
         "ttft_ci_high_ms": found and found.ci_high,
-        **flat("tpot", _ms(s.tpot_ms for s in valid)),
-        **flat("itl", [gap * 1e3 for s in valid for gap in s.itls], sum(bool(s.itls) for s in valid)),
-        **flat("e2el", _ms(s.e2el_ms for s in valid)),
+        **_flat("tpot", _ms(s.tpot_ms for s in valid)),
+        **_flat("itl", [gap * 1e3 for s in valid for gap in s.itls], sum(bool(s.itls) for s in valid)),
+        **_flat("e2el", _ms(s.e2el_ms for s in valid)),
         "median_client_overhead_ms": overhead_ms(valid),
         "outliers": [valid[index].document for index in outliers(ttfts)],
     }
     return fields | (_arrays(samples) if detailed else {})
 
 
-def flat(metric: str, ms: Sequence[float], independent: int | None = None) -> dict[str, float | None]:
+def _flat(metric: str, ms: Sequence[float], independent: int | None = None) -> dict[str, float | None]:
     """Mean, median, standard deviation and percentiles of milliseconds under vLLM's names.
 
     The gaps of one answer are not independent: `independent` counts the answers.
@@ -61,8 +61,8 @@ def flat(metric: str, ms: Sequence[float], independent: int | None = None) -> di
 
 def _tokens(valid: Sequence[Sample], duration: float) -> dict[str, Any]:
     prompt, output = sum(s.prompt_tokens or 0 for s in valid), sum(s.completion_tokens or 0 for s in valid)
-    told = [s.cached_tokens for s in valid if s.cached_tokens is not None]
-    cached = sum(told) if told or not valid else None
+    reported = [s.cached_tokens for s in valid if s.cached_tokens is not None]
+    cached = sum(reported) if reported or not valid else None
     return {
         "total_input_tokens": prompt,
         "total_output_tokens": output,
@@ -75,7 +75,7 @@ def _tokens(valid: Sequence[Sample], duration: float) -> dict[str, Any]:
 
 
 def _arrays(samples: Sequence[Sample]) -> dict[str, Any]:
-    """A place for every request, as vLLM has it: one that failed has its reason, and zeros for what was measured."""
+    """With a place for every request, as vLLM has it: zeros for one that failed, and its reason in `errors`."""
     return {
         "input_lens": [s.prompt_tokens or s.input_len for s in samples],
         "output_lens": [s.completion_tokens or 0 if s.valid else 0 for s in samples],

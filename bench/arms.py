@@ -1,35 +1,35 @@
-"""The ways in which a document is sent, and how each reply proves that it went its way.
+"""The arms: the ways in which a document is sent, and how each reply proves where its tokens came from.
 
 | arm | engine | what it must be |
 |---|---|---|
-| cold | plain | nobody has seen the document: nothing cached |
-| own_warm | the same plain engine | its own prefix cache: the floor |
-| other_instance | the other plain engine | the first has it, which must not help: nothing cached |
+| cold | plain | a new document: nothing cached |
+| own_warm | the same plain engine | from its own prefix cache: the lowest TTFT possible |
+| other_instance | the other plain engine | the first one has it, which must not help: nothing cached |
 | first_sight | lmcache writer | as cold, plus the cost of storing |
-| cross_read | lmcache reader | read through its cache server, which has never seen it: so from the KV volume |
-| lmcache_own_warm | lmcache reader | its own prefix cache |
+| cross_read | lmcache reader | through its cache server, which has not had it: so from the KV volume |
+| lmcache_own_warm | lmcache reader | from its own prefix cache |
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from cache.volume import CHUNK_SIZE
 from client.prompt import Prompt
 from client.reply import Reply
 
-SOURCE_UNKNOWN = (
-    "the source of its tokens could not be told: other requests were in flight, or counters could not be read"
-)
+SOURCE_UNKNOWN = "the source of its tokens is unknown: other requests were in flight, or counters could not be read"
+
+DIGITS, OTHER_DIGITS = "0123456789", "5678901234"
 
 InvalidReason = Callable[[Reply], str]  # why a reply does not count; empty when it does
-PromptTransform = Callable[[Prompt], Prompt]  # what an arm sends, of its document's prompt
+PromptTransform = Callable[[Prompt], Prompt]  # from the document's prompt to what an arm sends
 
 
 class EngineRole(StrEnum):
-    """What an engine does for one document. Roles of a pair are swapped half-way through a run."""
+    """What an engine does for one document. The roles of a pair are swapped half-way through a run."""
 
     PLAIN = "plain"
     OTHER = "other"
@@ -38,73 +38,82 @@ class EngineRole(StrEnum):
 
 
 def unchanged(prompt: Prompt) -> Prompt:
-    """The document's prompt itself."""
+    """Sends the document's prompt itself."""
     return prompt
+
+
+def under_another_nonce(transform: PromptTransform = unchanged) -> PromptTransform:
+    """Sends a prompt of the same length for which no KV can be reused.
+
+    Only digits differ: how many tokens letters make depends on what stands beside them.
+    """
+    digits = str.maketrans(DIGITS, OTHER_DIGITS)
+    return lambda prompt: replace(transform(prompt), nonce=prompt.nonce.translate(digits))
 
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """One way to send a document; `after` names the arm of the same document that must come before it."""
+    """One way to send a document."""
 
     name: str
     role: EngineRole
-    fault: InvalidReason
-    after: str = ""
-    stores: bool = False
-    reads: bool = False  # from the KV volume
-    variant: PromptTransform = unchanged
-    modality: str = ""  # what it shows beside text
+    invalid_reason: InvalidReason
+    after_arm: str = ""  # the arm of the same document that must come first
+    stores: bool = False  # the run waits until its KV is on the volume
+    reads: bool = False  # from the KV volume: --prepare runs before it
+    transform: PromptTransform = unchanged
+    modality: str = ""  # of the media that it sends
 
 
 def nothing_cached(reply: Reply) -> str:
-    """Why this reply is not a cold one; empty when it is: by its usage and by the engine's counters alike."""
+    """Demands that nothing was cached, by the reply's usage and by the engine's counters, which must be known."""
     return not_cached_if_reported(reply) if reply.sources else SOURCE_UNKNOWN
 
 
 def not_cached_if_reported(reply: Reply) -> str:
-    """The same where counters may be unknown: what the server does tell has to do, and nothing is believed too."""
-    sources, told = reply.sources, reply.usage.cached_tokens or 0
-    cached = max(told, sources.prefix_cache + sources.shared) if sources else told
+    """Like `nothing_cached`, but uses whatever the server reports, and accepts a reply when it reports nothing."""
+    sources, reported = reply.sources, reply.usage.cached_tokens or 0
+    cached = max(reported, sources.prefix_cache + sources.shared) if sources else reported
     return f"{cached} tokens were cached, and nothing should be" if cached else ""
 
 
 def loaded_from_volume(reply: Reply) -> str:
-    """Why this reply is not a cross-read; empty when it is."""
+    """Demands that all whole chunks came from the KV volume, and none from the cache server's memory."""
     if reply.sources is None:
         return SOURCE_UNKNOWN
     if reply.sources.l1:
-        return f"{reply.sources.l1} tokens came from the cache server's memory, so it had seen them before"
+        return f"{reply.sources.l1} tokens came from the cache server's memory, so it already had them"
     if reply.sources.shared and not reply.sources.l2:
-        return "whether its tokens came from the volume could not be told"
+        return "whether its tokens came from the volume is unknown"
     return _too_few(reply.sources.l2, reply, "read from the volume")
 
 
 def from_prefix_cache(reply: Reply) -> str:
-    """Why this reply is not an own-warm one; empty when it is."""
+    """Demands that all whole chunks came from the engine's own prefix cache."""
     if reply.sources is None:
         return SOURCE_UNKNOWN
     return _too_few(reply.sources.prefix_cache, reply, "in its own prefix cache")
 
 
 def always_valid(_: Reply) -> str:
-    """Every reply counts."""
+    """Demands nothing."""
     return ""
 
 
 def _too_few(tokens: int, reply: Reply, where: str) -> str:
-    """What may be left to compute when a whole prefix is reused is less than one chunk, and the last token."""
+    """Less than one chunk, and the last token, may be left to compute when a whole prefix is reused."""
     expected = (reply.usage.prompt_tokens - 1) // CHUNK_SIZE * CHUNK_SIZE
     return f"only {tokens} of {reply.usage.prompt_tokens} tokens were {where}" if tokens < expected else ""
 
 
 COLD = Arm("cold", EngineRole.PLAIN, nothing_cached)
-OWN_WARM = Arm("own_warm", EngineRole.PLAIN, from_prefix_cache, after="cold")
-OTHER_INSTANCE = Arm("other_instance", EngineRole.OTHER, nothing_cached, after="cold")
+OWN_WARM = Arm("own_warm", EngineRole.PLAIN, from_prefix_cache, after_arm="cold")
+OTHER_INSTANCE = Arm("other_instance", EngineRole.OTHER, nothing_cached, after_arm="cold")
 FIRST_SIGHT = Arm("first_sight", EngineRole.WRITER, nothing_cached, stores=True)
-CROSS_READ = Arm("cross_read", EngineRole.READER, loaded_from_volume, after="first_sight", reads=True)
-LMCACHE_OWN_WARM = Arm("lmcache_own_warm", EngineRole.READER, from_prefix_cache, after="cross_read")
+CROSS_READ = Arm("cross_read", EngineRole.READER, loaded_from_volume, after_arm="first_sight", reads=True)
+LMCACHE_OWN_WARM = Arm("lmcache_own_warm", EngineRole.READER, from_prefix_cache, after_arm="cross_read")
 TEXT_ARMS = (COLD, OWN_WARM, OTHER_INSTANCE, FIRST_SIGHT, CROSS_READ, LMCACHE_OWN_WARM)
 
-# Two plain engines, each in its own arm whatever comes first.
+# For `bench aa`: the arms are the two plain engines, in either order.
 PLAIN_A = Arm("plain_a", EngineRole.PLAIN, nothing_cached)
 PLAIN_B = Arm("plain_b", EngineRole.OTHER, nothing_cached)

@@ -1,4 +1,4 @@
-"""From choices to a result on the screen and in its folder."""
+"""Runs a benchmark and shows its result on the screen and in its folder."""
 
 from __future__ import annotations
 
@@ -16,16 +16,18 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
 from bench import result_io
+from bench.assemble import stack_info
 from bench.experiment import Experiment
 from bench.external_pair import external_engines, measure_scales, sizing
 from bench.measure import MeasureContext
 from bench.options import Options
 from bench.plan import EngineRoles, assign_plain_pair, assign_roles
 from bench.preflight import describe_engines, read_engines
-from bench.questions import aa, decode, mm, peer, storage, sweep, ttft, two_servers, verify_media
-from bench.report.terminal import terminal_report as shown
-from bench.result import stack_info
-from bench.runner import PreviousRun, before_read_command, report_files, resume_run, run_experiment, write_reports
+from bench.questions import mm, peer, storage, sweep, ttft, verify
+from bench.report.render import report_files, write_reports
+from bench.report.terminal import terminal_report
+from bench.result import Result
+from bench.runner import PreviousRun, before_read_command, resume_run, run_experiment
 from bench.speedup import too_few_pairs
 from client.measurement_lock import MeasurementLock
 from config.errors import ArenaError, ConfigError
@@ -35,14 +37,14 @@ from config.printable import printable
 from config.settings import Settings
 from config.topology import Topology
 
-CLAIMING = ("ttft", "mm", "aa", "decode", "peer")  # by a comparison of all documents
+CLAIMING = ("ttft", "mm", "aa", "decode", "peer")  # kinds whose claim compares all documents
 
 
 class _Console(Console):
-    """A terminal that gets no escape sequence from what servers and results of others say."""
+    """Prints no escape sequences that come from servers or from results of others."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
-        """All that is printed comes through here, before rich adds its own."""
+        """Cleans all text before rich adds its own escape sequences."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(printable(segment.text), segment.style)
 
@@ -51,8 +53,8 @@ out = _Console(highlight=False, markup=False, soft_wrap=True)
 err = _Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 
-def run_benchmark(options: Options, result_dir: Path | None, resuming: bool, json_file: str | None) -> dict[str, Any]:
-    """From the choices to the shown result; what a resumed run began with goes before what is chosen now."""
+def run_benchmark(options: Options, result_dir: Path | None, resuming: bool, json_file: str | None) -> Result:
+    """Measures and shows what it found. A resumed run has the options that it began with."""
     past: PreviousRun | None = None
     if resuming:
         if result_dir is None:
@@ -63,15 +65,16 @@ def run_benchmark(options: Options, result_dir: Path | None, resuming: bool, jso
         path = result_io.create_folder(result_dir or run_folder(results_folder(), options.kind))
     if options.kind in CLAIMING and (warning := too_few_pairs(len(options.input_lens))):
         err.print(f"note: {warning}")
-    with _kept(path), _alone(options):
-        result = asyncio.run(_conduct(options, path, past))
+    with _resume_hint(path), _measurement_lock(options):
+        measuring = _measure_pair if options.base_url else _measure_arena
+        result = asyncio.run(measuring(options, path, past))
     show(result, path, json_file)
     return result
 
 
 @contextmanager
-def _kept(path: Path) -> Iterator[None]:
-    """Says where results go, and how to go on when a run ends early."""
+def _resume_hint(path: Path) -> Iterator[None]:
+    """Prints where results go, and how to go on when a run ends early."""
     err.print(f"results go to {path}")
     try:
         yield
@@ -81,67 +84,82 @@ def _kept(path: Path) -> Iterator[None]:
         raise
 
 
-def _alone(options: Options) -> AbstractContextManager[None]:
-    """Nothing else is measured meanwhile on the arena's engines; servers elsewhere are not ours to keep free."""
+def _measurement_lock(options: Options) -> AbstractContextManager[None]:
+    """Keeps others from measuring on the arena's engines meanwhile; external servers need no lock."""
     if options.base_url:
         return nullcontext()
     return MeasurementLock.of(os.environ).held(f"bench {options.kind}", err.print)
 
 
-async def _conduct(options: Options, path: Path, past: PreviousRun | None) -> dict[str, Any]:
-    measured = partial(run_experiment, path=path, say=err.print, command=shell_command(), past=past)
-    if options.base_url:
-        pair = await external_engines(options.base_url, options.model, options.extra_body)
-        study = two_servers.study(options, assign_plain_pair(*pair))
-        err.print("asking each server twice how many tokens a prompt has; this is not measured")
-        bench = MeasureContext(
-            prepare=before_read_command(options.prepare), sized=sizing(await measure_scales(pair, study.prompt))
-        )
-        return await measured(study, options, pair, bench=bench, check=describe_engines)
-    settings, topology = require_four_engines()
+async def _measure_pair(options: Options, path: Path, past: PreviousRun | None) -> Result:
+    pair = await external_engines(options.base_url, options.model, options.extra_body)
+    experiment = ttft.two_servers_study(options, assign_plain_pair(*pair))
+    err.print("asking each server twice how many tokens a prompt has; this is not measured")
+    scales = await measure_scales(pair, experiment.prompt)
+    bench = MeasureContext(prepare=before_read_command(options.prepare), fit_prompt=sizing(scales))
+    return await run_experiment(
+        experiment,
+        options,
+        pair,
+        path,
+        err.print,
+        command=shell_command(),
+        past=past,
+        bench=bench,
+        check=describe_engines,
+    )
+
+
+async def _measure_arena(options: Options, path: Path, past: PreviousRun | None) -> Result:
+    settings = caller_settings()
+    if settings.engines != 4:
+        raise ConfigError("the benchmark compares plain with shared and needs all four engines: set ENGINES=4")
+    topology = Topology.of(settings)
     await read_engines(topology.engines)
-    bench = MeasureContext(prepare=before_read_command(options.prepare))
-    if past is None and (options.kind == "mm" or options.modality):
-        options = await _taken(options, topology, bench)
-    study = _studies(settings, past)[options.kind](options, assign_roles(topology))
-    return await measured(study, options, topology.engines, bench=bench, stack=stack_info(settings))
-
-
-async def _taken(options: Options, topology: Topology, bench: MeasureContext) -> Options:
-    """The options with what the model refuses; a resumed run has them from its beginning."""
-    refused = await mm.refused(options, topology.engines[0], bench)
-    for modality, why in refused.items():
-        err.print(f"{modality} is refused: {why}")
-    return options.model_copy(update={"refused": refused})
+    if past is None and (options.kind == "mm" or options.modality):  # a resumed run has them from its beginning
+        refused = await mm.refused(options, topology.engines[0], MeasureContext())
+        for modality, why in refused.items():
+            err.print(f"{modality} is refused: {why}")
+        options = options.model_copy(update={"refused": refused})
+    return await run_experiment(
+        _studies(settings, past)[options.kind](options, assign_roles(topology)),
+        options,
+        topology.engines,
+        path,
+        err.print,
+        command=shell_command(),
+        past=past,
+        stack=stack_info(settings),
+    )
 
 
 def _studies(
     settings: Settings, past: PreviousRun | None
 ) -> Mapping[str, Callable[[Options, EngineRoles], Experiment]]:
-    volume = past.storage if past else None
+    measure_speed = partial(storage.measure_volume, settings)
     return {
         "ttft": ttft.study,
-        "aa": aa.study,
-        "decode": decode.study,
+        "aa": ttft.aa_study,
+        "decode": ttft.decode_study,
         "mm": mm.study,
-        "verify": verify_media.study,
+        "verify": verify.study,
         "sweep": sweep.study,
         "peer": partial(peer.study, settings=settings),
-        "storage": partial(storage.study, look=partial(storage.measure_volume, settings), volume=volume),
+        "storage": partial(storage.study, measure_speed=measure_speed, measured=past.storage if past else None),
     }
 
 
-def show(result: Mapping[str, Any], path: Path, json_file: str | None) -> None:
-    """The table first: a file that cannot be written takes nothing from it."""
+def show(result: Result, path: Path, json_file: str | None) -> None:
+    """The table comes first, so that it is shown even if a file cannot be written."""
     files = report_files(result)
-    (err if json_file == "-" else out).print(shown(result))
+    (err if json_file == "-" else out).print(terminal_report(result))
     save(result, json_file)
     write_reports(files, path)
     err.print(f"kept in {path}: result.json, report.md, report.html")
 
 
-def save(result: Mapping[str, Any], json_file: str | None) -> None:
-    """To --json: a file, or stdout for `-`."""
+def save(result: Result | Mapping[str, Any], json_file: str | None) -> None:
+    """Writes it to the file of --json, or to stdout for `-`."""
     if json_file == "-":
         sys.stdout.write(result_io.to_json_text(result))
     elif json_file:
@@ -149,12 +167,5 @@ def save(result: Mapping[str, Any], json_file: str | None) -> None:
 
 
 def shell_command() -> str:
-    """As it was typed; --metadata and --label are the caller's own, and no option takes a secret."""
+    """The command as it was typed, for the result. No option takes a secret."""
     return shlex.join(["./arena", "bench", *sys.argv[1:]])
-
-
-def require_four_engines() -> tuple[Settings, Topology]:
-    settings = caller_settings()
-    if settings.engines != 4:
-        raise ConfigError("the benchmark compares plain with shared and needs all four engines: set ENGINES=4")
-    return settings, Topology.of(settings)

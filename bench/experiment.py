@@ -1,4 +1,4 @@
-"""A question put to the engines: what is sent, and what is made of the samples."""
+"""A question put to the engines: what is sent, and what is calculated from the samples."""
 
 from __future__ import annotations
 
@@ -8,10 +8,16 @@ from typing import Any
 
 from bench.arms import Arm
 from bench.measure import MeasureContext, PromptOf, measure_document
-from bench.options import Options
-from bench.plan import Trial, WorkUnit
+from bench.options import QUESTION, Options
+from bench.plan import EngineRoles, Trial, WorkUnit, plan, warmups
 from bench.sample import Sample
 from bench.sample_warnings import sample_warnings
+from client.documents import HANDBOOK, read_document
+from client.prompt import Prompt
+
+OnProgressLine = Callable[[str], object]
+MeasureUnit = Callable[[Any, PromptOf, MeasureContext, float], AsyncIterator[Sample]]  # the last is the run's start
+Summarize = Callable[[Sequence[Sample], Options], Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,31 +28,46 @@ class Phase:
     warmups: tuple[Trial, ...] = ()
 
 
-def no_next_phase(_: Sequence[Sample]) -> Phase:
-    """What was planned is all."""
-    return Phase()
-
-
-OnProgressLine = Callable[[str], object]  # a line of progress
-MeasureUnit = Callable[
-    [Any, PromptOf, MeasureContext, float], AsyncIterator[Sample]
-]  # of one unit, in a run that began then
-Summarize = Callable[[Sequence[Sample], Options], Mapping[str, Any]]
-
-
 @dataclass(frozen=True, slots=True)
 class Experiment:
-    """Units, the prompt that they are sent with, the warm-up before them, and the summary of their samples."""
+    """What one command measures. All but the first five fields are for questions that measure in their own way."""
 
     arms: tuple[Arm, ...]  # in the order in which tables list them
-    trials: tuple[WorkUnit, ...]
+    units: tuple[WorkUnit, ...]
     warmups: tuple[Trial, ...]
     prompt: PromptOf
     summary: Summarize
-    more: Callable[[Sequence[Sample]], Phase] = no_next_phase  # what depends on what the first samples found
-    foreseen: tuple[WorkUnit, ...] = ()  # about what `more` will be, for the estimate of the time left
     measure: MeasureUnit = measure_document
-    caveats: Callable[[Sequence[Sample]], Sequence[str]] = sample_warnings
-    survey: Callable[[OnProgressLine], Awaitable[Experiment]] | None = (
-        None  # looks at what is not asked of engines, after the warm-up
+    warnings: Callable[[Sequence[Sample]], Sequence[str]] = sample_warnings
+    before_first: Callable[[OnProgressLine], Awaitable[None]] | None = None  # runs after the warm-up
+    next_phase: Callable[[Sequence[Sample]], Phase] = lambda _: Phase()  # units that depend on the first samples
+    expected_units: tuple[WorkUnit, ...] = ()  # a guess at `next_phase`, for the estimate of the time left
+
+
+def document_experiment(
+    options: Options,
+    roles: EngineRoles,
+    arms: tuple[Arm, ...],
+    warm_arms: Sequence[Arm],
+    summary: Summarize,
+    *,
+    swap: bool = True,
+) -> Experiment:
+    """The handbook once for each of `input_lens`, each time through all arms; `swap`: roles are swapped half-way.
+
+    The warm-up always swaps roles, so that it reaches every engine.
+    """
+    planned = roles if swap else {role: (first, first) for role, (first, _) in roles.items()}
+    return Experiment(
+        arms=arms,
+        units=plan(arms, planned, options.input_lens, options.seed),
+        warmups=warmups(warm_arms, roles, options.input_lens, options.num_warmups),
+        prompt=handbook_prompt(options),
+        summary=summary,
     )
+
+
+def handbook_prompt(options: Options, *, ignore_eos: bool = True) -> PromptOf:
+    """The handbook after a nonce; with `ignore_eos` every answer has `output_len` tokens."""
+    handbook = read_document(HANDBOOK)
+    return lambda nonce: Prompt(QUESTION, handbook, nonce, options.output_len, ignore_eos=ignore_eos)

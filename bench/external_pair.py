@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bench.measure import AskMeasured, PromptOf, Sized, ask_without_counters
+from bench.measure import AskMeasured, FitPrompt, PromptOf, ask_without_counters
 from client.ask import ask_whole_any_template
 from client.external_server import external_engine
 from client.prompt import Prompt, new_nonce
@@ -14,9 +14,9 @@ from client.tokenizer import fill_to_length
 from config.errors import ConfigError, DocumentError, EngineRefused
 from config.topology import Engine
 
-FEW, MANY = 400, 4000  # characters of the documents that a server's count is tried on
-PROBE_TOKENS = 16  # of an answer that is not measured
-MOST_CHARACTERS = 20  # a token of any tokenizer, on the average of a text; a server that counts fewer does not count
+FEW, MANY = 400, 4000  # characters of the two documents by which a server's token count is measured
+PROBE_TOKENS = 16  # of their answers, which are not measured
+MAX_CHARACTERS_PER_TOKEN = 20  # of any tokenizer, as a text's average; with more, the server's count is no count
 
 
 async def external_engines(
@@ -28,7 +28,7 @@ async def external_engines(
             "--base-url has a name or a password in it, which a result would keep: leave it out, and set OPENAI_API_KEY"
         )
     if len(base_urls) != 2:
-        raise ConfigError("--base-url wants two servers: the one that reads a document first, and the one compared")
+        raise ConfigError("--base-url takes two servers: the one that reads a document first, and the one compared")
     sides = zip(base_urls, "ab", strict=True)
     first, second = [await external_engine(url, side, model, extra_body) for url, side in sides]
     if first.url == second.url:
@@ -38,58 +38,61 @@ async def external_engines(
 
 @dataclass(frozen=True, slots=True)
 class CharactersPerToken:
-    """How a server counts: tokens of a whole prompt whose document has FEW characters, and characters for each more."""
+    """How a server counts tokens, and whether its chat template refuses a system message."""
 
-    few: int
-    characters_a_token: float
-    no_system_role: bool = False  # its chat template takes no system message
+    few: int  # tokens of a whole prompt whose document has FEW characters
+    characters_per_token: float  # of the rest of a longer document
+    no_system_role: bool = False
 
     def characters(self, tokens: int) -> int:
-        """Of a document, for a prompt of so many tokens."""
-        return max(1, int(FEW + (tokens - self.few) * self.characters_a_token))
+        """Characters of the document in a prompt with so many tokens."""
+        return max(1, int(FEW + (tokens - self.few) * self.characters_per_token))
 
 
 async def measure_scales(
     engines: Iterable[Engine], ask_with: PromptOf, ask: AskMeasured = ask_without_counters
 ) -> dict[str, CharactersPerToken]:
-    """By engine's name, from two prompts that are not measured. Raises EngineError; ConfigError as `scale_of` does."""
+    """The scale of each engine by its name. Raises EngineError, and ConfigError as `scale_of` does."""
     return {engine.name: await scale_of(engine, ask_with, ask) for engine in engines}
 
 
 async def scale_of(engine: Engine, ask_with: PromptOf, ask: AskMeasured = ask_without_counters) -> CharactersPerToken:
-    """Raises ConfigError for a server whose count of prompt tokens does not grow as its prompts do."""
+    """Measures the scale with two prompts. Raises ConfigError if the count does not grow with the prompt."""
     prompt = ask_with(new_nonce())
     prompt = replace(prompt, max_tokens=min(prompt.max_tokens, PROBE_TOKENS))
     short, long = (replace(prompt.about(_cut(prompt, length)), nonce=new_nonce()) for length in (FEW, MANY))
     short, of_short = await ask_whole_any_template(engine, short, ask)
     of_long = await ask(engine, replace(long, no_system_role=short.no_system_role))
     few, many = of_short.usage.prompt_tokens, of_long.usage.prompt_tokens
-    if few < 1 or (many - few) * MOST_CHARACTERS < MANY - FEW:
+    if few < 1 or (many - few) * MAX_CHARACTERS_PER_TOKEN < MANY - FEW:
         raise ConfigError(
-            f"{engine.name} does not count: its usage says {few:,} prompt tokens for a document of {FEW:,} characters, "
-            f"and {many:,} for one of {MANY:,}; prompts of a known length take a server that counts tokens"
+            f"{engine.name} does not count tokens: its usage reports {few:,} prompt tokens for a document of {FEW:,} "
+            f"characters, and {many:,} for one of {MANY:,}; without a count prompts cannot have a known length"
         )
     return CharactersPerToken(few, (MANY - FEW) / (many - few), short.no_system_role)
 
 
-def sizing(scales: Mapping[str, CharactersPerToken], exact: Sized = fill_to_length) -> Sized:
-    """Cuts prompts by the server's tokenizer where it lends it, else by characters; in a form that all servers take."""
-    lends_none = set[str]()
+def sizing(scales: Mapping[str, CharactersPerToken], exact: FitPrompt = fill_to_length) -> FitPrompt:
+    """Cuts prompts by the server's tokenizer where it has an endpoint for it, otherwise by characters.
+
+    If one server's chat template refuses a system message, neither server gets one.
+    """
+    without_tokenizer = set[str]()
     no_system_role = any(scale.no_system_role for scale in scales.values())
 
     async def sized(engine: Engine, prompt: Prompt, tokens: int) -> Prompt:
         prompt = replace(prompt, no_system_role=no_system_role)
-        if engine.name not in lends_none:
+        if engine.name not in without_tokenizer:
             try:
                 return await exact(engine, prompt, tokens)
             except (DocumentError, EngineRefused):
-                lends_none.add(engine.name)
+                without_tokenizer.add(engine.name)
         return prompt.about(_cut(prompt, scales[engine.name].characters(tokens)))
 
     return sized
 
 
 def _cut(prompt: Prompt, characters: int) -> str:
-    """The prompt's document, repeated where it is shorter."""
+    """So many characters of the prompt's document, which is repeated if it is shorter."""
     copies = characters // max(1, len(prompt.document)) + 1
     return "\n\n".join([prompt.document] * copies)[:characters]

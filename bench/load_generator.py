@@ -1,8 +1,8 @@
 """Many requests at once: when each is meant to be sent, and how long it waited for its turn.
 
-Open loop: requests arrive on a schedule whatever the engine does (`request_rate`, `burstiness`), and count from when
-they were meant to be sent; else a slow engine would slow its own load down and look better for it. Closed loop: at most
-`max_concurrency` are in flight, and the next waits for one to end.
+Open loop: requests are sent on a schedule (`request_rate`, `burstiness`), whatever the engine does, and times count
+from when they were meant to be sent. Otherwise a slow engine would reduce its own load and look faster than it is.
+Closed loop: at most `max_concurrency` are in flight, and the next one waits until one has ended.
 """
 
 from __future__ import annotations
@@ -23,36 +23,33 @@ from config.topology import Engine
 
 @dataclass(frozen=True, slots=True)
 class RequestLoad:
-    """Requests a second (infinite: all at once), the gamma shape of the gaps (1 is Poisson), and the most in flight."""
+    """How requests follow each other."""
 
-    request_rate: float = math.inf
-    burstiness: float = 1.0
-    max_concurrency: int | None = None
+    request_rate: float = math.inf  # requests a second; infinite in a closed loop
+    burstiness: float = 1.0  # gamma shape of the gaps; 1 is Poisson
+    max_concurrency: int | None = None  # requests in flight
 
     @property
     def closed(self) -> bool:
-        """Whether the next request waits for one to end, instead of for its time."""
+        """Whether the next request waits for one to end, and not for its time."""
         return math.isinf(self.request_rate)
 
 
 @dataclass(frozen=True, slots=True)
 class SentRequest:
-    """One request under load. Times in seconds since the load began; `reply` is None where `failure` says why.
-
-    In an open loop `intended` is when it was meant to be sent; in a closed loop that is when its turn came.
-    """
+    """One request under load. Times in seconds since the load began."""
 
     index: int
-    intended: float
+    intended: float  # when it was meant to be sent; in a closed loop when its turn came
     sent: float
     ended: float
-    queue: float  # how long it waited here, in the client
-    reply: Reply | None
+    queue: float  # how long it waited in the client
+    reply: Reply | None  # None if it failed
     failure: EngineError | None
 
 
 def arrivals(load: RequestLoad, count: int, seed: int) -> tuple[float, ...]:
-    """Seconds at which requests are meant to be sent, the first at 0; gaps as `vllm bench serve` draws them."""
+    """Seconds at which requests are meant to be sent, the first at 0. Gaps are drawn as in `vllm bench serve`."""
     if load.closed:
         return (0.0,) * count
     draw = random.Random(seed)
@@ -72,7 +69,7 @@ async def send_all(
     seed: int = 0,
     clock: Callable[[], float] = time.perf_counter,
 ) -> AsyncIterator[SentRequest]:
-    """Sends every prompt and yields each as it ends. Leaving early cancels what is in flight."""
+    """Sends every prompt and yields each request when it ends. Closing the generator cancels those in flight."""
     turn = asyncio.Semaphore(load.max_concurrency or len(prompts))
     began = clock()
 

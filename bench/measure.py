@@ -17,34 +17,26 @@ from config.errors import DocumentError, EngineError, StackError
 from config.topology import Engine
 
 AskMeasured = Callable[[Engine, Prompt], Awaitable[Reply]]
-Sized = Callable[[Engine, Prompt, int], Awaitable[Prompt]]
-PromptOf = Callable[[str], Prompt]  # of a nonce
+FitPrompt = Callable[[Engine, Prompt, int], Awaitable[Prompt]]
+PromptOf = Callable[[str], Prompt]  # from a nonce
 BeforeRead = Callable[[], Awaitable[None]]
-FAILURES = (EngineError, DocumentError, StackError)  # of one request: a row, and not the end of a run
+FAILURES = (EngineError, DocumentError, StackError)  # of one request: they become a row and do not end the run
 
 
 async def do_nothing() -> None:
-    """No preparation."""
+    pass
 
 
 async def ask_measured(engine: Engine, prompt: Prompt) -> Reply:
-    """The whole answer; where the prompt has media, its tokens without them are counted before the clock starts."""
+    """The whole answer. The tokens of a prompt without its media are counted before the clock starts."""
     if not prompt.media:
         return await ask_whole(engine, prompt)
     text, before = await tokens_around_media(engine, prompt)
     return replace(await ask_whole(engine, prompt), text_tokens=text, before_media=before)
 
 
-async def ask_any_template(engine: Engine, prompt: Prompt, tokens: int) -> Prompt:
-    """The prompt with `tokens`, or as long as it is for 0: media have the length that they have."""
-    if tokens:
-        return await fill_to_length(engine, prompt, tokens)
-    prompt, _, _ = await count_tokens(engine, prompt)
-    return prompt
-
-
 async def ask_without_counters(engine: Engine, prompt: Prompt) -> Reply:
-    """Asks without reading counters, where they could tell nothing, or are not what is measured."""
+    """The whole answer without counters: under load they show nothing, and for `bench peer` they would cost time."""
 
     async def unread(_: Engine) -> None:
         return None
@@ -52,13 +44,21 @@ async def ask_without_counters(engine: Engine, prompt: Prompt) -> Reply:
     return await ask_whole(engine, prompt, counters=unread)
 
 
+async def fit_to_template(engine: Engine, prompt: Prompt, tokens: int) -> Prompt:
+    """The prompt with `tokens` in a form that the model's chat template accepts; 0 leaves its length as it is."""
+    if tokens:
+        return await fill_to_length(engine, prompt, tokens)
+    prompt, _, _ = await count_tokens(engine, prompt)
+    return prompt
+
+
 @dataclass(frozen=True, slots=True)
 class MeasureContext:
-    """How requests are sent and stores awaited; tests bring their own."""
+    """How requests are sent and stores awaited; tests pass their own functions."""
 
     ask: AskMeasured = ask_measured
-    under_load: AskMeasured = ask_without_counters  # and where the cost of asking is measured
-    sized: Sized = ask_any_template
+    under_load: AskMeasured = ask_without_counters
+    fit_prompt: FitPrompt = fit_to_template
     stored: CountStored = count_stored_chunks
     prepare: BeforeRead = do_nothing  # runs before every read from the volume
     clock: Callable[[], float] = time.perf_counter
@@ -68,14 +68,14 @@ class MeasureContext:
 async def run_trials(
     trials: Iterable[Trial], ask_with: PromptOf, bench: MeasureContext, began: float
 ) -> AsyncIterator[Sample]:
-    """Yields the samples of each trial. Raises StackError as `answered` does."""
+    """Yields the samples of each trial. Raises StackError as `until_unreachable` does."""
     for trial in trials:
         async for sample in until_unreachable(measure_document(trial, ask_with, bench, began)):
             yield sample
 
 
 async def until_unreachable(samples: AsyncIterator[Sample]) -> AsyncIterator[Sample]:
-    """The samples of one unit. StackError after the last if no engine answered: going on would only fail faster."""
+    """The samples of one unit. Raises StackError after the last one if no engine answered any of its requests."""
     unanswered = True
     async for sample in samples:
         yield sample
@@ -87,13 +87,13 @@ async def until_unreachable(samples: AsyncIterator[Sample]) -> AsyncIterator[Sam
 async def measure_document(
     trial: Trial, ask_with: PromptOf, bench: MeasureContext, began: float
 ) -> AsyncIterator[Sample]:
-    """Yields each sample as it is measured; what fails is a sample with its reason, and the next arm follows.
+    """Yields each sample as it is measured. A failure becomes a sample with its reason, and the next arm follows.
 
-    The trial has a nonce of its own, and its prompt the trial's length; an arm may vary it.
+    The trial has a new nonce, and its prompt the trial's length; an arm may transform the prompt.
     """
     nonce = bench.nonce()
     try:
-        prompt = await bench.sized(trial.steps[0].engine, ask_with(nonce), trial.input_len)
+        prompt = await bench.fit_prompt(trial.steps[0].engine, ask_with(nonce), trial.input_len)
     except FAILURES as exc:
         for step in trial.steps:
             yield Sample.of(trial, step, nonce, bench.clock() - began, str(exc), error=type(exc).__name__)
@@ -103,7 +103,7 @@ async def measure_document(
 
 
 async def _measure(trial: Trial, step: TrialStep, prompt: Prompt, bench: MeasureContext, began: float) -> Sample:
-    prompt = step.arm.variant(prompt)
+    prompt = step.arm.transform(prompt)
     cache = step.engine.cache if step.arm.stores else None
     reply: Reply | None = None
     stored_s: float | None = None
@@ -120,4 +120,5 @@ async def _measure(trial: Trial, step: TrialStep, prompt: Prompt, bench: Measure
             stored_s = bench.clock() - done
     except FAILURES as exc:
         return Sample.of(trial, step, prompt.nonce, started_s, str(exc), reply, error=type(exc).__name__)
-    return Sample.of(trial, step, prompt.nonce, started_s, step.arm.fault(reply), reply, stored_s=stored_s)
+    reason = step.arm.invalid_reason(reply)
+    return Sample.of(trial, step, prompt.nonce, started_s, reason, reply, stored_s=stored_s)

@@ -10,22 +10,19 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat
 from bench.media_prompts import MODALITIES, Sizes
 
 QUESTION = "What is this document about? Answer in one sentence."
-PromptTokens = Annotated[int, Field(ge=0, le=1_000_000)]  # 0: media have the length that they have
+PromptTokens = Annotated[int, Field(ge=0, le=1_000_000)]  # 0 for media, whose length the model decides
 GoodputMetric = Annotated[str, Field(pattern="^(ttft|tpot|e2el)$")]
 ModalityName = Annotated[str, Field(pattern=f"^({'|'.join(MODALITIES)})$")]
 
 
 class Options(BaseModel):
-    """What the caller chose, within the bounds of the command line; kept in a result, from where a resumed run has it.
-
-    Lengths count tokens, `input_lens` of whole prompts: one for each document.
-    """
+    """What the caller chose, within the bounds of the command line. A result keeps it for a resumed run."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: str
-    input_lens: tuple[PromptTokens, ...] = Field(min_length=1, max_length=1_000_000)
-    output_len: Annotated[int, Field(ge=1, le=100_000)] = 32
+    input_lens: tuple[PromptTokens, ...] = Field(min_length=1, max_length=1_000_000)  # tokens of each whole prompt
+    output_len: Annotated[int, Field(ge=1, le=100_000)] = 32  # tokens
     seed: NonNegativeInt = 0
     num_warmups: Annotated[int, Field(ge=0, le=10)] = 1
     confidence_level: Annotated[float, Field(ge=0.5, le=0.999)] = 0.95
@@ -34,13 +31,13 @@ class Options(BaseModel):
     metadata: Mapping[str, str] = Field(default_factory=dict)
     base_url: tuple[str, ...] = ()
     model: str | None = None
-    extra_body: Mapping[str, Any] = Field(default_factory=dict)  # of each request to `base_url`
+    extra_body: Mapping[str, Any] = Field(default_factory=dict)  # more fields of each request to `base_url`
     num_prompts: Annotated[int, Field(ge=0, le=10_000)] = 0  # of each cell of a sweep
     max_concurrency: tuple[PositiveInt, ...] = ()
     request_rate: tuple[PositiveFloat, ...] = ()
     burstiness: PositiveFloat = 1.0
     goodput: Mapping[GoodputMetric, PositiveFloat] = Field(default_factory=dict)
     prepare: str | None = None
-    modality: tuple[ModalityName, ...] = ()  # that were asked for; none means all that the model takes
-    refused: Mapping[str, str] = Field(default_factory=dict)  # modality to the engine's words
+    modality: tuple[ModalityName, ...] = ()  # that were asked for; all that the model takes if empty
+    refused: Mapping[str, str] = Field(default_factory=dict)  # modality to the engine's error message
     sizes: Sizes = Sizes()

@@ -10,26 +10,21 @@ from typing import Protocol
 from bench.arms import Arm, EngineRole
 from config.topology import Engine, Topology
 
-MIN_PAIRS = (
-    5  # documents of which anything is claimed: the median lies beyond all of four with a chance of one in eight
-)
-EngineRoles = Mapping[
-    EngineRole, tuple[Engine, Engine]
-]  # the engine of each role: in the first half of a run, and swapped
-
+MIN_PAIRS = 5  # documents that a claim takes: the median lies beyond all of four with a chance of one in eight
+EngineRoles = Mapping[EngineRole, tuple[Engine, Engine]]  # in the first half of a run, and in the second
 SampleKey = tuple[int, str, int]  # of one sample: its document, arm and input_len
 
 
 class WorkUnit(Protocol):
-    """What is measured whole, or else anew: a document in all its arms, or a cell of a sweep."""
+    """What a resumed run repeats as a whole: a document in all its arms, or a cell of a sweep."""
 
     @property
     def rows(self) -> tuple[SampleKey, ...]:
-        """One for each sample that it gives."""
+        """One for each of its samples."""
 
     @property
     def title(self) -> str:
-        """What to say before it; empty where its samples say enough."""
+        """A line of progress before it; empty where the lines of its samples suffice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +37,9 @@ class TrialStep:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One fresh document of `input_len` tokens, the whole prompt counted, and the order of its arms.
+    """One new document, and the order of its arms.
 
-    0 tokens leave it as long as it is: media have the length that they have.
+    `input_len` counts tokens of the whole prompt; 0 leaves its length as it is, which media need.
     """
 
     document: int
@@ -54,32 +49,30 @@ class Trial:
 
     @property
     def rows(self) -> tuple[SampleKey, ...]:
-        """One for each arm."""
         return tuple((self.document, step.arm.name, self.input_len) for step in self.steps)
 
 
 def plan(
-    arms: Sequence[Arm], cast: EngineRoles, input_lens: Sequence[int], seed: int, first: int = 0
+    arms: Sequence[Arm], roles: EngineRoles, input_lens: Sequence[int], seed: int, first: int = 0
 ) -> tuple[Trial, ...]:
     """One trial for each of `input_lens`, numbered from `first`; roles are swapped half-way.
 
-    Arms are in random order, and in the next trial the other way round: what comes first on an engine that has rested
-    takes longer, and so no arm comes first more often than another.
+    Arms are in random order, and in the next trial in the reverse order. The first request after a pause takes longer,
+    and this way no arm is first more often than another.
     """
     orders = _orders(arms, random.Random(seed))
     return tuple(
-        Trial(first + place, input_len, _steps(next(orders), cast, swapped=2 * place >= len(input_lens)))
+        Trial(first + place, input_len, _steps(next(orders), roles, swapped=2 * place >= len(input_lens)))
         for place, input_len in enumerate(input_lens)
     )
 
 
-def warmups(arms: Sequence[Arm], cast: EngineRoles, input_lens: Sequence[int], times: int) -> tuple[Trial, ...]:
+def warmups(arms: Sequence[Arm], roles: EngineRoles, input_lens: Sequence[int], times: int) -> tuple[Trial, ...]:
     """Every engine computes, or loads, each length `times` times, on documents of their own (numbered below zero)."""
     lengths = sorted(set(input_lens)) * times
-    both_ways = [
-        Trial(-1, input_len, _steps(arms, cast, swapped=swapped)) for input_len in lengths for swapped in (False, True)
-    ]
-    return tuple(both_ways)
+    return tuple(
+        Trial(-1, input_len, _steps(arms, roles, swapped=swapped)) for input_len in lengths for swapped in (False, True)
+    )
 
 
 def assign_roles(topology: Topology) -> EngineRoles:
@@ -92,7 +85,7 @@ def assign_roles(topology: Topology) -> EngineRoles:
 
 
 def assign_plain_pair(first: Engine, second: Engine) -> dict[EngineRole, tuple[Engine, Engine]]:
-    """Two engines of which nothing is known but that they answer."""
+    """Two engines that share nothing, as far as is known."""
     return {EngineRole.PLAIN: (first, second), EngineRole.OTHER: (second, first)}
 
 
@@ -103,11 +96,11 @@ def _orders(arms: Sequence[Arm], shuffle: random.Random) -> Iterator[Sequence[Ar
         yield order[::-1]
 
 
-def _steps(order: Sequence[Arm], cast: EngineRoles, *, swapped: bool) -> tuple[TrialStep, ...]:
-    """This order, as far as every arm comes after the one that it needs."""
+def _steps(order: Sequence[Arm], roles: EngineRoles, *, swapped: bool) -> tuple[TrialStep, ...]:
+    """The arms in this order, but none before the arm that must precede it."""
     waiting, done = list(order), list[Arm]()
     while waiting:
-        arm = next(arm for arm in waiting if not arm.after or arm.after in {other.name for other in done})
+        arm = next(arm for arm in waiting if not arm.after_arm or arm.after_arm in {other.name for other in done})
         waiting.remove(arm)
         done.append(arm)
-    return tuple(TrialStep(arm, cast[arm.role][swapped]) for arm in done)
+    return tuple(TrialStep(arm, roles[arm.role][swapped]) for arm in done)

@@ -1,4 +1,4 @@
-"""Is the comparison one of KV sharing, and of nothing else? Read off the servers before anything is measured."""
+"""Do the engines differ in nothing but KV sharing? Read from their servers before anything is measured."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ EngineFacts = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class PreflightResult:
-    """What each engine says of itself, where they differ without harm, and what could not be compared."""
+    """What each engine reports about itself."""
 
     engines: Mapping[str, EngineFacts]
-    mismatches: tuple[str, ...] = ()
-    unchecked: tuple[str, ...] = ()
+    mismatches: tuple[str, ...] = ()  # differences that do not prevent a comparison
+    unchecked: tuple[str, ...] = ()  # facts that could not be compared
 
 
 async def read_engines(engines: Sequence[Engine]) -> None:
@@ -65,24 +65,27 @@ async def preflight(engines: Sequence[Engine]) -> PreflightResult:
 
 
 async def describe_engines(engines: Sequence[Engine]) -> PreflightResult:
-    """The same for servers that may well differ, since the caller wants to know by how much: nothing is refused."""
+    """Like `preflight`, but refuses no difference: the caller wants to compare two servers that may differ."""
     facts = {engine.name: await facts_of(engine) for engine in engines}
-    untold = "revision, dtype and hash seed are not told over HTTP, so they were not compared"
-    return PreflightResult(facts, tuple(text for _, text in _differences(facts)), (*_unchecked(facts), untold))
+    never = "revision, dtype and hash seed are not reported over HTTP, so they were not compared"
+    return PreflightResult(facts, tuple(text for _, text in _differences(facts)), (*_unchecked(facts), never))
 
 
 def compare_engines(facts: Mapping[str, EngineFacts]) -> PreflightResult:
     """Raises ConfigError for engines that differ in more than the size of their KV cache, or have no prefix cache.
 
-    So it does for chunks of another size than ours: they are what a sample's proof counts in.
+    Also for chunks of another size than CHUNK_SIZE, because samples are checked by whole chunks.
     """
     differing = _differences(facts)
-    grave = [text for key, text in differing if key in MUST_AGREE]
-    ours = str(CHUNK_SIZE)
+    faults = [text for key, text in differing if key in MUST_AGREE]
     sizes = {name: str(of["chunk_size"]) for name, of in facts.items() if of.get("chunk_size")}
-    grave += [f"chunk_size is {size} on {name}, and not {ours}" for name, size in sizes.items() if size != ours]
-    if grave:
-        raise ConfigError(f"the engines cannot be compared: {'; '.join(grave)}")
+    faults += [
+        f"chunk_size is {size} on {name}, and not {CHUNK_SIZE}"
+        for name, size in sizes.items()
+        if size != str(CHUNK_SIZE)
+    ]
+    if faults:
+        raise ConfigError(f"the engines cannot be compared: {'; '.join(faults)}")
     off = [name for name, of in facts.items() if of.get("enable_prefix_caching") == "False"]
     if off:
         raise ConfigError(f"prefix caching is off on {', '.join(off)}: start it with --enable-prefix-caching")
@@ -90,19 +93,19 @@ def compare_engines(facts: Mapping[str, EngineFacts]) -> PreflightResult:
 
 
 def changed_engines(then: Mapping[str, EngineFacts], now: Mapping[str, EngineFacts]) -> list[str]:
-    """What of that which must agree is not as it was: sizes of KV caches may change with a restart."""
-    told = {
+    """What has changed of the facts that must agree; sizes of KV caches may change with a restart."""
+    reported = {
         (name, key): [facts.get(name, {}).get(key) for facts in (then, now)]
         for name in {**then, **now}
         for key in MUST_AGREE
     }
-    return [f"{key} of {name} was {was}, and is {is_}" for (name, key), (was, is_) in told.items() if was != is_]
+    return [f"{key} of {name} was {was}, and is {is_}" for (name, key), (was, is_) in reported.items() if was != is_]
 
 
 async def facts_of(engine: Engine) -> EngineFacts:
-    """What an engine, and its cache server, answer about themselves: None for what they do not tell.
+    """What an engine and its cache server report about themselves; None for what they do not.
 
-    Only the model must be told by every server; one that is not the arena's may list none where it was named.
+    Every server must report its model, except an external one whose model the caller named.
     """
     model = await _model(engine)
     facts = {"model": model.get("root") or model.get("id"), "max_model_len": model.get("max_model_len")}
@@ -124,7 +127,7 @@ async def _model(engine: Engine) -> EngineFacts:
 
 
 async def _json(http: httpx.AsyncClient, url: str, *path: str) -> Any:
-    """A word or a number, or None: another server may have anything there."""
+    """A string or a number; None for anything else, which an external server may have there."""
     try:
         value = from_json(await read_body(http, url))
         for key in path:
@@ -135,7 +138,7 @@ async def _json(http: httpx.AsyncClient, url: str, *path: str) -> Any:
 
 
 async def _cache_config(engine: Engine) -> dict[str, str | None]:
-    """The labels of vLLM's gauge."""
+    """Labels of vLLM's gauge."""
     try:
         found = parse_samples(await fetch_metrics(engine.url, engine), CACHE_CONFIG)
     except httpx.HTTPError:
@@ -156,13 +159,13 @@ def _differences(facts: Mapping[str, EngineFacts]) -> Sequence[tuple[str, str]]:
 
 
 def _unchecked(facts: Mapping[str, EngineFacts]) -> tuple[str, ...]:
-    """A sentence for the facts that must agree and that the same engines do not tell."""
+    """One sentence for all facts that must agree and that the same engines do not report."""
     silent = dict[tuple[str, ...], list[str]]()
     for key in MUST_AGREE:
         if names := tuple(name for name, of in facts.items() if key in of and of[key] is None):
             silent.setdefault(names, []).append(key)
     return tuple(
-        f"{', '.join(keys)} {'is' if len(keys) == 1 else 'are'} not told by {', '.join(names)}, so "
+        f"{', '.join(keys)} {'is' if len(keys) == 1 else 'are'} not reported by {', '.join(names)}, so "
         f"{'it was' if len(keys) == 1 else 'they were'} not compared"
         for names, keys in silent.items()
     )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from bench.report.result_fields import fields, number
+from bench.result import Result
 from config.errors import ConfigError
 
 COMPARABLE_KINDS = "ttft, aa, decode and peer"
@@ -32,19 +32,20 @@ class _Claim:
         return f"{self.median:.2f} ({self.low:.2f} to {self.high:.2f})"
 
 
-def check_expected_gain(result: Mapping[str, Any], gain: float) -> RegressionOutcome:
-    """Whether the lower bound of the speed-up is at least `gain`."""
+def check_expected_gain(result: Result, gain: float) -> RegressionOutcome:
+    """Whether the lower bound of the speed-up is at least `gain`. Raises ConfigError as `compare_results` does."""
+    _check_has_speedup(result)
     claim = _claim(result)
     if claim is None:
         return RegressionOutcome(False, f"a gain of {gain:g} was expected, and this result makes no claim")
     return RegressionOutcome(claim.low >= gain, f"the gain is at least {claim.low:.2f}; {gain:g} was expected")
 
 
-def compare_results(old: Mapping[str, Any], new: Mapping[str, Any]) -> RegressionOutcome:
+def compare_results(old: Result, new: Result) -> RegressionOutcome:
     """Fails when the whole interval of the new speed-up lies below the old one's.
 
     The speed-ups are compared and not the times: each is a ratio within one run, so a slower machine does not count as
-    a regression. Raises ConfigError for results that say nothing of each other.
+    a regression. Raises ConfigError for results of different questions, and of kinds without a single speed-up.
     """
     _check_comparable(old, new)
     before, after = _claim(old), _claim(new)
@@ -58,43 +59,42 @@ def compare_results(old: Mapping[str, Any], new: Mapping[str, Any]) -> Regressio
     return RegressionOutcome(True, f"not distinguishable: the speed-up is {after} against {before}")
 
 
-def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+def differences(old: Result, new: Result) -> list[str]:
     """What else differs between two results, for a reader who wonders why."""
-    keys = ("model_id", "num_prompts", "output_len", "versions", "host")
-    return [f"{key}: {old.get(key)} -> {new.get(key)}" for key in keys if old.get(key) != new.get(key)]
+    names = ("model_id", "num_prompts", "output_len", "versions", "host")
+    pairs = [(name, getattr(old, name), getattr(new, name)) for name in names]
+    return [f"{name}: {before} -> {after}" for name, before, after in pairs if before != after]
 
 
-def comparison_json(findings: Sequence[RegressionOutcome], differences: Sequence[str]) -> dict[str, Any]:
+def comparison_json(outcomes: Sequence[RegressionOutcome], differences: Sequence[str]) -> dict[str, Any]:
     """`passed` when all did."""
     return {
-        "passed": all(finding.passed for finding in findings),
-        "findings": [asdict(finding) for finding in findings],
+        "passed": all(outcome.passed for outcome in outcomes),
+        "findings": [asdict(outcome) for outcome in outcomes],
         "differences": list(differences),
     }
 
 
-def _check_comparable(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    questions = [{**result, **_comparison(result)} for result in (old, new)]
-    for key in ("kind", "input_len", "of", "over"):
-        was, now = (question.get(key) for question in questions)
+def _check_comparable(old: Result, new: Result) -> None:
+    for result in (old, new):
+        _check_has_speedup(result)
+    before, after = ((r.kind, r.input_len, r.comparison.of, r.comparison.over) for r in (old, new))
+    for name, was, now in zip(("kind", "input_len", "of", "over"), before, after, strict=True):
         if was != now:
-            raise ConfigError(f"the two cannot be compared: {key} is {was} in one, {now} in the other")
+            raise ConfigError(f"the two cannot be compared: {name} is {was} in one, {now} in the other")
 
 
-def _claim(result: Mapping[str, Any]) -> _Claim | None:
+def _check_has_speedup(result: Result) -> None:
+    if not result.comparison.verdict:
+        raise ConfigError(
+            f"a result of bench {result.kind} has no single speed-up: compare takes those of {COMPARABLE_KINDS}"
+        )
+
+
+def _claim(result: Result) -> _Claim | None:
     """The speed-up with its interval; None of a result that makes no claim, is not complete, or lacks a number."""
-    comparison = _comparison(result)
-    speedup = fields(comparison, "speedup")
-    median, low, high = (number(speedup, name) for name in ("median", "ci_low", "ci_high"))
-    claims = result.get("complete") is True and comparison.get("verdict") != "no claim"
-    if not claims or median is None or low is None or high is None:
+    speedup = result.comparison.speedup
+    claims = result.complete is True and result.comparison.verdict != "no claim"
+    if not claims or speedup.median is None or speedup.ci_low is None or speedup.ci_high is None:
         return None
-    return _Claim(median, low, high)
-
-
-def _comparison(result: Mapping[str, Any]) -> Mapping[str, Any]:
-    if comparison := fields(result, "comparison"):
-        return comparison
-    raise ConfigError(
-        f"a result of bench {result.get('kind')} has no single speed-up: compare takes those of {COMPARABLE_KINDS}"
-    )
+    return _Claim(speedup.median, speedup.ci_low, speedup.ci_high)

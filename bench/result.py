@@ -1,180 +1,124 @@
-"""A result as one JSON object, in the words of `vllm bench serve`."""
+"""What result.json holds. Names, units and shapes of an arm's fields are those of `vllm bench serve`.
+
+Flat fields that end in `_ms` are milliseconds, arrays are seconds. A number is None where it was not measured, or where
+the samples do not support it. bench/result_part.py explains how a result of another person is read.
+"""
 
 from __future__ import annotations
 
-import os
-import platform
-import subprocess
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
-import psutil
+from pydantic import Field
 
-from bench.arm_summary import summarize_arm
-from bench.experiment import Experiment
-from bench.options import Options
-from bench.preflight import PreflightResult
-from bench.sample import Sample
-from bench.speedup import interval_json
-from cache.volume import CHUNK_SIZE
-from config.settings import Settings
-from config.topology import Topology
-from engines.vllm_command import served_dtype, vllm_command
+from bench.question_results import (
+    BreakEven,
+    DecodeSummary,
+    LengthSummary,
+    LoadCellSummary,
+    ModalitySummary,
+    PeerSummary,
+    QueryHits,
+    VerifySummary,
+    VolumeSummary,
+)
+from bench.result_part import ArmSpeedup, ArmSummary, Comparison, Flag, Number, ResultPart
 
-SCHEMA = 1
-
-
-@dataclass(frozen=True, slots=True)
-class RunOrigin:
-    """When, where and by what a result was made. `duration` counts seconds of measuring, over all resumptions.
-
-    `stack` is what the engines were started with; empty where that is not known.
-    """
-
-    run_id: str
-    date: str
-    command: str
-    duration: float
-    preflight: PreflightResult
-    host: Mapping[str, Any]
-    stack: Mapping[str, Any]
+SCHEMA = 1  # of the files that this version writes and reads
 
 
-def partial_result(options: Options, origin: RunOrigin, samples: Sequence[Sample]) -> dict[str, Any]:
-    """The frame and every sample: what a killed run is resumed from, without what is calculated from them."""
-    why = "this run was killed before its samples were summed up: go on with --resume"
-    return {
-        **result_header(options, origin, samples, complete=False),
-        "comparison": {"verdict": "no claim", "why": why, "speedup": interval_json(None, options.confidence_level)},
-        "warnings": [why],
-        "samples": [sample_row(sample) for sample in samples],
-    }
+class PreflightFacts(ResultPart):
+    """What was read off the engines before anything was measured."""
+
+    engines: dict[str, dict[str, Any]] = Field(default_factory=dict)  # what each reports about itself
+    mismatches: tuple[str, ...] = ()  # differences that do not forbid the comparison
+    unchecked: tuple[str, ...] = ()  # what could not be compared
 
 
-def result(
-    study: Experiment, options: Options, origin: RunOrigin, samples: Sequence[Sample], *, complete: bool
-) -> dict[str, Any]:
-    """The frame that all kinds share, the arms, what the study makes of its samples, and every sample."""
-    return {
-        **result_header(options, origin, samples, complete=complete),
-        "arms": _arms(study, options, samples),
-        **study.summary(samples, options),
-        "warnings": [*origin.preflight.mismatches, *origin.preflight.unchecked, *study.caveats(samples)],
-        "samples": [sample_row(sample) for sample in samples],
-    }
+class SampleRow(ResultPart):
+    """What the reports show of a sample; `bench.sample.Sample` has all of its fields."""
+
+    document: Number = None
+    arm: str = ""
+    engine: str = ""
+    position: Number = None  # in the order of its document's arms
+    started_s: Number = None  # since the run began
+    valid: Flag = None  # whether it counts
+    reason: str = ""  # why it does not
+    ttft_ms: Number = None
+    mean_itl_ms: Number = None
+    tpot_ms: Number = None
+    e2el_ms: Number = None
+    itls: tuple[Number, ...] = ()  # seconds
+    prompt_tokens: Number = None
+    cached_tokens: Number = None
+    server_queue_ms: Number = None
+    server_ttft_ms: Number = None
+    stored_s: Number = None  # from the end of the answer until all of its chunks were on the volume
+    source: str | None = None  # where the cached tokens came from
+    text: str | None = None
 
 
-def result_header(options: Options, origin: RunOrigin, samples: Sequence[Sample], *, complete: bool) -> dict[str, Any]:
-    """What was asked, by whom, where and of what."""
-    counted = sum(sample.valid for sample in samples)
-    model = str(next((f["model"] for f in origin.preflight.engines.values() if f.get("model")), ""))
-    return {
-        "schema": SCHEMA,
-        "kind": options.kind,
-        "date": origin.date,
-        "run_id": origin.run_id,
-        "complete": complete,
-        "command": origin.command,
-        "label": options.label,
-        "metadata": dict(options.metadata),
-        "endpoint_type": "openai-chat",
-        "backend": "openai-chat",
-        "model_id": Path(model).name if Path(model).is_dir() else model,
-        "tokenizer_id": model,
-        "num_prompts": len(options.input_lens),
-        "input_len": max(options.input_lens),
-        "output_len": options.output_len,
-        "seed": options.seed,
-        "num_warmups": options.num_warmups,
-        "max_concurrency": 1,
-        "request_rate": "inf",
-        "confidence_level": options.confidence_level,
-        "duration": origin.duration,
-        "completed": counted,
-        "failed": len(samples) - counted,
-        "versions": _versions(origin.preflight),
-        "host": dict(origin.host),
-        "stack": dict(origin.stack),
-        "preflight": asdict(origin.preflight),
-        "options": options.model_dump(mode="json"),
-    }
+class Result(ResultPart):
+    """A run of one kind, whole or interrupted."""
 
+    schema_version: Any = Field(default=SCHEMA, alias="schema")
+    kind: str = ""  # the command: ttft, mm, aa, storage, sweep, decode, verify or peer
+    date: str = ""  # ISO 8601, when the run began
+    run_id: str = ""
+    complete: Flag = None
+    command: str = ""  # as it was typed
+    label: str | None = None
+    metadata: dict[str, Any] = Field(default_factory=dict)  # of --metadata
+    endpoint_type: str = ""  # the protocol, under the two names that vLLM gives it
+    backend: str = ""
+    model_id: str = ""
+    tokenizer_id: str = ""
+    num_prompts: Number = None  # documents
+    input_len: Number = None  # tokens of the longest prompt
+    output_len: Number = None  # tokens of an answer at most
+    seed: Number = None
+    num_warmups: Number = None  # of each prompt length on each engine
+    max_concurrency: Number = None  # requests in flight; of sweep None, its cells have their own
+    request_rate: Number | str = None  # requests per second, or "inf": each is sent when the one before has ended
+    confidence_level: Number = None  # of every interval, from 0 to 1
+    duration: Number = None  # seconds of measuring, over all resumptions
+    completed: Number = None  # samples that count
+    failed: Number = None  # samples that do not
+    versions: dict[str, Any] = Field(default_factory=dict)
+    host: dict[str, Any] = Field(default_factory=dict)  # the machine that asked; the engines may be elsewhere
+    stack: dict[str, Any] = Field(default_factory=dict)  # what the engines were started with, without secrets
+    preflight: PreflightFacts = PreflightFacts()
+    options: dict[str, Any] = Field(default_factory=dict)  # what the caller chose (bench.options.Options)
+    arms: dict[str, ArmSummary] = Field(default_factory=dict)
+    comparison: Comparison = Comparison()
+    ladder: dict[str, ArmSpeedup] = Field(default_factory=dict)  # each arm over the one that it is held against
+    decode: DecodeSummary = DecodeSummary()
+    modalities: dict[str, ModalitySummary] = Field(default_factory=dict)
+    verify: VerifySummary = VerifySummary()
+    refused: dict[str, str] = Field(default_factory=dict)  # modality to the engine's words
+    holds: Flag = None  # of mm: whether every modality makes a claim, and none was mixed up
+    queries: tuple[QueryHits, ...] = ()
+    storage: VolumeSummary = VolumeSummary()
+    lengths: tuple[LengthSummary, ...] = ()
+    break_even: BreakEven = BreakEven()
+    goodput: dict[str, Number] = Field(default_factory=dict)  # of sweep: metric to its limit, ms
+    cells: tuple[LoadCellSummary, ...] = ()
+    peer: PeerSummary = PeerSummary()
+    warnings: tuple[str, ...] = ()  # what to know before believing the numbers
+    samples: tuple[SampleRow, ...] = ()
 
-def sample_row(sample: Sample) -> dict[str, Any]:
-    """One sample; log-probabilities only where they were asked for."""
-    return sample.model_dump(mode="json", exclude=set() if sample.logprobs else {"logprobs"})
+    @property
+    def counted(self) -> Sequence[SampleRow]:
+        """The samples that prove what their arm demands."""
+        return [row for row in self.samples if row.valid]
 
+    @property
+    def not_counted(self) -> Sequence[SampleRow]:
+        """The samples that failed or do not prove it."""
+        return [row for row in self.samples if not row.valid]
 
-def host_info() -> dict[str, Any]:
-    """The machine that asked; the engines may be elsewhere."""
-    return {
-        "machine": platform.machine(),
-        "cpu": _cpu(),
-        "cpus": len(os.sched_getaffinity(0)),
-        "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
-        "kernel": platform.release(),
-        "gpus": _gpus(),
-    }
-
-
-def stack_info(settings: Settings) -> dict[str, Any]:
-    """What the arena's engines are started with, as far as it bears on a number; a list, so that no secret is in it.
-
-    Revision, dtype and hash seed are not told over HTTP.
-    """
-    return {
-        "model": settings.model,
-        "revision": settings.revision or None,
-        "dtype": served_dtype(settings),
-        "hash_seed": vllm_command(Topology.of(settings).engines[0], settings).env["PYTHONHASHSEED"],
-        "device": settings.device,
-        "kv_cache_memory_gb": settings.kv_cache_memory_gb,
-        "kv_serde": settings.kv_serde,
-        "l1_size_gb": settings.l1_size_gb,
-        "chunk_size": CHUNK_SIZE,
-    }
-
-
-def _arms(study: Experiment, options: Options, samples: Sequence[Sample]) -> dict[str, Any]:
-    """In the order in which the study names them, whatever order they were measured in."""
-    return {
-        arm.name: summarize_arm(
-            [s for s in samples if s.arm == arm.name],
-            detailed=options.save_detailed,
-            confidence_level=options.confidence_level,
-            seed=options.seed,
-        )
-        for arm in study.arms
-    }
-
-
-def _versions(preflight: PreflightResult) -> dict[str, str]:
-    facts = list(preflight.engines.values())
-    stated = {
-        "vllm": next((f["version"] for f in facts if f.get("version")), None),
-        "lmcache": next((f["lmcache_version"] for f in facts if f.get("lmcache_version")), None),
-        "python": platform.python_version(),
-    }
-    return {name: version for name, version in stated.items() if version}
-
-
-NVIDIA_SMI = ("nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader")
-
-
-def _gpus(command: Sequence[str] = NVIDIA_SMI) -> list[str]:
-    """One line each; none where the command is not there or says nothing."""
-    try:
-        said = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
-    except (OSError, subprocess.SubprocessError):
-        return []
-    return [line.strip() for line in said.splitlines() if line.strip()]
-
-
-def _cpu() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
+    @property
+    def base_url(self) -> bool:
+        """Whether the engines are servers that the caller named."""
+        return bool(self.options.get("base_url"))

@@ -1,40 +1,37 @@
-"""A study from preflight to the written result, resumable after every document."""
+"""Runs an experiment from preflight to the written result; after every document it can be interrupted and resumed."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import re
 import secrets
 import shlex
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from bench import result_io
+from bench.assemble import RunOrigin, assemble_result, host_info, partial_result
 from bench.experiment import Experiment, OnProgressLine, Phase
 from bench.measure import BeforeRead, MeasureContext, PromptOf, do_nothing, run_trials, until_unreachable
 from bench.options import Options
 from bench.plan import SampleKey, Trial, WorkUnit
 from bench.preflight import PreflightResult, changed_engines, preflight
-from bench.report.render import render_reports
-from bench.report.result_fields import arms, rows
-from bench.result import RunOrigin, host_info, partial_result, result
+from bench.result import Result
 from bench.sample import Sample
 from client.prompt import Prompt
-from config.errors import ConfigError, ResultError, StackError
+from config.errors import ConfigError, StackError
 from config.topology import Engine
 
 
 @dataclass(frozen=True, slots=True)
 class PreviousRun:
-    """What an interrupted run left; `engines` is what they said of themselves then."""
+    """What an interrupted run left; `engines` is what their servers reported then."""
 
     run_id: str
     date: str
@@ -46,12 +43,11 @@ class PreviousRun:
 
     @classmethod
     def none(cls, command: str) -> PreviousRun:
-        """A run that begins now."""
+        """Nothing: a run that begins now."""
         return cls(secrets.token_hex(8), datetime.now(UTC).isoformat(timespec="seconds"), command)
 
 
-ARMS_FOLDER = "arms"  # the folder of the files that read like those of vLLM
-RUN_OR_CONTACTED = {  # field to option
+REPEATED_ON_RESUME = {  # field of what is run or contacted, to its option
     "base_url": "--base-url",
     "model": "--model",
     "extra_body": "--extra-body",
@@ -62,10 +58,10 @@ RUN_OR_CONTACTED = {  # field to option
 def resume_run(path: Path, given: Options) -> tuple[Options, PreviousRun]:
     """The options and samples in a result folder, which may come from anybody.
 
-    So what is run, and who is contacted, comes of `given`, and has to be what the run began with. Raises ConfigError
-    when it is not, and when there is nothing to go on with.
+    Therefore a command to run and servers to contact must also be `given`, and be those that the run began with. Raises
+    ConfigError when they are not, and when there is nothing to resume.
     """
-    left = result_io.read_result(path)
+    left = result_io.read_json(path)
     if left.get("complete"):
         raise ConfigError(f"{path} is complete: ./arena bench report {path} shows it")
     try:
@@ -77,23 +73,24 @@ def resume_run(path: Path, given: Options) -> tuple[Options, PreviousRun]:
         raise ConfigError(f"{path} cannot be resumed: another version wrote it, or another program") from exc
     if options.kind != given.kind:
         raise ConfigError(f"{path} holds a run of bench {options.kind}: resume it with that")
-    began = [_typed(options, field) for field in RUN_OR_CONTACTED if getattr(options, field) != getattr(given, field)]
+    began = [_typed(options, field) for field in REPEATED_ON_RESUME if getattr(options, field) != getattr(given, field)]
     if began:
         raise ConfigError(
-            f"{path} was begun {' and '.join(began)}: a result alone gets nothing run and nobody asked, so --resume "
-            "wants the same on the command line"
+            f"{path} was begun {' and '.join(began)}: commands and servers are not taken from a result file, so give "
+            "--resume the same options"
         )
     return options, past
 
 
 def _typed(options: Options, field: str) -> str:
-    value, option = getattr(options, field), RUN_OR_CONTACTED[field]
+    """The option as it was typed, for a message."""
+    value, option = getattr(options, field), REPEATED_ON_RESUME[field]
     values = [value] if isinstance(value, str) else [json.dumps(value)] if isinstance(value, dict) else value or ()
     return "with " + " ".join(f"{option} {shlex.quote(each)}" for each in values) if values else f"without {option}"
 
 
 async def run_experiment(
-    study: Experiment,
+    experiment: Experiment,
     options: Options,
     engines: Sequence[Engine],
     path: Path,
@@ -104,77 +101,80 @@ async def run_experiment(
     past: PreviousRun | None = None,
     bench: MeasureContext | None = None,
     check: Callable[[Sequence[Engine]], Awaitable[PreflightResult]] = preflight,
-) -> dict[str, Any]:
-    """Measures what is not measured yet, keeps it after every document, and returns the result whole.
+) -> Result:
+    """Measures what is not measured yet, writes it after every document, and returns the whole result.
 
     `stack` is what the engines were started with, where that is known. Raises EngineError, StackError or ConfigError
     when the engines cannot be compared or stop answering, ResultError when the result cannot be written.
     """
     past = past or PreviousRun.none(command)
     bench = bench or MeasureContext(prepare=before_read_command(options.prepare))
-    measuring = _Run(
-        path / result_io.RESULT, options, past, await _checked(engines, check, past, say), stack or {}, bench, say
-    )
+    found = await _checked(engines, check, past, say)
+    began = bench.clock() - past.duration
+    origin = RunOrigin(past.run_id, past.date, past.command, past.duration, found, host_info(), stack or {})
+    run = _Run(path / result_io.RESULT, experiment, options, past, origin, bench, say, began)
     try:
-        study, todo = await measuring.begin(study, Phase(study.trials, study.warmups))
-        await measuring.measure(study, todo, study.foreseen)
-        study, todo = await measuring.begin(study, study.more(measuring.samples))
-        await measuring.measure(study, todo)
+        await run.measure(
+            Phase(experiment.units, experiment.warmups), experiment.expected_units, experiment.before_first
+        )
+        await run.measure(experiment.next_phase(run.samples))
     except BaseException:
-        if measuring.samples:
-            measuring.write(result(study, options, measuring.origin(), measuring.samples, complete=False))
+        if run.samples:
+            run.write(assemble_result(experiment, options, run.origin(), run.samples, complete=False))
         raise
-    return measuring.write(result(study, options, measuring.origin(), measuring.samples, complete=True))
+    whole = assemble_result(experiment, options, run.origin(), run.samples, complete=True)
+    run.write(whole)
+    return whole
 
 
+@dataclass(slots=True)
 class _Run:
     """The samples so far, and the file that they are kept in."""
 
-    def __init__(
-        self,
-        file: Path,
-        options: Options,
-        past: PreviousRun,
-        found: PreflightResult,
-        stack: Mapping[str, Any],
-        bench: MeasureContext,
-        say: OnProgressLine,
-    ) -> None:
-        self.file, self.options, self.past, self.bench, self.say = file, options, past, bench, say
-        self.began, self.samples = bench.clock() - past.duration, list[Sample]()
-        self._origin = partial(
-            RunOrigin, past.run_id, past.date, past.command, preflight=found, host=host_info(), stack=stack
-        )
+    file: Path
+    experiment: Experiment
+    options: Options
+    past: PreviousRun
+    beginning: RunOrigin
+    bench: MeasureContext
+    say: OnProgressLine
+    began: float  # by the clock of `bench`, moved by the time that is not measured
+    samples: list[Sample] = field(default_factory=list)
 
     def origin(self) -> RunOrigin:
-        """As it is now."""
-        return self._origin(duration=self.bench.clock() - self.began)
+        """With the duration until now."""
+        return replace(self.beginning, duration=self.bench.clock() - self.began)
 
-    def write(self, content: dict[str, Any]) -> dict[str, Any]:
+    def write(self, content: Result | Mapping[str, Any]) -> None:
         result_io.write_result(self.file, content)
-        return content
 
-    async def begin(self, study: Experiment, stage: Phase) -> tuple[Experiment, Sequence[WorkUnit]]:
-        """Keeps what the past has of a stage, warms up for the rest and returns that; the clock stands meanwhile."""
-        kept, todo = _remaining(stage.units, self.past)
+    async def measure(
+        self,
+        phase: Phase,
+        expected: Sequence[WorkUnit] = (),
+        before_first: Callable[[OnProgressLine], Awaitable[None]] | None = None,
+    ) -> None:
+        """Keeps what the previous run has of a phase, warms up for the rest and measures it.
+
+        The duration does not include the warm-up. The samples are written after every unit; what is calculated from
+        them takes longer than writing, and is done once, at the end.
+        """
+        kept, todo = _remaining(phase.units, self.past)
         self.samples += kept
         stopped = self.bench.clock()
         if todo:
-            await _warm_up(stage.warmups, study.prompt, self.bench, self.say)
-        if study.survey:
-            study = await study.survey(self.say)
+            await _warm_up(phase.warmups, self.experiment.prompt, self.bench, self.say)
+        if before_first:
+            await before_first(self.say)
         self.began += self.bench.clock() - stopped
-        return study, todo
-
-    async def measure(self, study: Experiment, todo: Sequence[WorkUnit], foreseen: Sequence[WorkUnit] = ()) -> None:
-        """The samples are written after every unit; what is calculated from them costs more, and comes at the end."""
-        line = RunProgress(todo, foreseen, self.bench.clock)
+        progress = RunProgress(todo, expected, self.bench.clock)
         for unit in todo:
             if unit.title:
                 self.say(unit.title)
-            async for sample in until_unreachable(study.measure(unit, study.prompt, self.bench, self.began)):
+            samples = self.experiment.measure(unit, self.experiment.prompt, self.bench, self.began)
+            async for sample in until_unreachable(samples):
                 self.samples.append(sample)
-                self.say(line.after(sample))
+                self.say(progress.after(sample))
             self.write(partial_result(self.options, self.origin(), self.samples))
 
 
@@ -194,63 +194,39 @@ async def _checked(
     return found
 
 
-def report_files(found: Mapping[str, Any]) -> Mapping[str, str]:
-    """File name to content: the reports, and each arm or cell as a file that reads like one of `vllm bench serve`.
-
-    Raises ConfigError for a result that this version does not know.
-    """
-    frame = {key: value for key, value in found.items() if not isinstance(value, dict | list)}
-    named = [*arms(found), *((str(cell["name"]), cell) for cell in rows(found, "cells") if "name" in cell)]
-    files = {
-        f"{ARMS_FOLDER}/{_file_name(name)}.json": result_io.to_json_text({**frame, **fields}) for name, fields in named
-    }
-    return {**render_reports(found), **files}
-
-
-def _file_name(arm: str) -> str:
-    """Nothing but a name in the folder, whatever a result of others calls an arm."""
-    return re.sub(r"[^\w.-]", "_", arm)[:100]
-
-
-def write_reports(files: Mapping[str, str], path: Path) -> None:
-    """Writes them beside the result. Raises ResultError, also where that leads out of the result's folder."""
-    if (path / ARMS_FOLDER).is_symlink():
-        raise ResultError(f"{path / ARMS_FOLDER} is a link: reports are written into no other folder, so remove it")
-    for name, text in files.items():
-        result_io.write_text(path / name, text)
-
-
 class RunProgress:
-    """Lines that say where a run is and how long it will take: each token as long as those so far, on the average."""
+    """Lines that say where a run is and how long it will take, assuming that every token takes equally long."""
 
-    def __init__(self, todo: Sequence[WorkUnit], foreseen: Sequence[WorkUnit], clock: Callable[[], float]) -> None:
-        rows = [row for unit in (*todo, *foreseen) for row in unit.rows]
+    def __init__(self, todo: Sequence[WorkUnit], expected: Sequence[WorkUnit], clock: Callable[[], float]) -> None:
+        rows = [row for unit in (*todo, *expected) for row in unit.rows]
         self.documents = max((document + 1 for document, _, _ in rows), default=0)
         self.began, self.clock, self.done = clock(), clock, 0
         self.left = sum(_weight(input_len) for _, _, input_len in rows)
 
     def after(self, sample: Sample) -> str:
-        """One line a sample."""
+        """The line to show after a sample."""
         self.done += _weight(sample.input_len)
         self.left -= _weight(sample.input_len)
         cost = "failed" if sample.ttft_ms is None else f"{sample.ttft_ms:,.0f} ms"
         counts = "" if sample.valid else f", not counted: {sample.reason}"
-        remaining = (self.clock() - self.began) / self.done * self.left
-        left = f"; {_span(remaining)} left" if self.left else ""
-        return f"{sample.document + 1}/{self.documents} {sample.arm} on {sample.engine}: {cost}{counts}{left}"
+        seconds = (self.clock() - self.began) / self.done * self.left
+        left = f"; {seconds / 60:.0f} min left" if seconds >= 90 else f"; {seconds:.0f} s left"
+        line = f"{sample.document + 1}/{self.documents} {sample.arm} on {sample.engine}: {cost}{counts}"
+        return line + left if self.left else line
 
 
 def _weight(input_len: int) -> int:
-    """Of a request in the estimate; media do not say how many tokens they have."""
+    """Of a request in the estimate; the number of tokens of media is not known."""
     return max(1, input_len)
 
 
 def _remaining(units: Sequence[WorkUnit], past: PreviousRun) -> tuple[list[Sample], list[WorkUnit]]:
     """The samples to keep, failed ones too, and the units to do.
 
-    A unit that was half sent starts anew, for its documents are no longer cold; so does one that no engine answered.
+    A unit that was sent in part starts anew, because its documents are no longer cold; so does one that no engine
+    answered.
     """
-    found = {_row(sample): sample for sample in past.samples}
+    found: dict[SampleKey, Sample] = {(s.document, s.arm, s.input_len): s for s in past.samples}
     done = {row for unit in units if _is_done(unit, found) for row in unit.rows}
     kept = [sample for row, sample in found.items() if row in done]
     return kept, [unit for unit in units if not done.issuperset(unit.rows)]
@@ -261,15 +237,10 @@ def _is_done(unit: WorkUnit, found: Mapping[SampleKey, Sample]) -> bool:
     return all(samples) and not all(sample and sample.unanswered for sample in samples)
 
 
-def _row(sample: Sample) -> SampleKey:
-    return sample.document, sample.arm, sample.input_len
-
-
 async def _warm_up(warmups: Sequence[Trial], ask_with: PromptOf, bench: MeasureContext, say: OnProgressLine) -> None:
-    """Every engine computes or loads every length once, on documents that are not measured."""
+    """Sends documents that are not measured. Raises StackError when one fails."""
     if warmups:
-        steps = sum(len(trial.steps) for trial in warmups)
-        say(f"warming up: {steps} requests that are not measured")
+        say(f"warming up: {sum(len(trial.steps) for trial in warmups)} requests that are not measured")
 
     def short(nonce: str) -> Prompt:
         return replace(ask_with(nonce), max_tokens=4)
@@ -282,7 +253,7 @@ async def _warm_up(warmups: Sequence[Trial], ask_with: PromptOf, bench: MeasureC
 
 
 def before_read_command(command: str | None) -> BeforeRead:
-    """The caller's command before every read from the volume: to drop caches, say."""
+    """Runs the caller's command before every read from the volume: to drop page caches, for example."""
 
     async def prepare() -> None:
         assert command
@@ -291,7 +262,3 @@ def before_read_command(command: str | None) -> BeforeRead:
             raise StackError(f"--prepare '{command}' ended with exit code {code}")
 
     return prepare if command else do_nothing
-
-
-def _span(seconds: float) -> str:
-    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"

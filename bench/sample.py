@@ -11,7 +11,7 @@ from bench.plan import Trial, TrialStep
 from client.reply import Reply
 from config.errors import EngineUnreachable
 
-WAKE_UP_S = 0.0005  # what this client takes, at most, from one chunk that it has already to the next
+WAKE_UP_S = 0.0005  # at most, from one chunk that this client has received already to the next
 
 
 class TokenRow(BaseModel):
@@ -25,8 +25,8 @@ class TokenRow(BaseModel):
 class Sample(BaseModel):
     """One request of one document in one arm; a flat row, read back from a result when a run is resumed.
 
-    Names and units are those of `vllm bench serve`: milliseconds in flat fields, seconds in `itls`. What was not
-    measured is None. `reason` says why the sample does not count.
+    Names and units are those of `vllm bench serve`: milliseconds in flat fields that end in `_ms`, seconds in `itls`.
+    What was not measured is None.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -38,7 +38,7 @@ class Sample(BaseModel):
     position: int  # in the order of its document's arms
     nonce: str
     started_s: float  # since the run began
-    reason: str = ""
+    reason: str = ""  # why it does not count; empty where it does
     error: str = ""  # the class of the error that ended the request (config/errors.py)
     ttft_ms: float | None = None
     mean_itl_ms: float | None = None
@@ -48,18 +48,18 @@ class Sample(BaseModel):
     modality: str = ""  # of media in the prompt
     prompt_tokens: int | None = None
     media_tokens: int | None = None  # what the media add to the prompt
-    before_media_tokens: int | None = None  # what stands before them
+    before_media_tokens: int | None = None  # the text in front of them
     completion_tokens: int | None = None
     cached_tokens: int | None = None
     cached_tokens_details: Mapping[str, int] | None = None
     mm_cache_hits: int | None = None  # media found in the engine's processor cache, which holds no KV
-    source: str | None = None
-    server_queue_ms: float | None = None
-    server_ttft_ms: float | None = None
+    source: str | None = None  # where the cached tokens came from, in words
+    server_queue_ms: float | None = None  # by the engine's own clock, as the next two
+    server_ttft_ms: float | None = None  # from the end of its queue to its first token
     server_generation_ms: float | None = None  # from its first token to its last
-    queue_ms: float | None = None  # under load: waited in the client, and counted in TTFT and E2EL
-    cpu_ms: float | None = None  # of the client's process, an equal share of a block's
-    ended_s: float | None = None  # under load: since the run began, whatever came of it
+    queue_ms: float | None = None  # under load: its wait in the client, which counts in TTFT and E2EL
+    cpu_ms: float | None = None  # CPU time of the client's process: that of a block, divided by its requests
+    ended_s: float | None = None  # under load: since the run began, also of a request that failed
     stored_s: float | None = None  # from the end of the answer until all chunks were on the volume
     text: str | None = None
     logprobs: tuple[TokenRow, ...] = ()
@@ -72,7 +72,7 @@ class Sample(BaseModel):
 
     @property
     def unanswered(self) -> bool:
-        """Whether no engine said anything: it says nothing of one either."""
+        """Whether no engine answered, so that it says nothing about an engine."""
         return self.error == EngineUnreachable.__name__
 
     @property
@@ -84,9 +84,9 @@ class Sample(BaseModel):
 
     @property
     def in_one_burst(self) -> bool:
-        """Whether all tokens came together: the first one was ready sooner than it was handed on.
+        """Whether all tokens came together, so that the first one was ready earlier than it arrived.
 
-        By the engine's own clock, where it tells of one: they came in less than half the time that they took. Else if
+        By the engine's own clock, where it reports one: they came in less than half the time that they took. Else if
         they all came in one wake-up of the client.
         """
         if len(self.itls) < 3:

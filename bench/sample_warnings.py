@@ -11,29 +11,28 @@ from bench.statistics import FAR, SPREAD, has_extremes, outliers, spread
 GAP_MS = 10.0  # between client and server clocks; more needs an explanation
 HELP = "more documents or a quieter machine would help"
 
-
-WarningKind = tuple[str, list[Sample]]  # the valid samples of one arm and length, with what to call them
+NamedSamples = tuple[str, list[Sample]]  # the valid samples of one arm and length, with what to call them
 
 
 def sample_warnings(samples: Sequence[Sample]) -> list[str]:
-    """One sentence for each kind of caveat, with the arms that it is about; outliers are named, never dropped."""
-    return warnings_of_arm(_kinds(samples))
+    """One sentence for each kind of warning, with the arms that it is about; outliers are named, never dropped."""
+    return warnings_of_arm(_by_arm(samples))
 
 
-def warnings_of_arm(kinds: Sequence[WarningKind]) -> list[str]:
-    """The same of samples that the caller has sorted."""
-    found = (caveat(kinds) for caveat in (_unstable, _extremes, _outliers, _slow_start, _bursts, _gap))
+def warnings_of_arm(arms: Sequence[NamedSamples]) -> list[str]:
+    """The same for samples that the caller has grouped."""
+    found = (warning(arms) for warning in (_unstable, _extremes, _outliers, _slow_start, _bursts, _gap))
     return [sentence for sentence in found if sentence]
 
 
 def source_unknown_warnings(samples: Sequence[Sample]) -> list[str]:
-    """Of a server that is believed to be cold where the nonce is new, for it says nothing of its cache."""
-    silent = [name for name, valid in _kinds(samples) if valid and all(s.cached_tokens is None for s in valid)]
-    said = "the server does not tell how many tokens were cached; that it went its way rests on the nonce"
-    return [_about(said, silent)] if silent else []
+    """About servers that do not report cached tokens: only the new nonce shows that a document was cold."""
+    silent = [name for name, valid in _by_arm(samples) if valid and all(s.cached_tokens is None for s in valid)]
+    text = "the server does not report how many tokens were cached; that these were cold rests on the nonce"
+    return [_about(text, silent)] if silent else []
 
 
-def _kinds(samples: Sequence[Sample]) -> list[WarningKind]:
+def _by_arm(samples: Sequence[Sample]) -> list[NamedSamples]:
     found = dict.fromkeys((s.arm, s.input_len) for s in samples)
     several = len({length for _, length in found}) > 1
     return [
@@ -45,47 +44,47 @@ def _kinds(samples: Sequence[Sample]) -> list[WarningKind]:
     ]
 
 
-def _about(said: str, arms: Sequence[str]) -> str:
-    """Empty where it is said of none."""
-    return f"{said}: {'; '.join(arms)}" if arms else ""
+def _about(text: str, arms: Sequence[str]) -> str:
+    """Empty where it is true of no arm."""
+    return f"{text}: {'; '.join(arms)}" if arms else ""
 
 
-def _unstable(kinds: Sequence[WarningKind]) -> str:
-    found = [(name, spread(_ttfts(valid))) for name, valid in kinds]
+def _unstable(arms: Sequence[NamedSamples]) -> str:
+    found = [(name, spread(_ttfts(valid))) for name, valid in arms]
     wide = [f"{name} {share:.0%}" for name, share in found if share >= SPREAD]
     return _about(f"unstable, the standard deviation is {SPREAD:.0%} of the mean or more ({HELP})", wide)
 
 
-def _extremes(kinds: Sequence[WarningKind]) -> str:
-    """Of those only that are not unstable anyway."""
-    found = [(name, _ttfts(valid)) for name, valid in kinds]
+def _extremes(arms: Sequence[NamedSamples]) -> str:
+    """Only of arms that are not called unstable already."""
+    found = [(name, _ttfts(valid)) for name, valid in arms]
     far = [name for name, ttfts in found if spread(ttfts) < SPREAD and has_extremes(ttfts)]
     return _about(f"unstable, the extremes are more than {FAR:.0%} away from the mean ({HELP})", far)
 
 
-def _outliers(kinds: Sequence[WarningKind]) -> str:
-    found = {name: [str(valid[i].document) for i in outliers(_ttfts(valid))] for name, valid in kinds}
+def _outliers(arms: Sequence[NamedSamples]) -> str:
+    found = {name: [str(valid[i].document) for i in outliers(_ttfts(valid))] for name, valid in arms}
     far = [f"{name}, document {', '.join(documents)}" for name, documents in found.items() if documents]
     return _about("outliers, counted all the same", far)
 
 
-def _slow_start(kinds: Sequence[WarningKind]) -> str:
-    found = [(name, _ttfts(valid)) for name, valid in kinds]
+def _slow_start(arms: Sequence[NamedSamples]) -> str:
+    found = [(name, _ttfts(valid)) for name, valid in arms]
     slow = [name for name, ttfts in found if len(ttfts) > 3 and outliers(ttfts)[:1] == (0,) and ttfts[0] == max(ttfts)]
     return _about("the first sample is the slowest by far, so raise --num-warmups", slow)
 
 
-def _bursts(kinds: Sequence[WarningKind]) -> str:
-    counts = [(name, sum(s.in_one_burst for s in valid), len(valid)) for name, valid in kinds]
-    said = (
+def _bursts(arms: Sequence[NamedSamples]) -> str:
+    counts = [(name, sum(s.in_one_burst for s in valid), len(valid)) for name, valid in arms]
+    text = (
         "answers came in one burst, so their first token was handed on late, by an engine that waited for a core, or "
         "by what lies between it and this client"
     )
-    return _about(said, [f"{name} {bursts} of {n}" for name, bursts, n in counts if bursts])
+    return _about(text, [f"{name} {bursts} of {n}" for name, bursts, n in counts if bursts])
 
 
-def _gap(kinds: Sequence[WarningKind]) -> str:
-    gaps = {name: overhead_ms(valid) for name, valid in kinds}
+def _gap(arms: Sequence[NamedSamples]) -> str:
+    gaps = {name: overhead_ms(valid) for name, valid in arms}
     large = {name: gap for name, gap in gaps.items() if gap is not None and gap > GAP_MS}
     if not large:
         return ""
@@ -101,7 +100,7 @@ def _ttfts(valid: Sequence[Sample]) -> list[float]:
 
 
 def overhead_ms(samples: Sequence[Sample]) -> float | None:
-    """Median of the client's TTFT less the server's queue and TTFT; None where no server told."""
+    """Median of the client's TTFT less the server's queue and TTFT; None where no server reports them."""
     gaps = [
         s.ttft_ms - s.server_queue_ms - s.server_ttft_ms
         for s in samples

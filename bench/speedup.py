@@ -17,7 +17,7 @@ MOST_INVALID = 0.2  # of the samples of an arm; with more there is no claim
 
 @dataclass(frozen=True, slots=True)
 class SampleMetric:
-    """What is compared, in milliseconds; None of a sample that does not have what it `needs`."""
+    """What is compared, in milliseconds; None for a sample that does not have what it `needs`."""
 
     name: str
     of: Callable[[Sample], float | None]
@@ -37,17 +37,18 @@ def compare_arms(
     confidence_level: float = 0.95,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """How many times sooner `of` is than `over`, what it saves, and the verdict.
+    """How many times sooner `of` is than `over`, what it saves, and the verdict: `bench.result.Comparison` as JSON.
 
     `noise` names two arms that should not differ; the far end of their ratio's interval is the noise floor, and what
     lies inside it is not called a difference.
     """
     samples = tuple(samples)
     pairs = paired(samples, of, over, measure)
-    speedup = interval([slow / fast for fast, slow in pairs], confidence_level, seed)
-    saved = interval([slow - fast for fast, slow in pairs], confidence_level, seed)
-    floor = _floor(samples, noise, measure, confidence_level, seed)
-    why = _too_little(samples, (of, over), measure, speedup) or _unknown_noise(noise, floor)
+    speedup = _ratio(pairs, confidence_level, seed)
+    floor = _noise_floor(samples, noise, measure, confidence_level, seed)
+    why = _too_few_valid(samples, (of, over), measure, speedup)
+    if not why and noise and not floor:
+        why = f"the noise could not be measured: {' against '.join(noise)} has under {MIN_PAIRS} pairs"
     verdict, why = ("no claim", why) if why or not speedup else _verdict(speedup, floor)
     return {
         "metric": measure.name,
@@ -55,10 +56,15 @@ def compare_arms(
         "over": over,
         "verdict": verdict,
         "why": why,
-        "speedup": interval_json(speedup, confidence_level),
-        "saved_ms": interval_json(saved, confidence_level),
+        **_speedup_json(pairs, confidence_level, seed),
         "noise_floor": floor,
     }
+
+
+def arm_speedups(samples: Sequence[Sample], arms: Sequence[str], over: str, options: Options) -> Mapping[str, Any]:
+    """For each of `arms` how many times sooner than `over` it starts, and what it saves."""
+    level, seed = options.confidence_level, options.seed
+    return {name: _speedup_json(paired(samples, name, over), level, seed) for name in arms}
 
 
 def too_few_pairs(documents: int) -> str:
@@ -73,44 +79,54 @@ def too_few_pairs(documents: int) -> str:
 def paired(
     samples: Iterable[Sample], of: str, over: str, measure: SampleMetric = TTFT
 ) -> Sequence[tuple[float, float]]:
-    """`(of, over)` of every document with a valid sample in both arms."""
+    """`(of, over)` of every document with a valid sample in both arms, in ms."""
     samples = tuple(samples)
-    fast, slow = by_document(samples, of, measure), by_document(samples, over, measure)
+    fast, slow = _by_document(samples, of, measure), _by_document(samples, over, measure)
     return [(fast[document], slow[document]) for document in sorted(fast.keys() & slow.keys())]
 
 
-def by_document(samples: Iterable[Sample], arm: str, measure: SampleMetric = TTFT) -> Mapping[int, float]:
-    """Document to what was measured, valid samples only."""
-    values = {s.document: measure.of(s) for s in samples if s.arm == arm and s.valid}
-    return {document: value for document, value in values.items() if value}
-
-
 def interval_json(found: Interval | None, confidence_level: float) -> dict[str, Any]:
-    """All fields, with None for numbers that nothing supports."""
+    """All fields, with None for numbers that no value supports."""
     if found:
         return asdict(found)
     empty = dict.fromkeys(("median", "ci_low", "ci_high", "min", "max"))
     return {**empty, "n": 0, "confidence_level": confidence_level}
 
 
-def _floor(
+def _by_document(samples: Iterable[Sample], arm: str, measure: SampleMetric) -> Mapping[int, float]:
+    values = {s.document: measure.of(s) for s in samples if s.arm == arm and s.valid}
+    return {document: value for document, value in values.items() if value}
+
+
+def _ratio(pairs: Sequence[tuple[float, float]], confidence_level: float, seed: int) -> Interval | None:
+    return interval([slow / fast for fast, slow in pairs], confidence_level, seed)
+
+
+def _speedup_json(pairs: Sequence[tuple[float, float]], confidence_level: float, seed: int) -> dict[str, Any]:
+    saved = interval([slow - fast for fast, slow in pairs], confidence_level, seed)
+    return {
+        "speedup": interval_json(_ratio(pairs, confidence_level, seed), confidence_level),
+        "saved_ms": interval_json(saved, confidence_level),
+    }
+
+
+def _noise_floor(
     samples: Sequence[Sample], arms: tuple[str, str] | None, measure: SampleMetric, confidence_level: float, seed: int
 ) -> dict[str, Any] | None:
     if arms is None:
         return None
     of, over = arms
-    pairs = paired(samples, of, over, measure)
-    ratio = interval([slow / fast for fast, slow in pairs], confidence_level, seed)
+    ratio = _ratio(paired(samples, of, over, measure), confidence_level, seed)
     if ratio is None or ratio.ci_low is None or ratio.ci_high is None:
         return None
     return {"of": of, "over": over, **asdict(ratio), "ratio": max(MAX_NOISE, ratio.ci_high, 1 / ratio.ci_low)}
 
 
-def _too_little(
+def _too_few_valid(
     samples: Sequence[Sample], arms: tuple[str, str], measure: SampleMetric, speedup: Interval | None
 ) -> str:
-    """Why there are no pairs to judge by; empty when there are."""
-    for name in arms:  # each by itself: what is left of an arm is not what the arm is
+    """Why there are not enough pairs to judge by; empty when there are."""
+    for name in arms:  # each by itself: the samples that are left of an arm may be its fastest ones
         arm = [sample for sample in samples if sample.arm == name]
         invalid = sum(not sample.valid for sample in arm)
         if invalid > MOST_INVALID * len(arm):
@@ -118,44 +134,19 @@ def _too_little(
     n = speedup.n if speedup else 0
     if n >= MIN_PAIRS:
         return ""
-    count = [{s.document for s in samples if s.arm == name and s.valid} for name in arms]
-    if (both := len(count[0] & count[1])) > n:
+    valid = [{s.document for s in samples if s.arm == name and s.valid} for name in arms]
+    if (both := len(valid[0] & valid[1])) > n:
         return (
             f"{n} of {both} documents have {measure.name} both ways, and it takes {MIN_PAIRS}; it needs {measure.needs}"
         )
     return f"{n} documents have a valid sample in both arms, and it takes {MIN_PAIRS}"
 
 
-def _unknown_noise(noise: tuple[str, str] | None, floor: Mapping[str, Any] | None) -> str:
-    unknown = noise is not None and floor is None
-    return (
-        f"the noise could not be measured: {' against '.join(noise or ())} has under {MIN_PAIRS} pairs"
-        if unknown
-        else ""
-    )
-
-
 def _verdict(speedup: Interval, measured: Mapping[str, Any] | None) -> tuple[str, str]:
     floor = float(measured["ratio"]) if measured else MAX_NOISE
     beyond = speedup.clear_of(1 / floor, floor)
     span = f"{speedup.ci_low:.2f} to {speedup.ci_high:.2f}"
-    where, noise = (
-        "clear of" if beyond else "not clear of",
-        "the noise floor" if measured else "what is taken for noise",
-    )
+    where = "clear of" if beyond else "not clear of"
+    noise = "the noise floor" if measured else "what is taken for noise"
     why = f"the interval of the ratio, {span}, is {where} {noise}, {1 / floor:.2f} to {floor:.2f}"
     return {1: "faster", 0: "not distinguishable", -1: "slower"}[beyond], why
-
-
-def arm_speedups(samples: Sequence[Sample], arms: Sequence[str], over: str, options: Options) -> Mapping[str, Any]:
-    """Each of `arms` beside the one that it is held against: how many times sooner, and what it saves."""
-    return {name: _arm_speedup(samples, name, over, options) for name in arms}
-
-
-def _arm_speedup(samples: Sequence[Sample], of: str, over: str, options: Options) -> Mapping[str, Any]:
-    level, seed = options.confidence_level, options.seed
-    pairs = paired(samples, of, over)
-    return {
-        "speedup": interval_json(interval([slow / fast for fast, slow in pairs], level, seed), level),
-        "saved_ms": interval_json(interval([slow - fast for fast, slow in pairs], level, seed), level),
-    }

@@ -1,4 +1,4 @@
-"""What n numbers allow one to say, and no more."""
+"""Medians with intervals, percentiles and outliers of n numbers, as far as n supports them."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from scipy import stats
 
 from bench.plan import MIN_PAIRS
 
 RESAMPLES = 10_000
+BATCH = 500  # of them at a time, or thousands of values take gigabytes
 SPREAD = 0.10  # of the mean: pyperf's limit for a stable benchmark
 FAR = 0.50  # of the mean, for a minimum or maximum: pyperf's too
 FENCE = 3.0  # interquartile ranges beyond a quartile: Tukey's "far out"
@@ -37,10 +37,10 @@ class Interval:
 
 
 def interval(values: Sequence[float], confidence_level: float = 0.95, seed: int = 0) -> Interval | None:
-    """The median, and the seeded percentile bootstrap of it (10,000 resamples); None of nothing.
+    """The median, and the seeded percentile bootstrap of it (10,000 resamples); None of no values.
 
-    Their order is nothing. Percentile and not BCa: the acceleration of a median of few values is not defined when the
-    jackknife has ties.
+    The order of the values changes nothing. Percentile and not BCa: the acceleration of a median of few values is not
+    defined when the jackknife has ties.
     """
     return _interval(tuple(sorted(values)), confidence_level, seed) if values else None
 
@@ -48,29 +48,23 @@ def interval(values: Sequence[float], confidence_level: float = 0.95, seed: int 
 @lru_cache(maxsize=4096)  # a result is written after every sample, and most of its intervals are those of before
 def _interval(values: tuple[float, ...], confidence_level: float, seed: int) -> Interval:
     low = high = None
-    if len(values) >= MIN_PAIRS:
-        found = stats.bootstrap(
-            (np.asarray(values, dtype=float),),
-            np.median,
-            n_resamples=RESAMPLES,
-            batch=500,  # at a time, or thousands of values take gigabytes
-            confidence_level=confidence_level,
-            method="percentile",
-            rng=np.random.default_rng(seed),
-        ).confidence_interval
-        low, high = float(found.low), float(found.high)
-    middle = float(np.median(values))
-    return Interval(middle, low, high, float(min(values)), float(max(values)), len(values), confidence_level)
+    n = len(values)
+    if n >= MIN_PAIRS:
+        drawn, rng = np.asarray(values, dtype=float), np.random.default_rng(seed)
+        medians = [np.median(drawn[rng.integers(0, n, (BATCH, n))], axis=1) for _ in range(RESAMPLES // BATCH)]
+        outside = (1 - confidence_level) / 2
+        low, high = (float(np.percentile(medians, 100 * share)) for share in (outside, 1 - outside))
+    return Interval(float(np.median(values)), low, high, float(min(values)), float(max(values)), n, confidence_level)
 
 
 def percentile(
     values: Sequence[float], percent: float, confidence_level: float = 0.95, independent: int | None = None
 ) -> float | None:
-    """As numpy (and vLLM) interpolate it; None where n values cannot bound it.
+    """As numpy and vLLM interpolate it; None where n values cannot bound it.
 
     The largest of n values is over the p-quantile with probability 1 - p**n; a percentile is given only when that is
     at least the confidence level: p50 from 5 values on, p90 from 29, p99 from 299. Where several values come of one
-    sample, `independent` gives how many samples there are, and that is n.
+    sample, n is the number of samples, which `independent` gives.
     """
     share = percent / 100
     n = len(values) if independent is None else independent

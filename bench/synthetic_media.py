@@ -1,6 +1,6 @@
 """Media from a seed: small, the same at every call, and different everywhere for another seed.
 
-They stand for photographs, films and speech where only their length in tokens and their being told apart matter.
+They replace photographs, films and speech where only their number of tokens and their being different matter.
 """
 
 from __future__ import annotations
@@ -18,13 +18,17 @@ from media.part import Media, Modality
 
 SAMPLE_RATE = 16_000  # what speech models work with
 NOTE_S = 0.125
-ALONE = {"crf": "28", "tune": "zerolatency", "threads": "1"}  # a frame is coded alike whatever comes after it
+CODEC_OPTIONS = {
+    "crf": "28",
+    "tune": "zerolatency",
+    "threads": "1",
+}  # no frame depends on later ones
 Colour = tuple[int, int, int]
 Samples = npt.NDArray[np.float64]
 
 
 def image(seed: int, width: int = 448, height: int = 448) -> Media:
-    """A PNG: shapes before a sky of two colours, so that no two patches are alike."""
+    """A PNG: shapes in front of a sky of two colours, so that no two patches are alike."""
     name = f"image-{seed}-{width}x{height}.png"
     return Media.of(Modality.IMAGE, name, "image/png", _encoded(_picture(Random(seed), width, height), "PNG"))
 
@@ -34,7 +38,7 @@ def video(seed: int, frames: int = 16, width: int = 224, height: int = 224, fps:
     name = f"video-{seed}-{frames}x{width}x{height}.mp4"
     file = BytesIO()
     with av.open(file, "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=fps, options=ALONE)
+        stream = container.add_stream("libx264", rate=fps, options=CODEC_OPTIONS)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for number in range(frames):
             picture = _picture(Random(seed), width, height, number / 16)
@@ -68,12 +72,12 @@ def in_another_container(media: Media) -> Media:
         picture = Image.open(BytesIO(media.content)).convert("RGB")
         return Media.of(Modality.IMAGE, f"{media.name}.bmp", "image/bmp", _encoded(picture, "BMP"))
     if media.modality is Modality.VIDEO:
-        return Media.of(Modality.VIDEO, f"{media.name}.mkv", "video/x-matroska", _remuxed(media.content))
+        return Media.of(Modality.VIDEO, f"{media.name}.mkv", "video/x-matroska", _matroska(media.content))
     return Media.of(Modality.AUDIO, f"{media.name}.flac", "audio/flac", _flac(media.content))
 
 
 def _picture(random: Random, width: int, height: int, turn: float = 0.0) -> Image.Image:
-    """What a seed looks like; `turn` moves its shapes."""
+    """The picture of a seed; `turn` moves its shapes."""
     ends = np.array([[_colour(random), _colour(random)], [_colour(random), _colour(random)]], dtype=float)
     x, y = np.linspace(0, 1, width)[None, :, None], np.linspace(0, 1, height)[:, None, None]
     above, below = ends[0, 0] * (1 - x) + ends[0, 1] * x, ends[1, 0] * (1 - x) + ends[1, 1] * x
@@ -114,12 +118,12 @@ def _wav(samples: bytes) -> bytes:
     return file.getvalue()
 
 
-def _remuxed(content: bytes) -> bytes:
+def _matroska(content: bytes) -> bytes:
     file = BytesIO()
     with av.open(BytesIO(content), "r") as source, av.open(file, "w", format="matroska") as target:
         stream = target.add_stream_from_template(source.streams.video[0])
         for packet in source.demux(video=0):
-            if packet.size:  # the last one only says that there are no more
+            if packet.size:  # the last packet is empty and marks the end
                 packet.stream = stream
                 target.mux(packet)
     return file.getvalue()
@@ -129,7 +133,6 @@ def _flac(content: bytes) -> bytes:
     file = BytesIO()
     with av.open(BytesIO(content), "r") as source, av.open(file, "w", format="flac") as target:
         stream = target.add_stream("flac", rate=SAMPLE_RATE, layout="mono")
-        for frame in source.decode(audio=0):
+        for frame in (*source.decode(audio=0), None):  # None flushes the encoder
             target.mux(stream.encode(frame))
-        target.mux(stream.encode())
     return file.getvalue()

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from fakes import a_reply
 
+from bench.experiment import Experiment
 from bench.measure import AskMeasured, MeasureContext
 from bench.options import Options
 from bench.plan import assign_roles
 from bench.preflight import PreflightResult
 from bench.questions import ttft
-from bench.runner import PreviousRun, run_experiment
+from bench.runner import run_experiment
 from bench.sample import Sample
 from client.prompt import Prompt
 from client.reply import Reply, Sources
@@ -54,7 +56,7 @@ def a_bench(ask: AskMeasured, **more: Any) -> MeasureContext:
     async def stored(_cache: Any) -> int:
         return next(counts)
 
-    return MeasureContext(ask=ask, **{"under_load": ask, "sized": as_it_is, "stored": stored, **more})
+    return MeasureContext(ask=ask, **{"under_load": ask, "fit_prompt": as_it_is, "stored": stored, **more})
 
 
 COLD, SHARED, OWN = Sources(7000, 0, 0), Sources(88, 0, 6912, l2=6912), Sources(88, 6912, 0)
@@ -91,28 +93,27 @@ async def same(_engines: Any) -> PreflightResult:
     return PreflightResult(FACTS, ())
 
 
-def measure(
-    topology: Topology,
+def run(
+    experiment: Experiment,
+    options: Options,
+    engines: Sequence[Engine],
     folder: Path,
-    engines: Engines,
-    options: Options = OPTIONS,
-    past: PreviousRun | None = None,
+    bench: MeasureContext,
     lines: list[str] | None = None,
-    stack: dict[str, Any] | None = None,
+    check: Callable[[Sequence[Engine]], Awaitable[PreflightResult]] = same,
+    **more: Any,
 ) -> dict[str, Any]:
-    """A whole `bench ttft` in no time."""
-    study = ttft.study(options, assign_roles(topology))
-    return asyncio.run(
-        run_experiment(
-            study,
-            options,
-            topology.engines,
-            folder,
-            (lines if lines is not None else []).append,
-            command="./arena bench ttft",
-            past=past,
-            stack=stack,
-            bench=a_bench(engines.ask),
-            check=same,
-        )
+    """The result of an experiment, as JSON."""
+    say = ([] if lines is None else lines).append
+    running = run_experiment(
+        experiment, options, engines, folder, say, command="./arena bench", bench=bench, check=check, **more
     )
+    return asyncio.run(running).model_dump(mode="json")
+
+
+def measure(
+    topology: Topology, folder: Path, engines: Engines, options: Options = OPTIONS, **more: Any
+) -> dict[str, Any]:
+    """A whole `bench ttft` in no time, as JSON."""
+    experiment = ttft.study(options, assign_roles(topology))
+    return run(experiment, options, topology.engines, folder, a_bench(engines.ask), **more)

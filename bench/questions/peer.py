@@ -2,8 +2,8 @@
 
 Both clients send the same texts, each behind a nonce of its own, to the same engine, one in flight, in blocks that
 alternate (ours, theirs, theirs, ours). CPU time is that of the client's process from its first request to its result,
-as it says itself when these come (so theirs holds its own summing-up); starting Python is in neither. The counters that
-we read around each request, outside its clock, are left out: theirs reads none.
+by the lines that it prints, so starting Python is in neither, and vLLM's includes computing its summary. Our client
+reads no counters here, because vLLM's reads none.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from bench.experiment import Experiment, OnProgressLine
 from bench.measure import MeasureContext, PromptOf
 from bench.options import QUESTION, Options
 from bench.plan import EngineRoles, SampleKey, Trial, TrialStep
+from bench.result import Result
 from bench.sample import Sample
 from bench.speedup import compare_arms
 from client.documents import HANDBOOK, read_document
@@ -47,11 +48,10 @@ SendPrompts = Callable[[Engine, Prompt, int], Times]
 
 
 class SingleMessagePrompt(Prompt):
-    """The whole prompt as the user's message: all that a custom dataset of `vllm bench serve` can say."""
+    """The whole prompt as the user's message, because a custom dataset of `vllm bench serve` has nothing else."""
 
     @property
     def messages(self) -> list[Message]:
-        """One."""
         return [{"role": "user", "content": f"{self.nonce} {self.document}\n\n{self.question}"}]
 
 
@@ -66,56 +66,52 @@ class ClientBlock:
 
     @property
     def rows(self) -> tuple[SampleKey, ...]:
-        """One for each request."""
         return tuple((document, self.arm.name, self.input_len) for document in self.documents)
 
     @property
     def title(self) -> str:
-        """What to say before it."""
         return f"{self.arm.name}: {len(self.documents)} requests"
 
 
-def study(options: Options, cast: EngineRoles, settings: Settings) -> Experiment:
+def study(options: Options, roles: EngineRoles, settings: Settings) -> Experiment:
     """Rounds of four blocks of `options.num_prompts`. Raises ConfigError where `vllm` is not installed."""
-    engine = cast[EngineRole.PLAIN][0]
+    engine = roles[EngineRole.PLAIN][0]
     theirs = partial(_theirs, _vllm(), settings)
     handbook = read_document(HANDBOOK)
 
     def prompt(nonce: str) -> Prompt:
         return SingleMessagePrompt(QUESTION, handbook, nonce, options.output_len, ignore_eos=True)
 
-    async def survey(say: OnProgressLine) -> Experiment:
+    async def start_once(say: OnProgressLine) -> None:
         say("one request of the other client, which is not counted")
         await asyncio.to_thread(theirs, engine, prompt(new_nonce()).about("Hello."), 1)
-        return replace(planned, survey=None)
 
-    planned = Experiment(
+    return Experiment(
         arms=(OURS, THEIRS),
-        trials=blocks(options, engine),
+        units=blocks(options, engine),
         warmups=(Trial(-1, options.input_lens[0], (TrialStep(OURS, engine),)),) * options.num_warmups,
         prompt=prompt,
         summary=summary,
         measure=partial(measure_block, theirs),
-        survey=survey,
+        before_first=start_once,
     )
-    return planned
 
 
 def blocks(options: Options, engine: Engine) -> tuple[ClientBlock, ...]:
-    """As many rounds as there are `input_lens`; requests of both clients with one number are a pair."""
-    each, found = options.num_prompts, list[ClientBlock]()
-    for start in range(0, len(options.input_lens), 2 * each):
-        for arm, half in ORDER:
-            first = start + half * each
-            found.append(ClientBlock(arm, engine, options.input_lens[0], range(first, first + each)))
-    return tuple(found)
+    """Rounds for as many pairs as there are `input_lens`; requests of both clients with one number are a pair."""
+    size = options.num_prompts
+    return tuple(
+        ClientBlock(arm, engine, options.input_lens[0], range(start + half * size, start + (half + 1) * size))
+        for start in range(0, len(options.input_lens), 2 * size)
+        for arm, half in ORDER
+    )
 
 
 async def measure_block(
     theirs: SendPrompts, block: ClientBlock, ask_with: PromptOf, bench: MeasureContext, began: float
 ) -> AsyncIterator[Sample]:
-    """Yields the samples when the block is through: nothing else is done meanwhile. Raises EngineError, StackError."""
-    prompt = await bench.sized(block.engine, ask_with(bench.nonce()), block.input_len)
+    """Yields the samples after the whole block: nothing else is done meanwhile. Raises EngineError, StackError."""
+    prompt = await bench.fit_prompt(block.engine, ask_with(bench.nonce()), block.input_len)
     started_s, many = bench.clock() - began, len(block.documents)
     if block.arm is OURS:
         ttfts, cpu_s = await _ours(block.engine, prompt, many, bench)
@@ -136,7 +132,7 @@ async def measure_block(
 
 
 def summary(samples: Sequence[Sample], options: Options) -> Mapping[str, Any]:
-    """Ours against theirs, pair by pair; the faster halves too, which a busy machine disturbs less."""
+    """Our client against vLLM's, pair by pair; also their faster halves, which a busy machine disturbs less."""
     level, seed = options.confidence_level, options.seed
     return {
         "comparison": compare_arms(samples, OURS.name, THEIRS.name, confidence_level=level, seed=seed),
@@ -146,6 +142,11 @@ def summary(samples: Sequence[Sample], options: Options) -> Mapping[str, Any]:
             "cpu_ms_per_request": {arm.name: _cpu_ms(samples, arm) for arm in (OURS, THEIRS)},
         },
     }
+
+
+def holds(result: Result) -> bool:
+    """Whether the two clients measure the same."""
+    return result.comparison.verdict == "not distinguishable"
 
 
 def _ratio(samples: Sequence[Sample], share: float) -> float | None:
@@ -176,30 +177,33 @@ def _theirs(vllm: Path, settings: Settings, engine: Engine, prompt: Prompt, coun
         (folder / "prompts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
         command = [str(vllm), "bench", "serve", *_arguments(engine, settings, prompt, count, folder)]
         child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=_environ())
-        said, cpu_s = _watched(child)
+        printed, cpu_s = _watch(child)
         if child.returncode or cpu_s is None:
-            raise StackError(f"vllm bench serve failed: {said[-300:]}")
+            raise StackError(f"vllm bench serve failed: {printed[-300:]}")
         result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
         if result["completed"] != count:
             raise StackError(f"vllm bench serve completed {result['completed']} of {count} requests")
         return result["ttfts"], cpu_s
 
 
-def _watched(child: subprocess.Popen[str]) -> tuple[str, float | None]:
-    """What it said till its end, and its CPU seconds from its first request to its result, where it told of both."""
+def _watch(child: subprocess.Popen[str]) -> tuple[str, float | None]:
+    """All that the client prints, and its CPU seconds between the two lines that mark its first request and its result.
+
+    The seconds are None if one of the lines is missing.
+    """
     assert child.stdout
-    process, said, marks = psutil.Process(child.pid), list[str](), list[float]()
+    process, printed, marks = psutil.Process(child.pid), list[str](), list[float]()
     with child:
         for line in child.stdout:
-            said.append(line)
+            printed.append(line)
             if BEGINS in line or ENDS in line:
                 times = process.cpu_times()
                 marks.append(times.user + times.system)
-    return "".join(said), marks[1] - marks[0] if len(marks) == 2 else None
+    return "".join(printed), marks[1] - marks[0] if len(marks) == 2 else None
 
 
 def _arguments(engine: Engine, settings: Settings, prompt: Prompt, count: int, folder: Path) -> list[str]:
-    """One in flight, nothing sent before the first measured request, the same sampling as ours."""
+    """One request in flight, none before the first measured one, and the same sampling as in our client."""
     given = {
         "backend": "openai-chat",
         "endpoint": "/v1/chat/completions",
@@ -222,7 +226,7 @@ def _arguments(engine: Engine, settings: Settings, prompt: Prompt, count: int, f
 
 
 def _environ() -> dict[str, str]:
-    """The caller's without secrets: neither the engine nor `vllm bench serve` wants one."""
+    """The caller's environment without secrets: neither the engine nor `vllm bench serve` needs one."""
     kept = {name: value for name, value in os.environ.items() if name not in SECRETS}
     return kept | {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "PYTHONUNBUFFERED": "1"}
 

@@ -1,8 +1,8 @@
 """How the gain holds under load: prompt lengths times loads, plain against shared, in one run.
 
-Each cell sends fresh documents to a plain engine, or others, which the writer has stored, to the reader. Sources
-cannot be told while several requests are in flight, so no counters are read; a document that the reader had to compute
-after all counts as the slow answer that it is, and `recomputed` says how many were.
+Each cell sends new documents to a plain engine, or documents that the writer has stored to the reader. While several
+requests are in flight counters do not show where a request's tokens came from, so none are read; a document that the
+reader had to compute after all counts as the slow answer that it is, and `recomputed` says how many were.
 """
 
 from __future__ import annotations
@@ -16,22 +16,19 @@ from typing import Any
 
 from bench.arm_summary import summarize_arm
 from bench.arms import COLD, CROSS_READ, FIRST_SIGHT, Arm, EngineRole, nothing_cached
-from bench.experiment import Experiment
+from bench.experiment import Experiment, handbook_prompt
 from bench.load_generator import RequestLoad, SentRequest, send_all
 from bench.measure import FAILURES, MeasureContext, PromptOf
 from bench.options import Options
 from bench.plan import EngineRoles, SampleKey, warmups
+from bench.result import Result
 from bench.sample import Sample
 from bench.sample_warnings import warnings_of_arm
 from bench.speedup import MOST_INVALID
-from bench.text_prompts import handbook_prompts
 from cache.volume import CHUNK_SIZE
 from cache.wait_for_store import chunks_to_store, wait_until_stored
 from client.prompt import Prompt
-from config.errors import ConfigError
 from config.topology import Engine
-
-GOODPUT_METRICS = ("ttft", "tpot", "e2el")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,49 +46,45 @@ class LoadCell:
 
     @property
     def documents(self) -> range:
-        """Their numbers."""
         return range(self.first, self.first + self.num_prompts)
 
     @property
     def rows(self) -> tuple[SampleKey, ...]:
-        """One for each document."""
         return tuple((document, self.arm.name, self.input_len) for document in self.documents)
 
     @property
     def title(self) -> str:
-        """What to say before it."""
         first = f"; {self.writer.name} stores them first" if self.writer else ""
         return f"{self.where}: {self.num_prompts} documents {self.arm.name} on {self.engine.name}{first}"
 
     @property
     def where(self) -> str:
-        """Length and load in words."""
         if self.load.closed:
             return f"{self.input_len:,} tokens, {self.load.max_concurrency} at once"
         return f"{self.input_len:,} tokens, {self.load.request_rate:g} requests a second"
 
     @property
     def name(self) -> str:
-        """As a file is called."""
+        """The name of its file."""
         load = f"c{self.load.max_concurrency}" if self.load.closed else f"r{self.load.request_rate:g}"
         return f"{self.arm.name}-{self.input_len}-{load}"
 
 
-def study(options: Options, cast: EngineRoles) -> Experiment:
+def study(options: Options, roles: EngineRoles) -> Experiment:
     """Every cell, in the closed loops and then in the open ones."""
-    planned = cells(options, cast)
+    planned = cells(options, roles)
     return Experiment(
-        arms=(),  # an arm over all loads would be no measurement of anything: each cell has its own fields
-        trials=planned,
-        warmups=warmups((COLD, FIRST_SIGHT, CROSS_READ), cast, options.input_lens, options.num_warmups),
-        prompt=handbook_prompts(options),
+        arms=(),  # an average over all loads would mean nothing: each cell has its own fields
+        units=planned,
+        warmups=warmups((COLD, FIRST_SIGHT, CROSS_READ), roles, options.input_lens, options.num_warmups),
+        prompt=handbook_prompt(options),
         summary=partial(_summary, planned),
         measure=measure_cell,
-        caveats=partial(_caveats, planned),
+        warnings=partial(_warnings, planned),
     )
 
 
-def cells(options: Options, cast: EngineRoles) -> tuple[LoadCell, ...]:
+def cells(options: Options, roles: EngineRoles) -> tuple[LoadCell, ...]:
     """Both arms of a length and load follow each other, in random order."""
     shuffle = random.Random(options.seed)
     loads = [RequestLoad(max_concurrency=most) for most in options.max_concurrency]
@@ -100,25 +93,10 @@ def cells(options: Options, cast: EngineRoles) -> tuple[LoadCell, ...]:
     for input_len in options.input_lens:
         for load in loads:
             for arm in shuffle.sample((COLD, CROSS_READ), 2):
-                writer = cast[EngineRole.WRITER][0] if arm is CROSS_READ else None
-                first, many = len(found) * options.num_prompts, options.num_prompts
-                engine = cast[arm.role][0]
-                found.append(LoadCell(first, input_len, load, arm, engine, many, options.seed, writer))
+                writer = roles[EngineRole.WRITER][0] if arm is CROSS_READ else None
+                first, engine = len(found) * options.num_prompts, roles[arm.role][0]
+                found.append(LoadCell(first, input_len, load, arm, engine, options.num_prompts, options.seed, writer))
     return tuple(found)
-
-
-def goodput_limits(goodput: Sequence[str]) -> dict[str, float]:
-    """`["ttft:500"]` as milliseconds by metric. Raises ConfigError for anything else."""
-    found = {}
-    for text in goodput:
-        metric, _, ms = text.partition(":")
-        try:
-            found[metric] = float(ms)
-        except ValueError:
-            metric = ""
-        if metric not in GOODPUT_METRICS:
-            raise ConfigError(f"--goodput {text}: write ttft:500, tpot:50 or e2el:2000 (milliseconds)")
-    return found
 
 
 async def measure_cell(
@@ -142,14 +120,14 @@ async def measure_cell(
 
 
 def meets_goodput(sample: Sample, goodput: Mapping[str, float]) -> bool:
-    """Whether it keeps every promise."""
+    """Whether the sample keeps within every limit (milliseconds by metric)."""
     found = {"ttft": sample.ttft_ms, "tpot": sample.tpot_ms, "e2el": sample.e2el_ms}
     return all((value := found[name]) is not None and value <= most for name, most in goodput.items())
 
 
-def is_sustained(result: Mapping[str, Any]) -> bool:
-    """Whether enough of every cell counts, as of an arm in a comparison: what is left of a cell is not the cell."""
-    return all(cell["failed"] <= MOST_INVALID * cell["num_prompts"] for cell in result["cells"])
+def holds(result: Result) -> bool:
+    """Whether enough samples of every cell are valid, by the same limit as for an arm in a comparison."""
+    return all((cell.failed or 0) <= MOST_INVALID * (cell.num_prompts or 0) for cell in result.cells)
 
 
 def _summary(planned: Sequence[LoadCell], samples: Sequence[Sample], options: Options) -> Mapping[str, Any]:
@@ -162,7 +140,7 @@ def _summary(planned: Sequence[LoadCell], samples: Sequence[Sample], options: Op
 
 
 def _fields(cell: LoadCell, samples: Sequence[Sample], options: Options) -> dict[str, Any]:
-    """As one result of `vllm bench serve`."""
+    """The cell in the form of one result of `vllm bench serve`."""
     load, valid = cell.load, [s for s in samples if s.valid]
     sent = [s for s in samples if s.ended_s is not None]
     duration = max((s.ended_s or 0 for s in sent), default=0.0) - min((s.started_s for s in sent), default=0.0)
@@ -183,8 +161,8 @@ def _fields(cell: LoadCell, samples: Sequence[Sample], options: Options) -> dict
     }
 
 
-def _caveats(planned: Sequence[LoadCell], samples: Sequence[Sample]) -> list[str]:
-    """Those of one request in flight for cells that have one; a load has its spread from itself."""
+def _warnings(planned: Sequence[LoadCell], samples: Sequence[Sample]) -> list[str]:
+    """The warnings about spread only for cells with one request in flight: under load times are spread anyway."""
     found = [(f"{cell.where}, {cell.arm.name}", cell, here) for cell, here in _by_cell(planned, samples)]
     alone = [
         (name, [s for s in here if s.valid])
@@ -197,7 +175,7 @@ def _caveats(planned: Sequence[LoadCell], samples: Sequence[Sample]) -> list[str
 
 
 def _by_cell(planned: Sequence[LoadCell], samples: Sequence[Sample]) -> list[tuple[LoadCell, list[Sample]]]:
-    """Cells that have samples, with them."""
+    """The cells that have samples, with their samples."""
     found = [(cell, [s for s in samples if s.document in cell.documents]) for cell in planned]
     return [(cell, here) for cell, here in found if here]
 
@@ -208,8 +186,8 @@ def _recomputed(samples: Sequence[Sample]) -> int:
 
 
 async def _ready(cell: LoadCell, prompt: Prompt, bench: MeasureContext) -> Prompt:
-    """At its length and, for a cross-read, stored: one after the other, by the count of this document's chunks."""
-    prompt = await bench.sized(cell.engine, prompt, cell.input_len)
+    """The prompt at its length; for a cross-read also stored. One at a time, because the chunks of each are counted."""
+    prompt = await bench.fit_prompt(cell.engine, prompt, cell.input_len)
     if cell.writer and cell.writer.cache:
         before = await bench.stored(cell.writer.cache)
         reply = await bench.under_load(cell.writer, prompt)
@@ -218,7 +196,7 @@ async def _ready(cell: LoadCell, prompt: Prompt, bench: MeasureContext) -> Promp
 
 
 def _measured(arm: Arm, sent: SentRequest, start: float) -> dict[str, Any]:
-    """The fields of a sample; a cross-read that had to compute again counts: under load that is what sharing gives."""
+    """The fields of a sample. One that was computed after all is valid: under load that belongs to the gain."""
     times = {"started_s": start + sent.intended, "ended_s": start + sent.ended, "queue_ms": sent.queue * 1e3}
     if sent.reply is None:
         return times | _failed(sent.failure)

@@ -1,41 +1,143 @@
-"""Does sharing pay off? Every document through every arm, and the cross-read against the cold one."""
+"""Questions that send each document through some arms and compare two of them: ttft, aa, decode, and two servers."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from statistics import median
 from typing import Any
 
-from bench.arms import COLD, CROSS_READ, FIRST_SIGHT, OTHER_INSTANCE, TEXT_ARMS
-from bench.experiment import Experiment
+from bench.arms import (
+    COLD,
+    CROSS_READ,
+    FIRST_SIGHT,
+    OTHER_INSTANCE,
+    PLAIN_A,
+    PLAIN_B,
+    TEXT_ARMS,
+    Arm,
+    EngineRole,
+    always_valid,
+    not_cached_if_reported,
+    under_another_nonce,
+)
+from bench.experiment import Experiment, document_experiment, handbook_prompt
 from bench.options import Options
-from bench.plan import EngineRoles, plan, warmups
+from bench.plan import EngineRoles
+from bench.result import Result
 from bench.sample import Sample
-from bench.speedup import arm_speedups, compare_arms
-from bench.text_prompts import handbook_prompts
+from bench.sample_warnings import sample_warnings, source_unknown_warnings
+from bench.speedup import SampleMetric, arm_speedups, compare_arms
+
+AA_ARMS = (PLAIN_A, PLAIN_B)
+DECODE_ARMS = (COLD, OTHER_INSTANCE, FIRST_SIGHT)
+
+# Servers differ in speed, so the second one is compared with itself: on a document that neither server has had.
+FIRST_COLD = Arm("cold", EngineRole.PLAIN, not_cached_if_reported)
+SECOND_COLD = Arm(
+    "other_cold", EngineRole.OTHER, not_cached_if_reported, after_arm="cold", transform=under_another_nonce()
+)
+SECOND_READ = Arm("other_instance", EngineRole.OTHER, always_valid, after_arm="cold", reads=True)
+SECOND_WARM = Arm("own_warm", EngineRole.OTHER, always_valid, after_arm="other_instance")
+TWO_SERVER_ARMS = (FIRST_COLD, SECOND_COLD, SECOND_READ, SECOND_WARM)
 
 
-def study(options: Options, cast: EngineRoles) -> Experiment:
-    """The arena's four engines."""
-    return Experiment(
-        arms=TEXT_ARMS,
-        trials=plan(TEXT_ARMS, cast, options.input_lens, options.seed),
-        warmups=warmups((COLD, FIRST_SIGHT, CROSS_READ), cast, options.input_lens, options.num_warmups),
-        prompt=handbook_prompts(options),
-        summary=summary,
-    )
+def study(options: Options, roles: EngineRoles) -> Experiment:
+    """Does sharing pay off? Every arm on the arena's four engines, and the cross-read against the cold one."""
+    return document_experiment(options, roles, TEXT_ARMS, (COLD, FIRST_SIGHT, CROSS_READ), summary)
 
 
 def summary(samples: Sequence[Sample], options: Options) -> Mapping[str, Any]:
-    """The claim, and every other arm beside the cold one."""
+    """The cross-read against the cold arm, and every other arm beside the cold one."""
     others = [arm.name for arm in TEXT_ARMS if arm is not COLD]
+    comparison = _compare(samples, CROSS_READ, COLD, options, noise=(OTHER_INSTANCE.name, COLD.name))
+    return {"comparison": comparison, "ladder": arm_speedups(samples, others, COLD.name, options)}
+
+
+def holds(result: Result) -> bool:
+    """Whether a claim can be made."""
+    return result.comparison.verdict != "no claim"
+
+
+def aa_study(options: Options, roles: EngineRoles) -> Experiment:
+    """The noise floor: both plain engines get every document. No roles are swapped: the arms are the engines."""
+    return document_experiment(options, roles, AA_ARMS, (PLAIN_A,), aa_summary, swap=False)
+
+
+def aa_summary(samples: Sequence[Sample], options: Options) -> Mapping[str, Any]:
+    """One engine against the other."""
+    return {"comparison": _compare(samples, PLAIN_B, PLAIN_A, options)}
+
+
+def aa_holds(result: Result) -> bool:
+    """Whether two engines that should not differ do not."""
+    return result.comparison.verdict == "not distinguishable"
+
+
+def decode_study(options: Options, roles: EngineRoles) -> Experiment:
+    """What storing costs the tokens that are generated meanwhile.
+
+    An lmcache engine stores a document while it already answers; a plain engine gives the same answer and stores
+    nothing. The difference of their time per output token is the cost, if it is larger than the noise: the difference
+    between the two plain engines.
+    """
+    return document_experiment(options, roles, DECODE_ARMS, (COLD, FIRST_SIGHT), decode_summary)
+
+
+def decode_summary(samples: Sequence[Sample], options: Options) -> Mapping[str, Any]:
+    """By milliseconds per output token on the engine's own clock."""
+    metric = SampleMetric("decode_ms", decode_ms, needs="generation_time_ms (--enable-per-request-metrics)")
+    noise = (OTHER_INSTANCE.name, COLD.name)
+    by_arm = {arm.name: [s for s in samples if s.arm == arm.name] for arm in DECODE_ARMS}
     return {
-        "comparison": compare_arms(
-            samples,
-            CROSS_READ.name,
-            COLD.name,
-            noise=(OTHER_INSTANCE.name, COLD.name),
-            confidence_level=options.confidence_level,
-            seed=options.seed,
-        ),
-        "ladder": arm_speedups(samples, others, COLD.name, options),
+        "comparison": _compare(samples, FIRST_SIGHT, COLD, options, noise=noise, measure=metric),
+        "decode": {
+            "median_decode_ms": {name: _median_decode_ms(of_arm) for name, of_arm in by_arm.items()},
+            "stall_ms": {name: _longest_gap_ms(of_arm) for name, of_arm in by_arm.items()},
+            "bursts": {name: sum(s.in_one_burst for s in of_arm) for name, of_arm in by_arm.items()},
+        },
     }
+
+
+def decode_ms(sample: Sample) -> float | None:
+    """Milliseconds per output token after the first, on the engine's own clock (`generation_time_ms`).
+
+    TPOT would start when the client gets its first token, which an engine that is busy storing may send late: several
+    tokens then come in one burst, and TPOT looks better the worse it is. `bursts` counts such answers.
+    """
+    tokens = (sample.completion_tokens or 0) - 1
+    return sample.server_generation_ms / tokens if sample.server_generation_ms and tokens > 0 else None
+
+
+def two_servers_study(options: Options, roles: EngineRoles) -> Experiment:
+    """Any two servers: does the second one start sooner on a document that the first one has read?
+
+    The servers keep their roles. Where the second one's tokens came from is not checked: such servers may not say.
+    """
+    warm_arms = (FIRST_COLD, SECOND_READ)
+    return replace(
+        document_experiment(options, roles, TWO_SERVER_ARMS, warm_arms, two_servers_summary, swap=False),
+        prompt=handbook_prompt(options, ignore_eos=False),
+        warnings=lambda samples: [*source_unknown_warnings(samples), *sample_warnings(samples)],
+    )
+
+
+def two_servers_summary(samples: Sequence[Sample], options: Options) -> Mapping[str, Any]:
+    """The second server against itself; every arm is compared with its cold start."""
+    others = [arm.name for arm in TWO_SERVER_ARMS if arm is not SECOND_COLD]
+    comparison = _compare(samples, SECOND_READ, SECOND_COLD, options)
+    return {"comparison": comparison, "ladder": arm_speedups(samples, others, SECOND_COLD.name, options)}
+
+
+def _compare(samples: Sequence[Sample], of: Arm, over: Arm, options: Options, **more: Any) -> dict[str, Any]:
+    level, seed = options.confidence_level, options.seed
+    return compare_arms(samples, of.name, over.name, confidence_level=level, seed=seed, **more)
+
+
+def _median_decode_ms(samples: Sequence[Sample]) -> float | None:
+    times = [ms for s in samples if s.valid and (ms := decode_ms(s)) is not None]
+    return median(times) if times else None
+
+
+def _longest_gap_ms(samples: Sequence[Sample]) -> float | None:
+    return max((max(s.itls) * 1e3 for s in samples if s.valid and s.itls), default=None)

@@ -1,100 +1,121 @@
-"""What a run found, in a sentence that stands alone, and the numbers it rests on."""
+"""What a run found, in a sentence that needs no table beside it, the numbers it rests on, and what storing costs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from math import ceil
+from statistics import median
 
-from bench.report import media_tables
-from bench.report.number_format import change, confidence, count, documents, ratio, ratio_span, sentence
-from bench.report.result_fields import Fields, fields, number, rows
+from bench.question_results import VerifySummary
+from bench.report.media_tables import media_evidence, media_headline, media_reasons, not_kept_apart
+from bench.report.number_format import (
+    change,
+    confidence,
+    count,
+    documents,
+    duration,
+    nats,
+    ratio,
+    ratio_span,
+    sentence,
+)
+from bench.result import Result
+from bench.result_part import Comparison, MedianInterval, NoiseFloor
 
-DOING: Mapping[str, str] = {  # an arm as the subject of a sentence
+SUBJECT: Mapping[str, str] = {  # an arm as the subject of a sentence
     "cold": "a cold start",
     "first_sight": "computing a document and storing it",
-    "other_instance": "a document that the other engine has seen",
+    "other_instance": "a document that the other engine has read",
     "cross_read": "reading what the other LMCache engine stored",
 }
-FOREIGN: Mapping[str, str] = {  # the same of servers that the caller named, the second one against itself
+SUBJECT_EXTERNAL: Mapping[str, str] = {  # the same of servers that the caller named, the second one against itself
     "other_instance": "on {second}, a document that {first} has read",
-    "other_cold": "one that nobody has read",
+    "other_cold": "one that no server has read",
 }
-FASTER: Mapping[str, str] = {
+BY_TTFT: Mapping[str, str] = {
     "faster": "{of} starts {times} times sooner than {over}",
     "slower": "{of} takes {longer} times as long to start as {over}",
     "not distinguishable": "{of} cannot be told from {over} by TTFT: their ratio is {times}",
 }
-WORDING: Mapping[str, Mapping[str, str]] = {
-    "decode_ms": {
-        "faster": "{over} takes {times} times as long for an output token as {of}",
-        "slower": "{of} takes {longer} times as long for an output token as {over}",
-        "not distinguishable": "{of} cannot be told from {over} by the time of an output token: their ratio is {times}",
-    }
+BY_DECODE_MS: Mapping[str, str] = {
+    "faster": "{over} takes {times} times as long for an output token as {of}",
+    "slower": "{of} takes {longer} times as long for an output token as {over}",
+    "not distinguishable": "{of} cannot be told from {over} by the time of an output token: their ratio is {times}",
 }
-MEASURED: Mapping[str, str] = {"decode_ms": "The time of an output token"}
 
 
-def headline(result: Fields) -> str:
+def headline(result: Result) -> str:
     """The claim, or why there is none."""
-    return HEADLINES.get(str(result.get("kind")), _compared)(result)
+    return HEADLINES.get(result.kind, _compared)(result)
 
 
-def evidence(result: Fields) -> str:
-    """How many documents, how certain, and how much time; empty where the headline says it all."""
-    if result.get("kind") == "verify":
-        return _nats(fields(result, "verify"))
-    if result.get("kind") == "mm":
-        return media_tables.evidence(result)
-    comparison = fields(result, "comparison")
-    return " ".join(part for part in (_interval(comparison), _saved(comparison)) if part)
+def evidence(result: Result) -> str:
+    """How many documents, how certain, and how much time; empty where the headline has it all."""
+    if result.kind == "verify":
+        return _compared_nats(result.verify)
+    if result.kind == "mm":
+        return media_evidence(result)
+    return " ".join(part for part in (_interval(result.comparison), _saved(result.comparison)) if part)
 
 
-def reasons(result: Fields) -> Sequence[str]:
-    """Why the verdict is what it is, and the noise it was held against; what the headline says is not said again."""
-    comparison = fields(result, "comparison")
-    why = str(comparison.get("why") or fields(result, "break_even").get("why") or "")
-    said = headline(result)
-    found = (why, _noise(comparison), _needles(fields(result, "verify")), *media_tables.reasons(result))
-    return [sentence(text) for text in found if text and text not in said]
+def conclusion(result: Result) -> str:
+    """The claim and its evidence, or why there is no claim."""
+    return " ".join(part for part in (headline(result), evidence(result)) if part)
 
 
-def _compared(result: Fields) -> str:
-    comparison = fields(result, "comparison")
-    verdict, times = str(comparison.get("verdict")), number(fields(comparison, "speedup"), "median")
-    if verdict not in FASTER or not times:
-        return f"No claim: {comparison.get('why') or 'no document has a valid sample both ways'}."
-    wording = WORDING.get(str(comparison.get("metric")), FASTER)[verdict]
-    said = wording.format(
-        of=_doing(result, "of"), over=_doing(result, "over"), times=ratio(times), longer=ratio(1 / times)
-    )
-    return sentence(said)
+def reasons(result: Result) -> Sequence[str]:
+    """Why the verdict is what it is, and the noise it was held against, without what the headline has."""
+    why = result.comparison.why or result.break_even.why
+    found = (why, _noise(result.comparison.noise_floor), _needles(result.verify), *media_reasons(result))
+    claim = headline(result)
+    return [sentence(text) for text in found if text and text not in claim]
 
 
-def _break_even(result: Fields) -> str:
-    found = fields(result, "break_even")
-    tokens = number(found, "input_len")
-    if tokens is None:
-        return f"No break-even: {found.get('why') or 'the result names none'}."
-    return f"From about {count(tokens)} tokens on, loading a prompt's KV starts sooner than computing it again."
+def cost(result: Result) -> Sequence[str]:
+    """Sentences on the TTFT of first_sight against cold, and on how long the store took; none without data."""
+    saved = result.ladder["first_sight"].saved_ms if "first_sight" in result.ladder else MedianInterval()
+    return [text for text in (_price(saved), _paid_back(result.comparison, saved), _storing(result)) if text]
 
 
-def _agreement(result: Fields) -> str:
-    verify = fields(result, "verify")
-    if verify.get("agrees"):
+def _compared(result: Result) -> str:
+    comparison = result.comparison
+    times = comparison.speedup.median
+    wording = BY_DECODE_MS if comparison.metric == "decode_ms" else BY_TTFT
+    if comparison.verdict not in wording or not times:
+        return f"No claim: {comparison.why or 'no document has a valid sample both ways'}."
+    of, over = _subject(result, comparison.of), _subject(result, comparison.over)
+    claim = wording[comparison.verdict].format(of=of, over=over, times=ratio(times), longer=ratio(1 / times))
+    return sentence(claim)
+
+
+def _break_even(result: Result) -> str:
+    found = result.break_even
+    if found.input_len is None:
+        return f"No break-even: {found.why or 'the result names none'}."
+    tokens = count(found.input_len)
+    return f"From about {tokens} tokens on, loading a prompt's KV starts sooner than computing it again."
+
+
+def _agreement(result: Result) -> str:
+    if result.verify.agrees:
         return "The fast answer is the right one: noise explains every difference."
-    judged = {"text": verify} | {name: fields(verify, "media", name) for name in fields(verify, "media")}
-    if wrong := [
-        f"{name}, {found.get('why')}" for name, found in judged.items() if found.get("verdict") == "different"
-    ]:
+    judged = {"text": result.verify, **result.verify.media}
+    if wrong := [f"{name}, {part.why}" for name, part in judged.items() if part.verdict == "different"]:
         return f"The answers differ by more than noise explains: {'; '.join(wrong)}."
-    if astray := media_tables.not_kept_apart(result):
-        return f"Media were not shown to be kept apart, or to be found again: {'; '.join(astray)}."
-    unproven = [f"{name}, {found['why']}" for name, found in judged.items() if found.get("why")]
-    unproven += [f"{name} is refused" for name in fields(result, "refused")]
+    if failed := not_kept_apart(result):
+        return f"Media were not shown to be kept apart, or to be found again: {'; '.join(failed)}."
+    unproven = [f"{name}, {part.why}" for name, part in judged.items() if part.why]
+    unproven += [f"{name} is refused" for name in result.refused]
     return f"No claim: {'; '.join(unproven) or 'no document was compared'}."
 
 
-def _under_load(result: Fields) -> str:
-    ratios = _ratios_by_load(result)
+def _under_load(result: Result) -> str:
+    medians: dict[object, dict[str, float]] = {}
+    for cell in result.cells:
+        if cell.median_ttft_ms:
+            load = (cell.input_len, cell.max_concurrency, cell.request_rate)
+            medians.setdefault(load, {})[cell.arm] = cell.median_ttft_ms
+    ratios = [arms["cold"] / arms["cross_read"] for arms in medians.values() if {"cold", "cross_read"} <= arms.keys()]
     if not ratios:
         return "No claim: no load was measured both ways."
     least, most = ratio(min(ratios)), ratio(max(ratios))
@@ -103,69 +124,78 @@ def _under_load(result: Fields) -> str:
     return f"The median TTFT of cold is {times} times that of cross_read, {loads}."
 
 
-HEADLINES: Mapping[str, Callable[[Fields], str]] = {
-    "mm": media_tables.headline,
+HEADLINES: Mapping[str, Callable[[Result], str]] = {
+    "mm": media_headline,
     "storage": _break_even,
     "verify": _agreement,
     "sweep": _under_load,
 }
 
 
-def _ratios_by_load(result: Fields) -> Sequence[float]:
-    medians: dict[tuple[str, ...], dict[str, float]] = {}
-    for cell in rows(result, "cells"):
-        load = tuple(str(cell.get(name)) for name in ("input_len", "max_concurrency", "request_rate"))
-        if ttft := number(cell, "median_ttft_ms"):
-            medians.setdefault(load, {})[str(cell.get("arm"))] = ttft
-    return [arms["cold"] / arms["cross_read"] for arms in medians.values() if {"cold", "cross_read"} <= arms.keys()]
-
-
-def _interval(comparison: Fields) -> str:
-    speedup = fields(comparison, "speedup")
-    low, high = number(speedup, "ci_low"), number(speedup, "ci_high")
-    if number(speedup, "median") is None:
+def _interval(comparison: Comparison) -> str:
+    speedup = comparison.speedup
+    low, high = speedup.ci_low, speedup.ci_high
+    if speedup.median is None:
         return ""
-    if comparison.get("verdict") == "slower" and low and high:  # the headline says it the other way round
+    if comparison.verdict == "slower" and low and high:  # the headline gives the inverse ratio
         low, high = 1 / high, 1 / low
-    within = "" if low is None else f", {confidence(speedup)} interval {ratio_span(low, high)}"
-    return f"Median of {documents(number(speedup, 'n'))}{within}."
+    level = confidence(speedup.confidence_level)
+    within = "" if low is None else f", {level} interval {ratio_span(low, high)}"
+    return f"Median of {documents(speedup.n)}{within}."
 
 
-def _saved(comparison: Fields) -> str:
-    if comparison.get("verdict") not in ("faster", "slower"):
+def _saved(comparison: Comparison) -> str:
+    if comparison.verdict not in ("faster", "slower"):
         return ""
-    saved = change(fields(comparison, "saved_ms"), "less", "more")
-    return f"{MEASURED.get(str(comparison.get('metric')), 'TTFT')} is {saved}." if saved else ""
+    saved = change(comparison.saved_ms, "less", "more")
+    metric = "The time of an output token" if comparison.metric == "decode_ms" else "TTFT"
+    return f"{metric} is {saved}." if saved else ""
 
 
-def _nats(verify: Fields) -> str:
-    floor, worst = number(verify, "floor"), number(verify, "worst")
-    if floor is None or worst is None:
+def _compared_nats(verify: VerifySummary) -> str:
+    if verify.floor is None or verify.worst is None:
         return ""
-    return f"Worst cross-read {worst:.3f} nats, noise floor {floor:.3f} nats, {documents(number(verify, 'n'))}."
+    worst, floor = nats(verify.worst), nats(verify.floor)
+    return f"Worst cross-read {worst} nats, noise floor {floor} nats, {documents(verify.n)}."
 
 
-def _needles(verify: Fields) -> str:
-    if not number(verify, "n") or number(verify, "needles_asked") != 0:
+def _needles(verify: VerifySummary) -> str:
+    if not verify.n or verify.needles_asked != 0:
         return ""
     return "the needle proves nothing here: the plain engine itself never found it both cold and own-warm"
 
 
-def _noise(comparison: Fields) -> str:
-    floor = fields(comparison, "noise_floor")
-    if number(floor, "median") is None:
+def _noise(floor: NoiseFloor | None) -> str:
+    if floor is None or floor.median is None:
         return ""
-    span = ratio_span(number(floor, "ci_low"), number(floor, "ci_high"))
-    limit = number(floor, "ratio")
-    counts = "" if limit is None else f"; a ratio up to {ratio(limit)} is noise here"
-    return (
-        f"Noise floor, {floor.get('over')} against {floor.get('of')}: {ratio(number(floor, 'median'))} ({span}){counts}"
-    )
+    span = ratio_span(floor.ci_low, floor.ci_high)
+    limit = "" if floor.ratio is None else f"; a ratio up to {ratio(floor.ratio)} is noise here"
+    return f"Noise floor, {floor.over} against {floor.of}: {ratio(floor.median)} ({span}){limit}"
 
 
-def _doing(result: Fields, end: str) -> str:
-    name = str(fields(result, "comparison").get(end))
-    if not fields(result, "options").get("base_url"):
-        return DOING.get(name, name)
-    first, second = [*fields(result, "preflight", "engines"), "the first server", "the second server"][:2]
-    return FOREIGN[name].format(first=first, second=second) if name in FOREIGN else name
+def _subject(result: Result, arm: str) -> str:
+    if not result.base_url:
+        return SUBJECT.get(arm, arm)
+    first, second = [*result.preflight.engines, "the first server", "the second server"][:2]
+    return SUBJECT_EXTERNAL[arm].format(first=first, second=second) if arm in SUBJECT_EXTERNAL else arm
+
+
+def _price(saved: MedianInterval) -> str:
+    later = change(saved, "sooner", "later")
+    n = documents(saved.n)
+    return f"Computing a document and storing it starts {later} than a cold start, median of {n}." if later else ""
+
+
+def _paid_back(comparison: Comparison, lost: MedianInterval) -> str:
+    gain = comparison.saved_ms.median
+    if comparison.of != "cross_read" or comparison.verdict != "faster" or not gain or not lost.median:
+        return ""
+    if lost.ci_high is None or lost.ci_high >= 0:  # it is not shown that storing costs anything
+        return ""
+    reads = ceil(-lost.median / gain)
+    return f"By these medians {'one cross-read pays' if reads == 1 else f'{count(reads)} cross-reads pay'} for it."
+
+
+def _storing(result: Result) -> str:
+    seconds = [row.stored_s for row in result.counted if row.stored_s is not None]
+    return f"The store was complete {duration(median(seconds) * 1e3)} after the answer (median)." if seconds else ""

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 from bench.report.labels import reason
-from bench.report.number_format import MS, NOTHING, count, digits, unit_for
-from bench.report.result_fields import Fields, arms, fields, not_counted, number, rows
-from bench.report.text_table import ReportTable, number_column, text_column
+from bench.report.number_format import MS, NOTHING, count, digits, duration, yes_no
+from bench.report.text_table import Column, ReportTable, number, words
+from bench.result import Result, SampleRow
+from bench.result_part import ResultPart
 
-NAMES: Mapping[str, str] = {
+SETTINGS: Mapping[str, str] = {
     "date": "date",
     "run_id": "run",
     "label": "label",
@@ -40,58 +40,69 @@ BREAK_EVEN: Mapping[str, str] = {
     "share_of_device_pct": "of the device's speed, %",
     "share_of_page_cache_pct": "of the page cache's speed, %",
 }
+IDENTITY: Mapping[Column, Callable[[SampleRow], str]] = {
+    number("document"): lambda row: count(row.document),
+    words("arm"): lambda row: row.arm or NOTHING,
+    words("engine"): lambda row: row.engine or NOTHING,
+}
 
 
-def settings_table(result: Fields) -> ReportTable:
+def settings_table(result: Result) -> ReportTable:
     """What was run, on what."""
-    return ReportTable("Settings", text_column("setting", "value"), [*_named(NAMES, result), *_outside(result)])
+    overheads = {name: arm.median_client_overhead_ms for name, arm in result.arms.items()}
+    outside = ", ".join(f"{name} {MS(ms)}" for name, ms in overheads.items() if ms is not None)
+    rows = [*_named(SETTINGS, result), *([("median TTFT outside the engine", outside)] if outside else [])]
+    return ReportTable("Settings", [words("setting"), words("value")], rows)
 
 
-def break_even(result: Fields) -> ReportTable:
+def break_even_table(result: Result) -> ReportTable:
     """What the break-even was calculated from."""
-    return ReportTable(
-        "The break-even", text_column("figure", "value"), _named(BREAK_EVEN, fields(result, "break_even"))
-    )
+    return ReportTable("The break-even", [words("figure"), words("value")], _named(BREAK_EVEN, result.break_even))
 
 
-def preflight_table(result: Fields) -> ReportTable:
-    """What each engine said of itself, engines side by side."""
-    engines = fields(result, "preflight", "engines")
-    names = dict.fromkeys(name for engine in engines for name in fields(engines, engine))
-    values = [(name, *(plain_text(fields(engines, engine).get(name)) for engine in engines)) for name in names]
-    return ReportTable("The engines", text_column("fact", *engines), values)
+def preflight_table(result: Result) -> ReportTable:
+    """What each engine reports about itself, engines side by side."""
+    engines = result.preflight.engines
+    names = dict.fromkeys(name for facts in engines.values() for name in facts)
+    rows = [(name, *(plain_text(facts.get(name)) for facts in engines.values())) for name in names]
+    return ReportTable("The engines", [words("fact"), *map(words, engines)], rows)
 
 
-def invalid(result: Fields) -> ReportTable:
+def invalid_table(result: Result) -> ReportTable:
     """Every sample that does not count, and why."""
-    return ReportTable(
-        "Samples that do not count",
-        [*number_column("document"), *text_column("arm", "engine"), *number_column("TTFT"), *text_column("reason")],
-        [(*_identity(row), _time(row, "ttft_ms"), reason(row)) for row in not_counted(result)],
-    )
+    cells: dict[Column, Callable[[SampleRow], str]] = {
+        **IDENTITY,
+        number("TTFT"): lambda row: duration(row.ttft_ms),
+        words("reason"): reason,
+    }
+    return ReportTable.of("Samples that do not count", result.not_counted, cells)
 
 
-def samples_table(result: Fields) -> ReportTable:
+def samples_table(result: Result) -> ReportTable:
     """Every sample."""
-    return ReportTable(
-        "Every sample",
-        [
-            *number_column("document"),
-            *text_column("arm", "engine"),
-            *number_column("order", "started, s"),
-            *text_column("counts"),
-            *number_column(
-                "TTFT", "ITL", "TPOT", "E2EL", "prompt", "cached", "engine queue", "engine TTFT", "stored, s"
-            ),
-            *text_column("tokens from", "answer"),
-        ],
-        [_sample(row) for row in rows(result, "samples")],
-    )
+    cells: dict[Column, Callable[[SampleRow], str]] = {
+        **IDENTITY,
+        number("order"): lambda row: count(row.position),
+        number("started, s"): lambda row: _seconds(row.started_s),
+        words("counts"): lambda row: yes_no(bool(row.valid)),
+        number("TTFT"): lambda row: duration(row.ttft_ms),
+        number("ITL"): lambda row: duration(row.mean_itl_ms),
+        number("TPOT"): lambda row: duration(row.tpot_ms),
+        number("E2EL"): lambda row: duration(row.e2el_ms),
+        number("prompt"): lambda row: count(row.prompt_tokens),
+        number("cached"): lambda row: count(row.cached_tokens),
+        number("engine queue"): lambda row: duration(row.server_queue_ms),
+        number("engine TTFT"): lambda row: duration(row.server_ttft_ms),
+        number("stored, s"): lambda row: _seconds(row.stored_s),
+        words("tokens from"): lambda row: row.source or NOTHING,
+        words("answer"): lambda row: row.text or NOTHING,
+    }
+    return ReportTable.of("Every sample", result.samples, cells)
 
 
 def plain_text(value: object) -> str:
     """Any value of JSON in a cell."""
-    if value is None or value in ("", {}, []):
+    if value is None or value in ("", {}, [], ()):
         return NOTHING
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {plain_text(inner)}" for name, inner in value.items())
@@ -100,43 +111,10 @@ def plain_text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _named(names: Mapping[str, str], source: Fields) -> Sequence[tuple[str, str]]:
-    found = [(said, plain_text(source.get(name))) for name, said in names.items()]
-    return [(said, value) for said, value in found if value != NOTHING]
+def _named(names: Mapping[str, str], part: ResultPart) -> Sequence[tuple[str, str]]:
+    values = [(label, plain_text(getattr(part, name))) for name, label in names.items()]
+    return [(label, value) for label, value in values if value != NOTHING]
 
 
-def _outside(result: Fields) -> Sequence[tuple[str, str]]:
-    times = [(name, number(arm, "median_client_overhead_ms")) for name, arm in arms(result)]
-    said = ", ".join(f"{name} {MS(ms)}" for name, ms in times if ms is not None)
-    return [("median TTFT outside the engine", said)] if said else []
-
-
-def _identity(row: Fields) -> tuple[str, ...]:
-    return tuple(plain_text(row.get(name)) for name in ("document", "arm", "engine"))
-
-
-def _sample(row: Fields) -> tuple[str, ...]:
-    return (
-        *_identity(row),
-        count(number(row, "position")),
-        _seconds(row, "started_s"),
-        "yes" if row.get("valid") else "no",
-        *(_time(row, name) for name in ("ttft_ms", "mean_itl_ms", "tpot_ms", "e2el_ms")),
-        count(number(row, "prompt_tokens")),
-        count(number(row, "cached_tokens")),
-        _time(row, "server_queue_ms"),
-        _time(row, "server_ttft_ms"),
-        _seconds(row, "stored_s"),
-        plain_text(row.get("source")),
-        plain_text(row.get("text")),
-    )
-
-
-def _time(row: Fields, name: str) -> str:
-    value = number(row, name)
-    return unit_for([value])(value)
-
-
-def _seconds(row: Fields, name: str) -> str:
-    value: Any = number(row, name)
+def _seconds(value: float | None) -> str:
     return NOTHING if value is None else digits(value)

@@ -1,62 +1,74 @@
-"""A result as Markdown, to be pasted into an issue."""
+"""A result as Markdown, to be pasted into an issue. The page is made of it, too."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
 
-from bench.report.conclusion import reasons
-from bench.report.cost import cost
-from bench.report.details import break_even, invalid, preflight_table, settings_table
-from bench.report.labels import KINDS, conclusion, counted_sentence, incomplete, warnings
-from bench.report.result_fields import Fields
-from bench.report.tables import distributions, tables
+from bench.report.conclusion import conclusion, cost, reasons
+from bench.report.details import break_even_table, invalid_table, preflight_table, settings_table
+from bench.report.labels import KINDS, counted_sentence, incomplete, warnings
+from bench.report.tables import latencies_table, tables
 from bench.report.text_table import ReportTable
+from bench.result import Result
 
 
-def markdown_report(result: Fields) -> str:
+def markdown_report(result: Result) -> str:
     """The whole report without raw rows and plots."""
-    return "\n\n".join(_parts(result)) + "\n"
+    return f"{markdown_findings(result)}\n\n{markdown_background(result)}\n"
 
 
-def markdown_table(grid: ReportTable) -> str:
+def markdown_findings(result: Result) -> str:
+    """The claim and the tables that answer the kind's question."""
+    return "\n\n".join(_findings(result))
+
+
+def markdown_background(result: Result) -> str:
+    """What storing costs, what counted, and how it was measured."""
+    return "\n\n".join(_background(result))
+
+
+def markdown_table(table: ReportTable) -> str:
     """One table, cells escaped."""
-    head = _row([column.name for column in grid.columns])
-    rule = "|" + "|".join("---" if column.text else "---:" for column in grid.columns) + "|"
-    return "\n".join([head, rule, *(_strong(grid, index, row) for index, row in enumerate(grid.rows))])
+    head = _row([column.name for column in table.columns])
+    rule = "|" + "|".join("---" if column.text else "---:" for column in table.columns) + "|"
+    return "\n".join([head, rule, *(_strong(table, index, row) for index, row in enumerate(table.rows))])
 
 
 def escape(text: str) -> str:
-    """Text that Markdown shows as it is, on one line."""
-    return re.sub(r"([\\`*\[\]<>|#~])", r"\\\1", " ".join(text.split())).replace("&", "&amp;")
+    """Text that Markdown shows as it is, on one line. An underscore within a word has no meaning there."""
+    return re.sub(r"([\\`*\[\]<>|#~]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", " ".join(text.split())).replace("&", "&amp;")
 
 
-def _parts(result: Fields) -> Iterator[str]:
-    yield f"# {KINDS.get(str(result.get('kind')), 'Result')}"
+def _findings(result: Result) -> Iterator[str]:
+    yield f"# {KINDS.get(result.kind, 'Result')}"
     yield f"**{escape(conclusion(result))}**"
     yield from _lines([text for text in (incomplete(result), *reasons(result)) if text])
-    for grid in tables(result):
-        yield from _titled(grid)
+    for table in tables(result):
+        yield from _titled(table)
+
+
+def _background(result: Result) -> Iterator[str]:
     yield from _section("What storing costs", cost(result))
     yield from _section("What counted", [counted_sentence(result)])
-    yield from _table(invalid(result))
+    yield from _table(invalid_table(result))
     yield from _section("Warnings", warnings(result))
     yield "## How it was measured"
-    for grid in (settings_table(result), preflight_table(result), break_even(result)):
-        yield from _table(grid)
-    yield from _titled(distributions(result))
+    for table in (settings_table(result), preflight_table(result), break_even_table(result)):
+        yield from _table(table)
+    yield from _titled(latencies_table(result))
 
 
-def _titled(grid: ReportTable) -> Iterator[str]:
-    if grid.rows:
-        yield f"## {grid.title}"
-        yield from _table(grid)
+def _titled(table: ReportTable) -> Iterator[str]:
+    if table.rows:
+        yield f"## {table.title}"
+        yield from _table(table)
 
 
-def _table(grid: ReportTable) -> Iterator[str]:
-    if grid.rows:
-        yield markdown_table(grid)
-        yield from [escape(grid.note)] if grid.note else []
+def _table(table: ReportTable) -> Iterator[str]:
+    if table.rows:
+        yield markdown_table(table)
+        yield from [_paragraph(table.note)] if table.note else []
 
 
 def _section(title: str, lines: Sequence[str]) -> Iterator[str]:
@@ -67,11 +79,16 @@ def _section(title: str, lines: Sequence[str]) -> Iterator[str]:
 
 def _lines(lines: Sequence[str]) -> Iterator[str]:
     if lines:
-        yield "\n".join(f"- {escape(line)}" for line in lines)
+        yield "\n".join(f"- {_paragraph(line)}" for line in lines)
 
 
-def _strong(grid: ReportTable, index: int, row: Sequence[str]) -> str:
-    if index != grid.strong:
+def _paragraph(text: str) -> str:
+    """Escaped; what it begins with is no bullet or number of a list."""
+    return re.sub(r"^(\d*)([-+.)])(?= |$)", r"\1\\\2", escape(text))
+
+
+def _strong(table: ReportTable, index: int, row: Sequence[str]) -> str:
+    if index != table.strong:
         return _row(row)
     return "| " + " | ".join(f"**{escape(cell)}**" if cell else "" for cell in row) + " |"
 

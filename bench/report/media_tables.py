@@ -2,212 +2,193 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-from bench.report.number_format import NOTHING, count, documents, percent, ratio, ratio_span, sentence, unit_for
-from bench.report.result_fields import Fields, fields, number, numbers, rows
-from bench.report.text_table import Column, ReportTable, number_column, text_column
+from bench.question_results import MediaVariant, MixupCheck, ModalitySummary, QueryHits, VerifiedPart
+from bench.report.number_format import (
+    NOTHING,
+    count,
+    documents,
+    nats,
+    percent,
+    ratio,
+    sentence,
+    span_of,
+    unit_for,
+    yes_no,
+)
+from bench.report.text_table import Column, ReportTable, number, words
+from bench.result import Result
+from bench.result_part import ArmSpeedup, Number
 
 ALIKE = "the model answers alike to both media, so that cached tokens alone tell them apart"
-ENOUGH = 1000  # media tokens; of fewer, little can be saved
+MIN_MEDIA_TOKENS = 1000  # of fewer, little can be saved
 
 
-def headline(result: Fields) -> str:
+def media_headline(result: Result) -> str:
     """The claim of every modality, after what must not happen."""
     claims = [text for text in (_mixed_up(result), _sooner(result), _unclaimed(result)) if text]
     return " ".join(claims) or "No claim: no modality was measured."
 
 
-def reasons(result: Fields) -> Iterator[str]:
+def media_reasons(result: Result) -> Iterator[str]:
     """Why a modality makes no claim, or a small one."""
-    for modality, found in _modalities(result):
-        comparison, tokens = fields(found, "comparison"), number(found, "media_tokens")
-        if comparison.get("verdict") not in ("faster", "slower"):
-            yield f"{modality}: {comparison.get('why')}"
-        if tokens is not None and tokens < ENOUGH:
-            yield f"{modality}: {count(tokens)} media tokens are few to save time on; make the media larger"
-        if unproven := number(fields(found, "canary"), "unproven"):
+    for modality, found in result.modalities.items():
+        if found.comparison.verdict not in ("faster", "slower"):
+            yield f"{modality}: {found.comparison.why or 'the result gives no reason'}"
+        if found.media_tokens is not None and found.media_tokens < MIN_MEDIA_TOKENS:
+            yield f"{modality}: {count(found.media_tokens)} media tokens are few to save time on; make the media larger"
+        if unproven := found.canary.unproven:
             yield f"{modality}: the canary of {documents(unproven)} proves nothing: equal media were not shared there"
-        if untold := number(fields(found, "canary"), "untold"):
+        if untold := found.canary.untold:
             yield f"{modality}: in {documents(untold)} {ALIKE}"
-    yield from (f"{', '.join(alike)}: {ALIKE}" for alike in [answered_alike(result)] if alike)
-    yield from (f"{modality} is refused: {why}" for modality, why in fields(result, "refused").items())
+    if alike := _answered_alike(result):
+        yield f"{', '.join(alike)}: {ALIKE}"
+    yield from (f"{modality} is refused: {why}" for modality, why in result.refused.items())
 
 
-def evidence(result: Fields) -> str:
+def media_evidence(result: Result) -> str:
     """How often the canary held."""
-    held = sum(number(fields(found, "canary"), "held") or 0 for _, found in _modalities(result))
+    held = sum(found.canary.held or 0 for found in result.modalities.values())
     return f"Other media in the same place were kept apart in {documents(held)}." if held else ""
 
 
-def by_modality(result: Fields) -> ReportTable:
-    """The claim of each modality, and how much of the time is none of KV's."""
-    return ReportTable(
-        "By modality",
-        [
-            *text_column("modality"),
-            *number_column("media tokens"),
-            Column("text tokens", wide=True),
-            *number_column("cold", "cross-read", "cold / cross-read", "interval of the ratio"),
-            Column("cold / own-warm", wide=True),
-            *number_column("processor warm / cold"),
-            *text_column("canary"),
-            *number_column("n"),
-            Column("verdict", text=True, wide=True),
-        ],
-        [_modality(result, modality, found) for modality, found in _modalities(result)],
-        note="Processor warm is the same media under another nonce: preprocessed and encoded before, but no KV; what "
-        "its ratio falls short of 1 is the share of preprocessing. The canary is other media in the same place.",
+def by_modality(result: Result) -> ReportTable:
+    """The claim of each modality, and how much of the time has nothing to do with KV."""
+    cells: dict[Column, Callable[[tuple[str, ModalitySummary]], str]] = {
+        words("modality"): lambda row: row[0],
+        number("media tokens"): lambda row: count(row[1].media_tokens),
+        number("text tokens", wide=True): lambda row: count(row[1].text_tokens),
+        number("cold"): lambda row: _ttft(result, row[0], "cold"),
+        number("cross-read"): lambda row: _ttft(result, row[0], "cross_read"),
+        number("cold / cross-read"): lambda row: ratio(row[1].comparison.speedup.median),
+        number("interval of the ratio"): lambda row: span_of(row[1].comparison.speedup),
+        number("cold / own-warm", wide=True): lambda row: ratio(
+            row[1].ladder.get(f"{row[0]}_own_warm", ArmSpeedup()).speedup.median
+        ),
+        number("processor warm / cold"): lambda row: ratio(row[1].processor_warm_ratio.median),
+        words("canary"): lambda row: _held(row[1].canary),
+        number("n"): lambda row: count(row[1].comparison.speedup.n),
+        words("verdict", wide=True): lambda row: row[1].comparison.verdict or NOTHING,
+    }
+    note = (
+        "Processor warm is the same media under another nonce: preprocessed and encoded before, but no KV; what its "
+        "ratio falls short of 1 is the share of preprocessing. The canary is other media in the same place."
     )
+    return ReportTable.of("By modality", result.modalities.items(), cells, note)
 
 
-def hits(result: Fields) -> ReportTable:
+def hits(result: Result) -> ReportTable:
     """Every query's tokens, and those that came from KV."""
-    return ReportTable(
-        "KV hits",
-        [
-            *text_column("Query"),
-            *number_column("Total tokens", "KV hits", "Hit rate", "shared"),
-            Column("answers", wide=True),
-        ],
-        [_query(row) for row in rows(result, "queries")],
-        note="Tokens of one query, mean of all answers, whether they count or not. Shared are those hits that came "
-        "through the cache server; the others were in the engine's own cache.",
+    cells: dict[Column, Callable[[QueryHits], str]] = {
+        words("Query"): lambda row: row.query,
+        number("Total tokens"): lambda row: _mean(row.total_tokens, row),
+        number("KV hits"): lambda row: _mean(row.kv_hits, row),
+        number("Hit rate"): lambda row: percent(row.hit_rate_pct),
+        number("shared"): lambda row: _mean(row.kv_hits_shared, row),
+        number("answers", wide=True): lambda row: count(row.n),
+    }
+    note = (
+        "Tokens of one query, mean of all answers, whether they count or not. Shared are those hits that came through "
+        "the cache server; the others were in the engine's own cache."
     )
+    return ReportTable.of("KV hits", result.queries, cells, note)
 
 
-def mixup_table(result: Fields) -> ReportTable:
+def mixup_table(result: Result) -> ReportTable:
     """Media that are almost the same, and equal ones in another form, in `bench verify`."""
-    media = fields(result, "verify", "media")
-    return ReportTable(
-        "Media that are almost the same",
-        [
-            *text_column("media", "expected"),
-            *number_column("document", "cached", "of", "to plain, nats", "noise, nats"),
-            Column("plain, this to its own, nats", wide=True),
-            *text_column("holds"),
-        ],
-        [
-            _canary(modality, fields(media, modality), row)
-            for modality in media
-            for row in _all(fields(media, modality))
-        ],
-        note="“To plain” is how far the answer is from the plain engine's to the same media.",
-    )
+    found = [
+        (modality, part, row)
+        for modality, part in result.verify.media.items()
+        for row in (*_cross_reads(part), *part.canaries)
+    ]
+    cells: dict[Column, Callable[[tuple[str, VerifiedPart, MediaVariant]], str]] = {
+        words("media"): lambda row: f"{row[0]}, {row[2].variant}",
+        words("expected"): lambda row: row[2].expected or NOTHING,
+        number("document"): lambda row: count(row[2].document),
+        number("cached"): lambda row: count(row[2].cached_tokens),
+        number("of"): lambda row: count(row[2].prompt_tokens),
+        number("to plain, nats"): lambda row: nats(row[2].nats),
+        number("noise, nats"): lambda row: nats(row[1].floor),
+        number("plain, this to its own, nats", wide=True): lambda row: nats(row[2].plain_nats),
+        words("holds"): lambda row: "by tokens alone" if _by_tokens_alone(row[2]) else yes_no(bool(row[2].holds)),
+    }
+    note = "“To plain” is how far the answer is from the plain engine's to the same media."
+    return ReportTable.of("Media that are almost the same", found, cells, note)
 
 
-def not_kept_apart(result: Fields) -> Sequence[str]:
+def not_kept_apart(result: Result) -> Sequence[str]:
     """The variants of `bench verify` that did not hold, each once, and why."""
-    media = fields(result, "verify", "media")
-    found: dict[str, object] = {}
-    for modality in media:
-        for row in rows(fields(media, modality), "canaries"):
-            if not row.get("holds"):
-                found.setdefault(f"{modality} {row.get('variant')}", row.get("why"))
+    found: dict[str, str] = {}
+    for name, row in _variants(result):
+        if not row.holds:
+            found.setdefault(name, row.why)
     return [f"{name} ({why})" if why else name for name, why in found.items()]
 
 
-def answered_alike(result: Fields) -> Sequence[str]:
+def _answered_alike(result: Result) -> Sequence[str]:
     """The variants of `bench verify` that the plain engine's own answers do not tell apart, each once."""
-    media = fields(result, "verify", "media")
-    found = [
-        f"{modality} {row.get('variant')}"
-        for modality in media
-        for row in rows(fields(media, modality), "canaries")
-        if row.get("holds") and row.get("told_by_answer") is False
-    ]
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(name for name, row in _variants(result) if _by_tokens_alone(row)))
 
 
-def _all(found: Fields) -> Iterator[Fields]:
-    """The cross-reads themselves first."""
-    for row in rows(found, "documents"):
-        cross, floor = number(row, "cross"), number(found, "floor")
-        holds = cross is not None and floor is not None and cross <= floor
-        yield {**row, "variant": "cross_read", "expected": "hits", "nats": row.get("cross"), "holds": holds}
-    yield from rows(found, "canaries")
+def _by_tokens_alone(row: MediaVariant) -> bool:
+    return bool(row.holds) and row.told_by_answer is False
 
 
-def _canary(modality: str, found: Fields, row: Fields) -> tuple[str, ...]:
-    return (
-        f"{modality}, {row.get('variant')}",
-        str(row.get("expected") or NOTHING),
-        count(number(row, "document")),
-        count(number(row, "cached_tokens")),
-        count(number(row, "prompt_tokens")),
-        _nats(number(row, "nats")),
-        _nats(number(found, "floor")),
-        _nats(number(row, "plain_nats")),
-        _holds(row),
-    )
+def _variants(result: Result) -> Iterator[tuple[str, MediaVariant]]:
+    for modality, part in result.verify.media.items():
+        yield from ((f"{modality} {row.variant}", row) for row in part.canaries)
 
 
-def _holds(row: Fields) -> str:
-    if not row.get("holds"):
-        return "no"
-    return "by tokens alone" if row.get("told_by_answer") is False else "yes"
+def _cross_reads(part: VerifiedPart) -> Iterator[MediaVariant]:
+    """The cross-reads of the documents, in the form of their variants."""
+    for row in part.documents:
+        cross, floor = row.cross, part.floor
+        yield MediaVariant(
+            document=row.document,
+            variant="cross_read",
+            expected="hits",
+            cached_tokens=row.cached_tokens,
+            prompt_tokens=row.prompt_tokens,
+            nats=cross,
+            holds=isinstance(cross, int | float) and isinstance(floor, int | float) and cross <= floor,
+        )
 
 
-def _modality(result: Fields, modality: str, found: Fields) -> tuple[str, ...]:
-    cold, cross = (
-        number(fields(result, "arms", f"{modality}_{arm}"), "median_ttft_ms") for arm in ("cold", "cross_read")
-    )
-    speedup, unit = fields(found, "comparison", "speedup"), unit_for([cold, cross])
-    return (
-        modality,
-        count(number(found, "media_tokens")),
-        count(number(found, "text_tokens")),
-        unit(cold),
-        unit(cross),
-        ratio(number(speedup, "median")),
-        ratio_span(number(speedup, "ci_low"), number(speedup, "ci_high")),
-        ratio(number(fields(found, "ladder", f"{modality}_own_warm", "speedup"), "median")),
-        ratio(number(fields(found, "processor_warm_ratio"), "median")),
-        _held(fields(found, "canary")),
-        count(number(speedup, "n")),
-        str(fields(found, "comparison").get("verdict") or NOTHING),
-    )
+def _ttft(result: Result, modality: str, arm: str) -> str:
+    """In the unit of the modality's slowest arm."""
+    names = [f"{modality}_{name}" for name in ("cold", "cross_read")]
+    medians = {name: result.arms[name].median_ttft_ms for name in names if name in result.arms}
+    return unit_for(medians.values())(medians.get(f"{modality}_{arm}"))
 
 
-def _held(canary: Fields) -> str:
-    if failed := numbers(canary, "failed"):
-        return f"{len(failed)} mixed up"
-    held, unproven = number(canary, "held") or 0, number(canary, "unproven") or 0
+def _held(canary: MixupCheck) -> str:
+    if canary.failed:
+        return f"{len(canary.failed)} mixed up"
+    held, unproven = canary.held or 0, canary.unproven or 0
     return f"{count(held)} of {count(held + unproven)}"
 
 
-def _query(row: Fields) -> tuple[str, ...]:
-    n = number(row, "n") or 1
-    summed = (number(row, name) for name in ("total_tokens", "kv_hits", "kv_hits_shared"))
-    total, hits, shared = (count(None if value is None else value / n) for value in summed)
-    return str(row.get("query")), total, hits, percent(number(row, "hit_rate_pct")), shared, count(number(row, "n"))
+def _mean(total: Number, row: QueryHits) -> str:
+    return count(None if total is None else total / (row.n or 1))
 
 
-def _mixed_up(result: Fields) -> str:
-    failed = [(modality, numbers(fields(found, "canary"), "failed")) for modality, found in _modalities(result)]
-    said = ", ".join(f"{modality} in {documents(len(mixed))}" for modality, mixed in failed if mixed)
-    return f"Media were mixed up: {said}." if said else ""
+def _mixed_up(result: Result) -> str:
+    failed = {modality: found.canary.failed for modality, found in result.modalities.items()}
+    mixed = ", ".join(f"{modality} in {documents(len(each))}" for modality, each in failed.items() if each)
+    return f"Media were mixed up: {mixed}." if mixed else ""
 
 
-def _sooner(result: Fields) -> str:
+def _sooner(result: Result) -> str:
     found = [
-        f"{modality} {ratio(number(fields(found, 'comparison', 'speedup'), 'median'))} times"
-        for modality, found in _modalities(result)
-        if fields(found, "comparison").get("verdict") == "faster"
+        f"{modality} {ratio(found.comparison.speedup.median)} times"
+        for modality, found in result.modalities.items()
+        if found.comparison.verdict == "faster"
     ]
     return f"Reading what the other LMCache engine stored starts sooner: {', '.join(found)}." if found else ""
 
 
-def _unclaimed(result: Fields) -> str:
-    said = [(modality, str(fields(found, "comparison").get("verdict"))) for modality, found in _modalities(result)]
-    others = [f"{modality}: {verdict}" for modality, verdict in said if verdict != "faster"]
+def _unclaimed(result: Result) -> str:
+    verdicts = {modality: found.comparison.verdict for modality, found in result.modalities.items()}
+    others = [f"{modality}: {verdict or 'no claim'}" for modality, verdict in verdicts.items() if verdict != "faster"]
     return sentence(", ".join(others)) if others else ""
-
-
-def _modalities(result: Fields) -> Iterator[tuple[str, Fields]]:
-    for modality in fields(result, "modalities"):
-        yield modality, fields(result, "modalities", modality)
-
-
-def _nats(value: float | None) -> str:
-    return NOTHING if value is None else f"{value:.3f}"

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from bench.report.result_fields import Fields, number
+from bench.result_part import MedianInterval, Number
 
 NOTHING = "-"
 
@@ -61,18 +61,23 @@ def ratio_span(low: float | None, high: float | None) -> str:
     return NOTHING if low is None or high is None else f"{ratio(low)} to {ratio(high)}"
 
 
-def change(saved: Fields, less: str, more: str) -> str:
+def span_of(interval: MedianInterval) -> str:
+    """The interval of a ratio."""
+    return ratio_span(interval.ci_low, interval.ci_high)
+
+
+def change(saved: MedianInterval, less: str, more: str) -> str:
     """A saved time, as "1.43 s less (0.90 to 2.10 s)"; a negative one is `more`. Empty when there is none."""
-    middle, low, high = (number(saved, name) for name in ("median", "ci_low", "ci_high"))
+    middle, low, high = saved.median, saved.ci_low, saved.ci_high
     if middle is None:
         return ""
     unit = unit_for([middle])
-    said = f"{unit(abs(middle))} {less if middle >= 0 else more}"
+    text = f"{unit(abs(middle))} {less if middle >= 0 else more}"
     if low is None or high is None:
-        return said
+        return text
     if low < 0 < high:
-        return f"{said} ({unit(-low)} {more} to {unit(high)} {less})"
-    return f"{said} ({unit.span(*sorted((abs(low), abs(high))))})"
+        return f"{text} ({unit(-low)} {more} to {unit(high)} {less})"
+    return f"{text} ({unit.span(*sorted((abs(low), abs(high))))})"
 
 
 def count(value: float | None) -> str:
@@ -96,6 +101,16 @@ def percent(value: float | None) -> str:
     return NOTHING if value is None else f"{value:.0f} %"
 
 
-def confidence(source: Fields) -> str:
-    """The level of the intervals, as "95 %"; what all of them are made with unless the result says otherwise."""
-    return f"{(number(source, 'confidence_level') or 0.95) * 100:.3g} %"
+def nats(value: Number | str) -> str:
+    """Three places; a difference without an end is a word in JSON."""
+    return "∞" if value == "infinite" else NOTHING if value is None else f"{value:.3f}"
+
+
+def confidence(level: float | None) -> str:
+    """The level of the intervals, as "95 %"; 0.95 where the result has none."""
+    return f"{(level or 0.95) * 100:.3g} %"
+
+
+def yes_no(value: bool | None) -> str:
+    """A dash when it was not looked at."""
+    return NOTHING if value is None else "yes" if value else "no"

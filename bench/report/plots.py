@@ -1,163 +1,192 @@
-"""Plots of a result as inline SVG."""
+"""Plots of a result as SVG."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from bench.report.number_format import MS, S, TimeUnit, count, duration, unit_for
-from bench.report.plot_style import WIDE_TAIL, colour, label, marker, scale
-from bench.report.result_fields import Fields, arms, counted, fields, is_finite, not_counted, number, numbers, rows
-from bench.report.svg import drawing, style, svg
+from bench.question_results import LengthSummary
+from bench.report.number_format import S, TimeUnit, count, duration, unit_for
+from bench.report.plot_style import OTHER, WIDE_TAIL, drawing, in_style, label, look, scale, to_svg
+from bench.result import Result
+from bench.result_part import ArmSummary, Number
 
-Plot = Callable[[Fields], str]
-
-
-def plots(result: Fields) -> Mapping[str, str]:
-    """Caption to SVG, for all that the result has data for."""
-    drawn = {caption: plot(result) for caption, plot in PLOTS.items()}
-    return {caption: text for caption, text in drawn.items() if text}
+Drawn = tuple[Figure, str] | None  # what it shows, in words; None where there is no data for it
 
 
-def arms_plot(result: Fields) -> str:
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """`description` is what a screen reader reads out."""
+
+    caption: str
+    description: str
+    svg: bytes
+
+
+def plots(result: Result) -> list[Plot]:
+    """All that the result has data for."""
+    found = list[Plot]()
+    with in_style():
+        for caption, draw in PLOTS.items():
+            if drawn := draw(result):
+                figure, description = drawn
+                found.append(Plot(caption, description, to_svg(figure)))
+    return found
+
+
+def _by_arm(result: Result) -> Drawn:
     """A row for each arm: every counted sample as a dot, the median with its interval above them."""
-    found = [(name, arm) for name, arm in arms(result) if number(arm, "median_ttft_ms") is not None]
-    if not found:
-        return ""
-    single = {name: _ttfts(result, name) for name, _ in found}
-    every = [*(ms for values in single.values() for ms in values), *(arm["median_ttft_ms"] for _, arm in found)]
+    medians = {name: arm.median_ttft_ms for name, arm in result.arms.items() if arm.median_ttft_ms is not None}
+    if not medians:
+        return None
+    single = {name: [ttft for arm, _, ttft in _counted(result) if arm == name] for name in medians}
+    every = [*(ms for values in single.values() for ms in values), *medians.values()]
     unit = unit_for(every)
-    with style("ladder"):
-        figure, axes = drawing(0.66 * len(found) + 0.6)
-        for place, (name, arm) in enumerate(found):
-            _rung(axes, place, name, arm, single[name], unit)
-        axes.set(ylim=(len(found) - 0.45, -0.7), yticks=[], xlabel=f"TTFT, {unit.name}")
-        axes.spines["left"].set_visible(False)
-        scale(axes, "x", [ms / unit.ms for ms in every])
-        medians = ", ".join(f"{name} {duration(arm['median_ttft_ms'])}" for name, arm in found)
-        return svg(figure, f"Median time to first token of each arm: {medians}")
+    figure, axes = drawing(0.66 * len(medians) + 0.6)
+    for place, name in enumerate(medians):
+        _arm_row(axes, place, name, result.arms[name], single[name], unit)
+    axes.set(ylim=(len(medians) - 0.45, -0.7), yticks=[], xlabel=f"TTFT, {unit.name}")
+    axes.spines["left"].set_visible(False)
+    scale(axes, "x", [ms / unit.ms for ms in every])
+    texts = ", ".join(f"{name} {duration(ms)}" for name, ms in medians.items())
+    return figure, f"Median time to first token of each arm: {texts}"
 
 
-def by_length(result: Fields) -> str:
+def _by_length(result: Result) -> Drawn:
     """TTFT over the prompt's length, computed and loaded, with fits and the break-even."""
-    found = rows(result, "lengths")
-    series = {"computed": _points(found, "recompute"), "loaded": _points(found, "load")}
-    every = [ms for points in series.values() for _, ms, _, _ in points]
+    found = result.break_even
+    series = {
+        "computed": (_points((row, row.recompute) for row in result.lengths), found.recompute_fit),
+        "loaded": (_points((row, row.load) for row in result.lengths), found.load_fit),
+    }
+    every = [ms for points, _ in series.values() for _, ms, _, _ in points]
     if not every:
-        return ""
-    unit, even = unit_for(every), fields(result, "break_even")
-    with style("length"):
-        figure, axes = drawing(3.4)
-        for name, points in series.items():
+        return None
+    unit = unit_for(every)
+    figure, axes = drawing(3.4)
+    for name, (points, fit) in series.items():
+        if points:
             _series(axes, name, points, unit)
-        _fit(axes, "computed", numbers(even, "recompute_fit"), series["computed"], unit)
-        _fit(axes, "loaded", numbers(even, "load_fit"), series["loaded"], unit)
-        _mark(axes, number(even, "input_len"))
-        axes.set(xlabel="prompt tokens", ylabel=f"TTFT, {unit.name}", xlim=(0, None))
-        scale(axes, "y", [ms / unit.ms for ms in every])
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: count(value)))
-        figure.legend(loc="outside lower center", ncols=3, columnspacing=1)
-        return svg(figure, "Time to first token over prompt length, computed again and loaded")
+            _fit(axes, name, fit or (), points, unit)
+    if found.input_len is not None:
+        even = f"break-even, {count(found.input_len)} tokens"
+        axes.axvline(found.input_len, color=OTHER[0], linestyle="--", linewidth=1, label=even)
+    axes.set(xlabel="prompt tokens", ylabel=f"TTFT, {unit.name}", xlim=(0, None))
+    scale(axes, "y", [ms / unit.ms for ms in every])
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: count(value)))
+    figure.legend(loc="outside lower center", ncols=3, columnspacing=1)
+    return figure, "Time to first token over prompt length, computed again and loaded"
 
 
-def gaps(result: Fields) -> str:
+def _gaps(result: Result) -> Drawn:
     """Gaps between chunks of text for each arm: half of them lie in the box, 98 % within the whiskers."""
-    found = {name: _gaps(result, name) for name, _ in arms(result)}
-    found = {name: values for name, values in found.items() if values}
+    found: dict[str, list[float]] = {name: [] for name in result.arms}
+    for row in result.counted:
+        if row.arm in found:
+            found[row.arm] += [gap * S.ms for gap in row.itls if gap is not None]
+    found = {name: gaps for name, gaps in found.items() if gaps}
     if not found:
-        return ""
-    with style("gaps"):
-        figure, axes = drawing(0.5 * len(found) + 0.7)
-        for place, (name, values) in enumerate(found.items()):
-            _box(axes, place, name, values)
-        axes.set(ylim=(len(found) - 0.5, -0.7), yticks=[], xlabel="ms between chunks")
-        axes.spines["left"].set_visible(False)
-        scale(axes, "x", [ms for values in found.values() for ms in values if ms > 0], WIDE_TAIL)
-        return svg(figure, f"Inter-token latency of {', '.join(found)}")
+        return None
+    figure, axes = drawing(0.5 * len(found) + 0.7)
+    for place, (name, values) in enumerate(found.items()):
+        _box(axes, place, name, values)
+    axes.set(ylim=(len(found) - 0.5, -0.7), yticks=[], xlabel="ms between chunks")
+    axes.spines["left"].set_visible(False)
+    scale(axes, "x", [ms for values in found.values() for ms in values if ms > 0], WIDE_TAIL)
+    return figure, f"Inter-token latency of {', '.join(found)}"
 
 
-def timeline(result: Fields) -> str:
+def _timeline(result: Result) -> Drawn:
     """TTFT by the time a sample was started; a cross is one that does not count."""
-    valid = [row for row in counted(result) if is_finite(row.get("started_s")) and is_finite(row.get("ttft_ms"))]
+    valid = _counted(result)
     if not valid:
-        return ""
-    every = [row["ttft_ms"] for row in valid]
-    unit, clock = unit_for(every), _clock(valid)
-    names = dict.fromkeys(str(row.get("arm")) for row in valid)
-    with style("timeline"):
-        figure, axes = drawing(3.4 + 0.3 * max(0, len(names) // 3 - 2))  # three names of the legend take a line
-        for name in names:
-            own = [row for row in valid if str(row.get("arm")) == name]
-            look: dict[str, Any] = {"color": colour(name), "marker": marker(name)}
-            axes.plot(*_course(own, clock, unit), linestyle="", markersize=4.5, label=name, **look)
-        _crosses(axes, result, clock, unit, min(every))
-        axes.set(xlabel=f"since the run began, {clock.name}", ylabel=f"TTFT, {unit.name}")
-        scale(axes, "y", [ms / unit.ms for ms in every])
-        figure.legend(loc="outside lower center", ncols=3, handletextpad=0, columnspacing=1)
-        return svg(figure, "Time to first token of every sample by the time it was started")
+        return None
+    every = [ttft for _, _, ttft in valid]
+    unit = unit_for(every)
+    clock = TimeUnit("min", 60) if max(started for _, started, _ in valid) > 300 else TimeUnit("s", 1)
+    arms = list(dict.fromkeys(arm for arm, _, _ in valid))
+    figure, axes = drawing(3.4 + 0.3 * max(0, len(arms) // 3 - 2))  # three names of the legend take a line
+    for name in arms:
+        colour, marker = look(name)
+        own = [(started, ttft) for arm, started, ttft in valid if arm == name]
+        _dots(axes, own, clock, unit, color=colour, marker=marker, markersize=4.5, label=name)
+    crosses = [(row.started_s, row.ttft_ms or min(every)) for row in result.not_counted if row.started_s is not None]
+    if crosses:
+        cross: dict[str, Any] = {"color": "#111827", "marker": "x", "markersize": 7, "markeredgewidth": 1.8}
+        _dots(axes, crosses, clock, unit, label="does not count", **cross)
+    axes.set(xlabel=f"since the run began, {clock.name}", ylabel=f"TTFT, {unit.name}")
+    scale(axes, "y", [ms / unit.ms for ms in every])
+    figure.legend(loc="outside lower center", ncols=3, handletextpad=0, columnspacing=1)
+    return figure, "Time to first token of every sample by the time it was started"
 
 
-PLOTS: Mapping[str, Plot] = {
-    "Median TTFT with its interval (bar); each dot is a sample that counted.": arms_plot,
-    "TTFT by prompt length: medians with intervals, the fits (lines) and the break-even (dashed).": by_length,
-    "Gaps between chunks: half lie in the box, 98 % within the whiskers, the rest are dots.": gaps,
-    "Every sample when it was started; a cross does not count, and stands at the bottom without a TTFT.": timeline,
+PLOTS: Mapping[str, Callable[[Result], Drawn]] = {
+    "Median TTFT with its interval (bar); each dot is a sample that counted.": _by_arm,
+    "TTFT by prompt length: medians with intervals, the fits (lines) and the break-even (dashed).": _by_length,
+    "Gaps between chunks: half lie in the box, 98 % within the whiskers, the rest are dots.": _gaps,
+    "Every sample when it was started; a cross does not count, and is at the bottom without a TTFT.": _timeline,
 }
 
 
-def _rung(axes: Axes, place: int, name: str, arm: Fields, single: Sequence[float], unit: TimeUnit) -> None:
-    median, paint = arm["median_ttft_ms"] / unit.ms, colour(name)
+def _counted(result: Result) -> list[tuple[str, float, float]]:
+    """Arm, start in seconds and TTFT in ms of each sample that counts and has both."""
+    return [
+        (row.arm, row.started_s, row.ttft_ms)
+        for row in result.counted
+        if row.started_s is not None and row.ttft_ms is not None
+    ]
+
+
+def _arm_row(axes: Axes, place: int, name: str, arm: ArmSummary, single: Sequence[float], unit: TimeUnit) -> None:
+    assert arm.median_ttft_ms is not None
+    paint, low, high = look(name)[0], arm.ttft_ci_low_ms, arm.ttft_ci_high_ms
     spread = [place + (index % 3 - 1) * 0.07 for index in range(len(single))]
     axes.plot([ms / unit.ms for ms in single], spread, "o", color=paint, alpha=0.45, markersize=4, markeredgewidth=0)
-    low, high = number(arm, "ttft_ci_low_ms"), number(arm, "ttft_ci_high_ms")
     if low is not None and high is not None:
         axes.plot([low / unit.ms, high / unit.ms], [place, place], color=paint, linewidth=2.5, solid_capstyle="butt")
-    axes.plot([median], [place], "|", color=paint, markersize=15, markeredgewidth=2.5)
-    label(axes, place - 0.38, f"{name}: {unit(arm['median_ttft_ms'])}")
+    axes.plot([arm.median_ttft_ms / unit.ms], [place], "|", color=paint, markersize=15, markeredgewidth=2.5)
+    label(axes, place - 0.38, f"{name}: {unit(arm.median_ttft_ms)}")
 
 
-def _points(found: Iterable[Fields], side: str) -> Sequence[tuple[float, float, float, float]]:
+def _points(found: Iterable[tuple[LengthSummary, ArmSummary]]) -> Sequence[tuple[float, float, float, float]]:
     """Length, median, and how far the interval reaches below and above, in ms."""
-    points = []
-    for row in found:
-        length, arm = number(row, "input_len"), fields(row, side)
-        median, low, high = (number(arm, f"{name}_ms") for name in ("median_ttft", "ttft_ci_low", "ttft_ci_high"))
-        if length is not None and median is not None:
-            below, above = (0 if end is None else abs(end - median) for end in (low, high))
-            points.append((length, median, below, above))
-    return points
+    return [
+        (row.input_len, arm.median_ttft_ms, _reach(arm, arm.ttft_ci_low_ms), _reach(arm, arm.ttft_ci_high_ms))
+        for row, arm in found
+        if row.input_len is not None and arm.median_ttft_ms is not None
+    ]
+
+
+def _reach(arm: ArmSummary, end: Number) -> float:
+    return 0 if end is None or arm.median_ttft_ms is None else abs(end - arm.median_ttft_ms)
 
 
 def _series(axes: Axes, name: str, points: Sequence[tuple[float, ...]], unit: TimeUnit) -> None:
-    if points:
-        lengths, medians, below, above = zip(*points, strict=True)
-        heights, *reach = ([ms / unit.ms for ms in column] for column in (medians, below, above))
-        axes.errorbar(
-            lengths, heights, reach, fmt=marker(name), color=colour(name), label=name, markersize=5, capsize=3
-        )
+    lengths, medians, below, above = zip(*points, strict=True)
+    heights, *reach = ([ms / unit.ms for ms in column] for column in (medians, below, above))
+    colour, marker = look(name)
+    axes.errorbar(lengths, heights, reach, fmt=marker, color=colour, label=name, markersize=5, capsize=3)
 
 
-def _fit(axes: Axes, name: str, terms: Sequence[float], points: Sequence[tuple[float, ...]], unit: TimeUnit) -> None:
-    if terms and points:
-        longest = max(point[0] for point in points)
-        lengths = [longest * step / 60 for step in range(1, 61)]
-        heights = [sum(term * n**power for power, term in enumerate(terms)) / unit.ms for n in lengths]
-        shown = [(n, height) for n, height in zip(lengths, heights, strict=True) if height > 0]
-        axes.plot(*zip(*shown, strict=True), color=colour(name), linewidth=1.2)
-
-
-def _mark(axes: Axes, tokens: float | None) -> None:
-    if tokens is not None:
-        said = f"break-even, {count(tokens)} tokens"
-        axes.axvline(tokens, color=colour(), linestyle="--", linewidth=1, label=said)
+def _fit(axes: Axes, name: str, fit: Sequence[Number], points: Sequence[tuple[float, ...]], unit: TimeUnit) -> None:
+    terms = [term for term in fit if term is not None]
+    longest = max(point[0] for point in points)
+    lengths = [longest * step / 60 for step in range(1, 61)]
+    heights = [sum(term * n**power for power, term in enumerate(terms)) / unit.ms for n in lengths]
+    shown = [(n, height) for n, height in zip(lengths, heights, strict=True) if height > 0]
+    if shown:
+        axes.plot(*zip(*shown, strict=True), color=look(name)[0], linewidth=1.2)
 
 
 def _box(axes: Axes, place: int, name: str, values: Sequence[float]) -> None:
-    line: dict[str, Any] = {"color": colour(name), "linewidth": 1.5}
-    dots = {"marker": "o", "markersize": 2.5, "markerfacecolor": colour(name), "markeredgewidth": 0}
+    colour, _ = look(name)
+    line: dict[str, Any] = {"color": colour, "linewidth": 1.5}
+    dots = {"marker": "o", "markersize": 2.5, "markerfacecolor": colour, "markeredgewidth": 0}
     axes.boxplot(
         [values], positions=[place], orientation="horizontal", whis=(1, 99), widths=0.3, manage_ticks=False,
         boxprops=line, whiskerprops=line, capprops=line, medianprops={**line, "linewidth": 2.5}, flierprops=dots,
@@ -165,28 +194,5 @@ def _box(axes: Axes, place: int, name: str, values: Sequence[float]) -> None:
     label(axes, place - 0.35, name)
 
 
-def _clock(valid: Iterable[Fields]) -> TimeUnit:
-    return TimeUnit("min", 60) if max(row["started_s"] for row in valid) > 300 else TimeUnit("s", 1)
-
-
-def _course(found: Iterable[Fields], clock: TimeUnit, unit: TimeUnit) -> tuple[list[float], list[float]]:
-    found = list(found)
-    return [row["started_s"] / clock.ms for row in found], [row["ttft_ms"] / unit.ms for row in found]
-
-
-def _crosses(axes: Axes, result: Fields, clock: TimeUnit, unit: TimeUnit, floor: float) -> None:
-    """One without a TTFT stands at the fastest sample's."""
-    found = [row for row in not_counted(result) if is_finite(row.get("started_s"))]
-    placed = [{**row, "ttft_ms": number(row, "ttft_ms") or floor} for row in found]
-    if placed:
-        look: dict[str, Any] = {"color": "#111827", "markersize": 7, "markeredgewidth": 1.8, "label": "does not count"}
-        axes.plot(*_course(placed, clock, unit), "x", **look)
-
-
-def _ttfts(result: Fields, arm: str) -> Sequence[float]:
-    return [row["ttft_ms"] for row in counted(result) if row.get("arm") == arm and is_finite(row.get("ttft_ms"))]
-
-
-def _gaps(result: Fields, arm: str) -> Sequence[float]:
-    own = [row for row in counted(result) if row.get("arm") == arm]
-    return [seconds * S.ms / MS.ms for row in own for seconds in numbers(row, "itls")]
+def _dots(axes: Axes, found: Sequence[tuple[float, float]], clock: TimeUnit, unit: TimeUnit, **look: Any) -> None:
+    axes.plot([at / clock.ms for at, _ in found], [ms / unit.ms for _, ms in found], linestyle="", **look)

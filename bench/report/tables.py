@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from dataclasses import replace
 
+from bench.question_results import AccessSpeed, Confirmation, LengthSummary, LoadCellSummary, VerifyDocument
 from bench.report.labels import arm_meaning
 from bench.report.media_tables import by_modality, hits, mixup_table
 from bench.report.number_format import (
@@ -14,331 +15,241 @@ from bench.report.number_format import (
     confidence,
     count,
     digits,
+    duration,
+    nats,
     percent,
     ratio,
-    ratio_span,
+    span_of,
     unit_for,
+    yes_no,
 )
-from bench.report.result_fields import Fields, arms, fields, number, rows
-from bench.report.text_table import Column, ReportTable, number_column, text_column
+from bench.report.text_table import Column, ReportTable, number, words
+from bench.result import Result
+from bench.result_part import ArmSpeedup, ArmSummary, MedianInterval, NoiseFloor, Number
 
 TOO_SMALL = "n too small"
-ACCESSES: Mapping[str, Mapping[str, str]] = {  # pattern to the name of its figures
-    "read, page cache": {"chunks": "read_cached", "sequential": "read_cached"},
-    "read, device": {"chunks": "read_device", "sequential": "read_device"},
-    "write, device": {"chunks": "write_device", "sequential": "write"},
-}
+NamedArm = tuple[str, ArmSummary]
 
 
-def tables(result: Fields) -> Sequence[ReportTable]:
+def tables(result: Result) -> Sequence[ReportTable]:
     """The main tables of a result; those without a row are left out."""
-    grids = [table(result) for table in TABLES.get(str(result.get("kind")), (arms_table,))]
-    return [grid for grid in grids if grid.rows]
+    found = [table(result) for table in TABLES.get(result.kind, (_arms,))]
+    return [table for table in found if table.rows]
 
 
-def arms_table(result: Fields) -> ReportTable:
-    """The arms: median TTFT with its interval, the ratio to the arm they are held against, what was cached."""
-    found = list(arms(result))
-    unit = unit_for([number(arm, "median_ttft_ms") for _, arm in found])
-    comparison = fields(result, "comparison")
-    over, of = str(comparison.get("over") or "cold"), comparison.get("of")
-    interval = f"{confidence(result)} interval"
-    return ReportTable(
-        "Time to first token",
-        [
-            *text_column("arm"),
-            *number_column("median TTFT", interval, f"{over} / this"),
-            Column("interval of the ratio", wide=True),
-            *number_column("cached", "ITL", "n", "failed"),
-            Column("what it is", text=True, wide=True),
-        ],
-        [
-            (name, *_ttft(arm, unit), *_against(result, name, over), *_rest(arm), arm_meaning(result, name))
-            for name, arm in found
-        ],
-        strong=next((index for index, (name, _) in enumerate(found) if name == of), None),
-    )
-
-
-def decoding(result: Fields) -> ReportTable:
-    """What comes after the first token."""
-    found, seen = list(arms(result)), fields(result, "decode")
-    return ReportTable(
-        "Time per output token",
-        [
-            *text_column("arm"),
-            *number_column(
-                "engine's time", "cold / this", "median TPOT", "ITL", "longest gap", "in one burst", "n", "failed"
-            ),
-            Column("what it is", text=True, wide=True),
-        ],
-        [
-            (
-                name,
-                MS(number(fields(seen, "median_decode_ms"), name)),
-                _decoding(result, name),
-                MS(number(arm, "median_tpot_ms")),
-                MS(number(arm, "median_itl_ms")),
-                MS(number(fields(seen, "stall_ms"), name)),
-                count(number(fields(seen, "bursts"), name)),
-                *_n(arm),
-                arm_meaning(result, name),
-            )
-            for name, arm in found
-        ],
-        note="“Engine's time” is the median per output token on the engine's own clock, which is what is compared. "
-        "“In one burst”: answers whose tokens came all but together, late.",
-        strong=next((index for index, (name, _) in enumerate(found) if name == "first_sight"), None),
-    )
-
-
-def distributions(result: Fields) -> ReportTable:
+def latencies_table(result: Result) -> ReportTable:
     """Every latency of every arm, with its percentiles."""
-    return ReportTable(
-        "All latencies",
-        [*text_column("arm", "latency"), *number_column("mean", "std", "median", "p90", "p99")],
-        [
-            (name, metric.upper(), *_distribution(arm, metric))
-            for name, arm in arms(result)
-            for metric in ("ttft", "tpot", "itl", "e2el")
-        ],
-        note=f"A percentile that the samples do not support reads “{TOO_SMALL}”.",
+    rows = [
+        (name, metric.upper(), *_distribution(arm, metric))
+        for name, arm in result.arms.items()
+        for metric in ("ttft", "tpot", "itl", "e2el")
+    ]
+    columns = [words("arm"), words("latency"), *map(number, ("mean", "std", "median", "p90", "p99"))]
+    note = f"A percentile that the samples do not support reads “{TOO_SMALL}”."
+    return ReportTable("All latencies", columns, rows, note)
+
+
+def _arms(result: Result) -> ReportTable:
+    """The arms: median TTFT with its interval, the ratio to the arm they are held against, what was cached."""
+    unit = unit_for([arm.median_ttft_ms for arm in result.arms.values()])
+    over = result.comparison.over or "cold"
+    cells: dict[Column, Callable[[NamedArm], str]] = {
+        words("arm"): lambda row: row[0],
+        number("median TTFT"): lambda row: unit(row[1].median_ttft_ms),
+        number(f"{confidence(result.confidence_level)} interval"): lambda row: _ttft_span(row[1], unit),
+        number(f"{over} / this"): lambda row: "1" if row[0] == over else ratio(_speedup(result, row[0]).median),
+        number("interval of the ratio", wide=True): lambda row: (
+            "" if row[0] == over else span_of(_speedup(result, row[0]))
+        ),
+        number("cached"): lambda row: percent(_cached_pct(row[1])),
+        number("ITL"): lambda row: MS(row[1].median_itl_ms),
+        number("n"): lambda row: count(row[1].completed),
+        number("failed"): lambda row: count(row[1].failed),
+        words("what it is", wide=True): lambda row: arm_meaning(result, row[0]),
+    }
+    return _strong(ReportTable.of("Time to first token", result.arms.items(), cells), result, result.comparison.of)
+
+
+def _decode(result: Result) -> ReportTable:
+    """What comes after the first token."""
+    found = result.decode
+    cells: dict[Column, Callable[[NamedArm], str]] = {
+        words("arm"): lambda row: row[0],
+        number("engine's time"): lambda row: MS(found.median_decode_ms.get(row[0])),
+        number("cold / this"): lambda row: _decode_ratio(result, row[0]),
+        number("median TPOT"): lambda row: MS(row[1].median_tpot_ms),
+        number("ITL"): lambda row: MS(row[1].median_itl_ms),
+        number("longest gap"): lambda row: MS(found.stall_ms.get(row[0])),
+        number("in one burst"): lambda row: count(found.bursts.get(row[0])),
+        number("n"): lambda row: count(row[1].completed),
+        number("failed"): lambda row: count(row[1].failed),
+        words("what it is", wide=True): lambda row: arm_meaning(result, row[0]),
+    }
+    note = (
+        "“Engine's time” is the median per output token on the engine's own clock, which is what is compared. "
+        "“In one burst”: answers whose tokens came all but together, late."
     )
+    table = ReportTable.of("Time per output token", result.arms.items(), cells, note)
+    return _strong(table, result, "first_sight")
 
 
-def lengths(result: Fields) -> ReportTable:
+def _lengths(result: Result) -> ReportTable:
     """Computing again against loading, for each prompt length."""
-    return ReportTable(
-        "By prompt length",
-        [
-            *number_column("prompt tokens", "computed"),
-            Column("computed, interval", wide=True),
-            *number_column("loaded"),
-            Column("loaded, interval", wide=True),
-            *number_column("computed / loaded", "interval of the ratio", "n", "failed"),
-        ],
-        [_length(row) for row in rows(result, "lengths")],
-    )
+    cells: dict[Column, Callable[[LengthSummary], str]] = {
+        number("prompt tokens"): lambda row: count(row.input_len),
+        number("computed"): lambda row: _length_unit(row)(row.recompute.median_ttft_ms),
+        number("computed, interval", wide=True): lambda row: _ttft_span(row.recompute, _length_unit(row)),
+        number("loaded"): lambda row: _length_unit(row)(row.load.median_ttft_ms),
+        number("loaded, interval", wide=True): lambda row: _ttft_span(row.load, _length_unit(row)),
+        number("computed / loaded"): lambda row: ratio(row.speedup.median),
+        number("interval of the ratio"): lambda row: span_of(row.speedup),
+        number("n"): lambda row: count(row.speedup.n),
+        number("failed"): lambda row: count((row.recompute.failed or 0) + (row.load.failed or 0)),
+    }
+    return ReportTable.of("By prompt length", result.lengths, cells)
 
 
-def confirmed(result: Fields) -> ReportTable:
+def _confirmed(result: Result) -> ReportTable:
     """Lengths that were measured to see whether the break-even holds."""
-    return ReportTable(
-        "Does the break-even hold?",
-        [
-            *number_column("prompt tokens"),
-            *text_column("expected to win"),
-            *number_column("computed / loaded", "interval of the ratio"),
-            *text_column("holds"),
-        ],
-        [
-            (
-                count(number(row, "input_len")),
-                str(row.get("expected") or NOTHING),
-                *_ratio_cells(fields(row, "speedup")),
-                yes_no(row.get("holds")),
-            )
-            for row in rows(fields(result, "break_even"), "confirmed")
-        ],
-    )
+    cells: dict[Column, Callable[[Confirmation], str]] = {
+        number("prompt tokens"): lambda row: count(row.input_len),
+        words("expected to win"): lambda row: row.expected or NOTHING,
+        number("computed / loaded"): lambda row: ratio(row.speedup.median),
+        number("interval of the ratio"): lambda row: span_of(row.speedup),
+        words("holds"): lambda row: yes_no(row.holds),
+    }
+    return ReportTable.of("Does the break-even hold?", result.break_even.confirmed, cells)
 
 
-def devices(result: Fields) -> ReportTable:
+def _volume(result: Result) -> ReportTable:
     """What the storage gives by itself, in files of one chunk and in one run through a large one."""
-    storage = fields(result, "storage")
-    patterns = {"chunks": storage, "sequential": fields(storage, "sequential")}
-    facts = [str(storage[name]) for name in ("tool", "filesystem", "path", "note") if storage.get(name)]
-    return ReportTable(
-        "The storage by itself",
-        [*text_column("access", "pattern"), *number_column("GB/s"), *text_column("how")],
-        [
-            (access, pattern, *_device(fields(speeds, names[pattern])))
-            for access, names in ACCESSES.items()
-            for pattern, speeds in patterns.items()
-            if fields(speeds, names[pattern])
-        ],
-        note="; ".join(facts),
-    )
+    volume, large = result.storage, result.storage.sequential
+    speeds = [
+        ("read, page cache", "chunks", volume.read_cached),
+        ("read, page cache", "sequential", large.get("read_cached", AccessSpeed())),
+        ("read, device", "chunks", volume.read_device),
+        ("read, device", "sequential", large.get("read_device", AccessSpeed())),
+        ("write, device", "chunks", volume.write_device),
+        ("write, device", "sequential", large.get("write", AccessSpeed())),
+    ]
+    cells: dict[Column, Callable[[tuple[str, str, AccessSpeed]], str]] = {
+        words("access"): lambda row: row[0],
+        words("pattern"): lambda row: row[1],
+        number("GB/s"): lambda row: NOTHING if row[2].gb_per_s is None else digits(row[2].gb_per_s),
+        words("how"): lambda row: row[2].reason or row[2].method or "",
+    }
+    note = "; ".join(fact for fact in (volume.tool, volume.filesystem, volume.path, volume.note) if fact)
+    return ReportTable.of("The storage by itself", [row for row in speeds if row[2].model_fields_set], cells, note)
 
 
-def compared_documents(result: Fields) -> ReportTable:
+def _documents(result: Result) -> ReportTable:
     """Log-probabilities and the texts, for each document."""
-    return ReportTable(
-        "By document",
-        [
-            *number_column("document", "noise, nats", "cross-read, nats", "over tokens"),
-            *text_column("same text", "texts part", "needle found, plain / cross-read"),
-        ],
-        [
-            (
-                count(number(row, "document")),
-                _nats(row, "noise"),
-                _nats(row, "cross"),
-                count(number(row, "tokens")),
-                yes_no(row.get("same_text")),
-                _divergence(fields(row, "divergence")),
-                _needle(fields(row, "needle")),
-            )
-            for row in rows(fields(result, "verify"), "documents")
-        ],
-    )
+    cells: dict[Column, Callable[[VerifyDocument], str]] = {
+        number("document"): lambda row: count(row.document),
+        number("noise, nats"): lambda row: nats(row.noise),
+        number("cross-read, nats"): lambda row: nats(row.cross),
+        number("over tokens"): lambda row: count(row.tokens),
+        words("same text"): lambda row: yes_no(row.same_text),
+        words("texts part"): _divergence,
+        words("needle found, plain / cross-read"): lambda row: (
+            f"{yes_no(row.needle.plain)} / {yes_no(row.needle.cross)}" if row.needle else NOTHING
+        ),
+    }
+    return ReportTable.of("By document", result.verify.documents, cells)
 
 
-def cells(result: Fields) -> ReportTable:
+def _loads(result: Result) -> ReportTable:
     """One row for each load."""
-    found = rows(result, "cells")
-    unit = unit_for([number(cell, "median_ttft_ms") for cell in found])
-    return ReportTable(
-        "By load",
-        [
-            *number_column("prompt tokens"),
-            *text_column("load", "arm"),
-            *number_column("median TTFT"),
-            Column("p99 TTFT", wide=True),
-            *number_column("ITL"),
-            Column("client queue", wide=True),
-            *number_column("goodput, 1/s", "computed again", "n", "failed"),
-        ],
-        [
-            (
-                count(number(cell, "input_len")),
-                _load(cell),
-                str(cell.get("arm") or NOTHING),
-                unit(number(cell, "median_ttft_ms")),
-                _percentile(cell, "p99_ttft_ms", unit),
-                MS(number(cell, "median_itl_ms")),
-                unit_for([number(cell, "mean_client_queue_time_ms")])(number(cell, "mean_client_queue_time_ms")),
-                ratio(number(cell, "request_goodput")),
-                count(number(cell, "recomputed")),
-                *_n(cell),
-            )
-            for cell in found
-        ],
-        note="“Computed again”: cross-reads whose document had to be computed after all. They count.",
-    )
+    unit = unit_for([cell.median_ttft_ms for cell in result.cells])
+    cells: dict[Column, Callable[[LoadCellSummary], str]] = {
+        number("prompt tokens"): lambda cell: count(cell.input_len),
+        words("load"): _load,
+        words("arm"): lambda cell: cell.arm or NOTHING,
+        number("median TTFT"): lambda cell: unit(cell.median_ttft_ms),
+        number("p99 TTFT", wide=True): lambda cell: _percentile(cell, cell.p99_ttft_ms, unit),
+        number("ITL"): lambda cell: MS(cell.median_itl_ms),
+        number("client queue", wide=True): lambda cell: duration(cell.mean_client_queue_time_ms),
+        number("goodput, 1/s"): lambda cell: ratio(cell.request_goodput),
+        number("computed again"): lambda cell: count(cell.recomputed),
+        number("n"): lambda cell: count(cell.completed),
+        number("failed"): lambda cell: count(cell.failed),
+    }
+    note = "“Computed again”: cross-reads whose document had to be computed after all. They count."
+    return ReportTable.of("By load", result.cells, cells, note)
 
 
-def clients(result: Fields) -> ReportTable:
-    """What measuring costs each client, and how their times stand to each other."""
-    found = fields(result, "peer")
-    spent = fields(found, "cpu_ms_per_request")
-    ratios = (("all", "median_ttft_ratio"), ("the fastest half", "fastest_half_ttft_ratio"))
-    return ReportTable(
-        "The clients",
-        [*text_column("figure"), *number_column("value")],
-        [(f"CPU per request, {name}", MS(number(spent, name))) for name in spent]
-        + [(f"median TTFT, arena / vllm_bench_serve, {said}", ratio(number(found, name))) for said, name in ratios],
-    )
+def _clients(result: Result) -> ReportTable:
+    """What measuring costs each client, and the ratio of their times."""
+    found = result.peer
+    rows = [(f"CPU per request, {name}", MS(ms)) for name, ms in found.cpu_ms_per_request.items()]
+    for of, value in (("all", found.median_ttft_ratio), ("the fastest half", found.fastest_half_ttft_ratio)):
+        rows.append((f"median TTFT, arena / vllm_bench_serve, {of}", ratio(value)))
+    return ReportTable("The clients", [words("figure"), number("value")], rows)
 
 
-def yes_no(value: object) -> str:
-    """A dash when it was not looked at."""
-    return NOTHING if value is None else "yes" if value else "no"
-
-
-TABLES: Mapping[str, Sequence[Callable[[Fields], ReportTable]]] = {
-    "decode": (decoding, arms_table),
-    "storage": (lengths, confirmed, devices),
+TABLES: Mapping[str, Sequence[Callable[[Result], ReportTable]]] = {
+    "decode": (_decode, _arms),
+    "storage": (_lengths, _confirmed, _volume),
     "mm": (by_modality, hits),
-    "verify": (compared_documents, mixup_table),
-    "sweep": (cells,),
-    "peer": (arms_table, clients),
+    "verify": (_documents, mixup_table),
+    "sweep": (_loads,),
+    "peer": (_arms, _clients),
 }
 
 
-def _ttft(arm: Fields, unit: TimeUnit) -> tuple[str, str]:
-    interval = unit.span(number(arm, "ttft_ci_low_ms"), number(arm, "ttft_ci_high_ms"))
-    return unit(number(arm, "median_ttft_ms")), interval
+def _strong(table: ReportTable, result: Result, arm: str) -> ReportTable:
+    return replace(table, strong=list(result.arms).index(arm)) if arm in result.arms else table
 
 
-def _against(result: Fields, arm: str, over: str) -> tuple[str, str]:
-    if arm == over:
-        return "1", ""
-    comparison = fields(result, "comparison")
-    by_ttft = arm == comparison.get("of") and comparison.get("metric", "ttft_ms") == "ttft_ms"
-    return _ratio_cells(fields(comparison, "speedup") if by_ttft else fields(result, "ladder", arm, "speedup"))
+def _ttft_span(arm: ArmSummary, unit: TimeUnit) -> str:
+    return unit.span(arm.ttft_ci_low_ms, arm.ttft_ci_high_ms)
 
 
-def _decoding(result: Fields, arm: str) -> str:
-    """The ratio of the claim; of the arm that stands for noise, that."""
-    comparison = fields(result, "comparison")
-    if arm == comparison.get("over"):
+def _length_unit(row: LengthSummary) -> TimeUnit:
+    return unit_for([row.recompute.median_ttft_ms, row.load.median_ttft_ms])
+
+
+def _speedup(result: Result, arm: str) -> MedianInterval:
+    """By TTFT, which is not what `bench decode` compares."""
+    if arm == result.comparison.of and result.comparison.metric == "ttft_ms":
+        return result.comparison.speedup
+    return result.ladder.get(arm, ArmSpeedup()).speedup
+
+
+def _decode_ratio(result: Result, arm: str) -> str:
+    """The ratio of the claim; for the arm that measures the noise, that of the noise."""
+    comparison, floor = result.comparison, result.comparison.noise_floor or NoiseFloor()
+    if arm == comparison.over:
         return "1"
-    named = {
-        str(comparison.get("of")): "speedup",
-        str(fields(comparison, "noise_floor").get("of")): "noise_floor",
-    }
-    return ratio(number(fields(comparison, named.get(arm, "")), "median"))
+    return ratio({floor.of: floor.median, comparison.of: comparison.speedup.median}.get(arm))
 
 
-def _ratio_cells(speedup: Fields) -> tuple[str, str]:
-    span = ratio_span(number(speedup, "ci_low"), number(speedup, "ci_high"))
-    return ratio(number(speedup, "median")), span
-
-
-def _rest(arm: Fields) -> tuple[str, ...]:
-    return percent(_cached(arm)), MS(number(arm, "median_itl_ms")), *_n(arm)
-
-
-def _n(arm: Fields) -> tuple[str, str]:
-    return count(number(arm, "completed")), count(number(arm, "failed"))
-
-
-def _cached(arm: Fields) -> float | None:
-    total, cached = number(arm, "total_input_tokens"), number(arm, "total_cached_tokens")
+def _cached_pct(arm: ArmSummary) -> float | None:
+    total, cached = arm.total_input_tokens, arm.total_cached_tokens
     return 100 * cached / total if total and cached is not None else None
 
 
-def _distribution(arm: Fields, metric: str) -> tuple[str, ...]:
-    unit = unit_for([number(arm, f"{name}_{metric}_ms") for name in ("mean", "median", "p99")])
-    measured = tuple(unit(number(arm, f"{name}_{metric}_ms")) for name in ("mean", "std", "median"))
-    return *measured, *(_percentile(arm, f"{name}_{metric}_ms", unit) for name in ("p90", "p99"))
-
-
-def _percentile(arm: Fields, name: str, unit: TimeUnit) -> str:
-    if number(arm, name) is None and number(arm, "completed"):
-        return TOO_SMALL
-    return unit(number(arm, name))
-
-
-def _length(row: Fields) -> tuple[str, ...]:
-    computed, loaded = fields(row, "recompute"), fields(row, "load")
-    unit = unit_for([number(computed, "median_ttft_ms"), number(loaded, "median_ttft_ms")])
-    failed = [number(arm, "failed") or 0 for arm in (computed, loaded)]
-    return (
-        count(number(row, "input_len")),
-        *_ttft(computed, unit),
-        *_ttft(loaded, unit),
-        *_ratio_cells(fields(row, "speedup")),
-        count(number(fields(row, "speedup"), "n")),
-        count(sum(failed)),
+def _distribution(arm: ArmSummary, metric: str) -> tuple[str, ...]:
+    mean, std, median, p90, p99 = (
+        getattr(arm, f"{name}_{metric}_ms") for name in ("mean", "std", "median", "p90", "p99")
     )
+    unit = unit_for([mean, median, p99])
+    return unit(mean), unit(std), unit(median), _percentile(arm, p90, unit), _percentile(arm, p99, unit)
 
 
-def _device(probe: Fields) -> tuple[str, str]:
-    speed = number(probe, "gb_per_s")
-    return NOTHING if speed is None else digits(speed), str(probe.get("reason") or probe.get("method") or "")
+def _percentile(arm: ArmSummary, ms: Number, unit: TimeUnit) -> str:
+    return TOO_SMALL if ms is None and arm.completed else unit(ms)
 
 
-def _nats(row: Fields, name: str) -> str:
-    value = number(row, name)
-    return f"{value:.3f}" if value is not None else "∞" if row.get(name) == "infinite" else NOTHING
-
-
-def _divergence(found: Fields) -> str:
+def _divergence(row: VerifyDocument) -> str:
+    found = row.divergence
     if not found:
         return NOTHING
-    size = "" if number(found, "gap") is None else f" ({_nats(found, 'gap')} nats apart)"
-    return f"token {count(number(found, 'token'))}, {'a near-tie' if found.get('near_tie') else 'not a near-tie'}{size}"
+    gap = "" if found.gap is None else f" ({nats(found.gap)} nats apart)"
+    return f"token {count(found.token)}, {'a near-tie' if found.near_tie else 'not a near-tie'}{gap}"
 
 
-def _needle(found: Fields) -> str:
-    if not found:
-        return NOTHING
-    return f"{yes_no(found.get('plain'))} / {yes_no(found.get('cross'))}"
-
-
-def _load(cell: Fields) -> str:
-    concurrency, rate = cell.get("max_concurrency"), cell.get("request_rate")
-    said: list[Any] = [] if concurrency is None else [f"{concurrency} at once"]
-    return ", ".join(said + ([] if rate in (None, "inf") else [f"{rate} requests/s"])) or "all at once"
+def _load(cell: LoadCellSummary) -> str:
+    at_once = [] if cell.max_concurrency is None else [f"{cell.max_concurrency} at once"]
+    rate = [] if cell.request_rate in (None, "inf") else [f"{cell.request_rate} requests/s"]
+    return ", ".join(at_once + rate) or "all at once"

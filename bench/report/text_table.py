@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A `wide` one is left out where there is no room."""
+    """Numbers are aligned to the right; a `wide` column is left out where there is no room."""
 
     name: str
-    text: bool = False  # else a number, to the right
+    text: bool = False
     wide: bool = False
 
 
@@ -25,20 +28,25 @@ class ReportTable:
     note: str = ""
     strong: int | None = None
 
+    @classmethod
+    def of(
+        cls, title: str, rows: Iterable[T], cells: Mapping[Column, Callable[[T], str]], note: str = ""
+    ) -> ReportTable:
+        """One row for each of `rows`, with what `cells` make of it."""
+        return cls(title, list(cells), [[cell(row) for cell in cells.values()] for row in rows], note)
+
     def narrow(self) -> ReportTable:
         """The same without the wide columns."""
-        kept = [index for index, column in enumerate(self.columns) if not column.wide]
-        columns = [self.columns[index] for index in kept]
-        return ReportTable(
-            self.title, columns, [[row[index] for index in kept] for row in self.rows], self.note, self.strong
-        )
+        kept = [place for place, column in enumerate(self.columns) if not column.wide]
+        rows = [[row[place] for place in kept] for row in self.rows]
+        return replace(self, columns=[self.columns[place] for place in kept], rows=rows)
 
 
-def text_column(*names: str) -> list[Column]:
-    """Columns of words."""
-    return [Column(name, text=True) for name in names]
+def words(name: str, *, wide: bool = False) -> Column:
+    """A column of text."""
+    return Column(name, text=True, wide=wide)
 
 
-def number_column(*names: str) -> list[Column]:
-    """Columns of numbers."""
-    return [Column(name) for name in names]
+def number(name: str, *, wide: bool = False) -> Column:
+    """A column of numbers."""
+    return Column(name, wide=wide)

@@ -55,13 +55,13 @@ def test_an_arm_without_samples_has_no_numbers_instead_of_zeros():
     assert (empty["completed"], empty["failed"], empty["median_ttft_ms"]) == (0, 1, None)
 
 
-def test_the_gap_between_client_and_server_is_kept_and_a_large_one_is_told():
+def test_the_gap_between_client_and_server_is_kept_and_a_large_one_is_warned_of():
     samples = [sample(n, "cold", 1000.0, server_queue_ms=5.0, server_ttft_ms=900.0 + n) for n in range(3)]
     assert summarize_arm(samples, detailed=False)["median_client_overhead_ms"] == 94
     assert any("up to 94 ms (cold; median) over" in line for line in sample_warnings(samples))
 
 
-def test_a_kind_of_caveat_is_one_line_that_names_its_arms():
+def test_a_kind_of_warning_is_one_line_that_names_its_arms():
     arms = [f"{modality}_{arm}" for modality in ("image", "video") for arm in ("cold", "cross_read", "own_warm")]
     samples = [
         sample(n, arm, 1000.0 + 400 * (n % 2), itls=(0.0001,) * 31, tpot_ms=0.1, cached_tokens=None)
@@ -79,8 +79,8 @@ def test_outliers_count_and_are_named():
     assert any("outliers" in line for line in sample_warnings(samples))
 
 
-def test_a_server_that_does_not_tell_what_was_cached_is_named_and_not_taken_for_none():
+def test_a_server_that_does_not_report_what_was_cached_is_named_and_not_taken_for_none():
     samples = [sample(n, "cold", cached_tokens=None) for n in range(3)]
     arm = summarize_arm(samples, detailed=False)
     assert (arm["total_cached_tokens"], arm["cache_hit_rate_pct"]) == (None, None)
-    assert any("does not tell how many tokens were cached" in line for line in source_unknown_warnings(samples))
+    assert any("does not report how many tokens were cached" in line for line in source_unknown_warnings(samples))

@@ -1,11 +1,13 @@
 import json
 
 import pytest
+from bench_results import a_result
 from bench_rows import Engines, measure
 from typer.testing import CliRunner
 
 from bench.__main__ import app
-from bench.multi_value_options import each_by_its_name
+from bench.cli_options import goodput_limits, key_values, modalities, pixels, repeat_names, shared_fields
+from bench.questions import mm, peer, storage, sweep, ttft, verify
 from config.errors import ConfigError, ResultError, StackError
 
 
@@ -14,7 +16,7 @@ def bench(*words, **env):
 
 
 def refused(*words, **env):
-    """What a wrong use is answered with; the front door prints it as one line and exits with 2."""
+    """The message for wrong usage, which ends a command with exit code 2."""
     error = bench(*words, **env).exception
     assert isinstance(error, ConfigError), repr(error)
     return str(error)
@@ -37,7 +39,7 @@ def test_a_report_is_rendered_again_without_engines(whole):
     report = bench("report", whole)
     assert report.exit_code == 0
     assert "10.0 times sooner" in report.stdout
-    assert "src=" not in (whole / "report.html").read_text()
+    assert "http:" not in (whole / "report.html").read_text()
 
 
 def test_a_report_of_an_interrupted_run_says_so(half):
@@ -61,15 +63,44 @@ def test_a_result_is_not_written_over(whole):
     assert "--resume" in refused("ttft", "--result-dir", whole)
 
 
-def test_wrong_options_are_told_with_the_right_ones(tmp_path):
-    folder = ("--result-dir", tmp_path / "new")
-    assert "KEY=VALUE" in refused("ttft", "--metadata", "gpu", *folder)
-    assert "ttft:500" in refused("sweep", "--goodput", "fast", *folder)
-    assert "two servers" in refused("ttft", "--base-url", "http://127.0.0.1:1", *folder)
-    assert "image, images, video, audio" in refused("mm", "--modality", "smell", *folder)
-    assert "WIDTHxHEIGHT" in refused("mm", "--image-size", "big", *folder)
-    assert "3 lengths" in refused("storage", "--input-len", "600", *folder)
-    assert "ENGINES=4" in refused("aa", *folder, ENGINES="2", ARENA_HOME=str(tmp_path))
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        ("ttft --metadata a=b gpu", "--metadata gpu has no value: write KEY=VALUE"),
+        ("sweep --goodput ttft:1 fast", "ttft:500"),
+        ("ttft --base-url http://127.0.0.1:1", "two servers"),
+        ("ttft --extra-body {}", "--base-url"),
+        ("mm --modality smell", "image, images, video, audio"),
+        ("mm --image-size big", "WIDTHxHEIGHT"),
+        ("storage --input-len 600", "3 lengths"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_what_to_write(tmp_path, words, hint):
+    assert hint in refused(*words.split(), "--result-dir", tmp_path / "new")
+
+
+def test_the_arenas_benchmarks_take_all_four_engines(tmp_path):
+    assert "ENGINES=4" in refused("aa", "--result-dir", tmp_path / "new", ENGINES="2", ARENA_HOME=str(tmp_path))
+
+
+@pytest.mark.parametrize("text", ["896", "0x0", "-1x64", "32x33", "99999x99999", "²x²", ""])
+def test_what_is_no_size_is_refused(text):
+    with pytest.raises(ConfigError):
+        pixels(text)
+
+
+@pytest.mark.parametrize("text", ["ttft", "ttft:soon", "itl:5", ":500"])
+def test_a_limit_that_says_nothing_is_refused(text):
+    with pytest.raises(ConfigError):
+        goodput_limits([text])
+
+
+def test_values_are_read_as_they_are_meant():
+    assert pixels("896x644") == (896, 644)
+    assert goodput_limits(["ttft:500", "e2el:2e3"]) == {"ttft": 500, "e2el": 2000}
+    assert key_values(["gpu=A100", "note=a=b"]) == {"gpu": "A100", "note": "a=b"}
+    assert modalities(["audio", "image", "audio"]) == ("audio", "image")
+    assert shared_fields({"seed": 3, "metadata": None, "prepare": None}) == {"seed": 3, "metadata": {}, "prepare": None}
 
 
 def test_a_password_in_an_address_is_refused_and_not_repeated(tmp_path):
@@ -102,12 +133,7 @@ def test_a_table_is_shown_even_where_nothing_can_be_written(whole):
     ],
 )
 def test_options_take_several_values_as_those_of_vllm_do(words, spread):
-    assert each_by_its_name(words.split()) == spread.split()
-
-
-def test_the_second_of_several_values_is_read_too(tmp_path):
-    assert "ttft:500" in refused("sweep", "--goodput", "ttft:1", "fast", "--result-dir", tmp_path / "new")
-    assert "--metadata gpu" in refused("ttft", "--metadata", "a=b", "gpu", "--result-dir", tmp_path / "new")
+    assert repeat_names(words.split()) == spread.split()
 
 
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1", "127.0.0.1:8000", "http://"])
@@ -121,7 +147,7 @@ def test_what_is_no_address_is_refused(url, tmp_path):
 def test_every_command_explains_itself(command):
     shown = bench(command, "--help")
     assert shown.exit_code == 0
-    assert "?" in shown.stdout or "engine" in shown.stdout
+    assert "--json" in shown.stdout
 
 
 @pytest.mark.parametrize("kind", ["ttft", "mm", "aa", "decode", "sweep", "verify"])
@@ -133,5 +159,28 @@ def test_where_nothing_runs_the_next_step_is_to_start_it(tmp_path, kind):
     assert "OPENAI_API_KEY" not in str(error)
 
 
-def test_an_extra_body_is_for_servers_of_others(tmp_path):
-    assert "--base-url" in refused("ttft", "--extra-body", "{}", "--result-dir", tmp_path / "new")
+@pytest.mark.parametrize(
+    ("holds", "name", "change"),
+    [
+        (ttft.holds, "ttft", {"comparison.verdict": "no claim"}),
+        (ttft.holds, "two_servers", {"comparison.verdict": "no claim"}),
+        (ttft.holds, "decode", {"comparison.verdict": "no claim"}),
+        (ttft.aa_holds, "aa", {"comparison.verdict": "faster"}),
+        (mm.holds, "mm", {"holds": False}),
+        (peer.holds, "peer", {"comparison.verdict": "slower"}),
+        (storage.holds, "storage", {"break_even.confirmed": []}),
+        (storage.holds, "storage", {"break_even.confirmed": [{"holds": True}, {"holds": None}]}),
+        (sweep.holds, "sweep", {"cells.0.failed": 3}),
+        (verify.holds, "verify", {"verify.agrees": False}),
+    ],
+)
+def test_a_result_that_does_not_hold_ends_its_command_with_exit_code_1(holds, name, change):
+    sound = {
+        "aa": {"comparison.verdict": "not distinguishable"},
+        "peer": {"comparison.verdict": "not distinguishable"},
+        "storage": {"break_even.confirmed": [{"holds": True}]},
+        "mm": {"holds": True},
+        "verify": {"verify.agrees": True},
+    }
+    assert holds(a_result(name, sound.get(name)))
+    assert not holds(a_result(name, change))

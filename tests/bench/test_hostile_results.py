@@ -1,12 +1,11 @@
 """A result may come from anybody: whatever its JSON is, there is a report, or one line that says why not."""
 
-import copy
 import json
 import os
 from contextlib import suppress
 
 import pytest
-from bench_results import HOSTILE, RESULTS, a_comparison, a_frame, a_rung, a_ttft_result, on_a_terminal
+from bench_results import HOSTILE, NAMES, golden, on_a_terminal, put
 from bench_rows import OPTIONS, Engines, measure
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,8 +13,10 @@ from typer.testing import CliRunner
 
 from bench import regression
 from bench.__main__ import app
-from bench.result_io import RESULT, read_result, write_result
-from bench.runner import report_files, resume_run, write_reports
+from bench.report.render import report_files, write_reports
+from bench.result import Result
+from bench.result_io import RESULT, read_json, read_result, write_result
+from bench.runner import resume_run
 from config.errors import ArenaError, ConfigError, ResultError
 from frontend.results_list import list_results
 
@@ -34,17 +35,6 @@ JSON = st.recursive(
 )
 
 
-def an_mm_result():
-    canary = {"held": 3, "unproven": 1, "untold": 1, "failed": [2]}
-    image = {"comparison": a_comparison(), "media_tokens": 1200, "text_tokens": 9, "canary": canary}
-    image |= {"ladder": {"image_own_warm": a_rung("own_warm")}, "processor_warm_ratio": {"median": 0.9}}
-    query = {"query": "image", "n": 2, "total_tokens": 100, "kv_hits": 50, "kv_hits_shared": 10, "hit_rate_pct": 50.0}
-    return a_frame("mm", modalities={"image": image}, queries=[query], refused={"video": "no"})
-
-
-BASES = [json.loads(json.dumps(make())) for make in (*RESULTS.values(), an_mm_result, lambda: a_ttft_result(2))]
-
-
 def places(value, here=()):
     """The path of each value inside, of a list's first three."""
     yield here
@@ -56,29 +46,23 @@ def places(value, here=()):
 @st.composite
 def damaged(draw):
     """A result of some kind in which up to three values are others."""
-    result = copy.deepcopy(draw(st.sampled_from(BASES)))
+    result = golden(draw(st.sampled_from(NAMES)))
     for _ in range(draw(st.integers(1, 3))):
-        *path, last = draw(st.sampled_from([place for place in places(result) if place]))
-        inner = result
-        for key in path:
-            inner = inner[key]
-        inner[last] = draw(JSON)
+        put(result, draw(st.sampled_from([place for place in places(result) if place])), draw(JSON))
     return result
 
 
-def said_of(folder, result):
-    """What every reader of results makes of it."""
+def read_by_all(folder, result):
+    """By every reader of results."""
     folder.mkdir(exist_ok=True)
     (folder / RESULT).write_text(json.dumps(result))
     list_results(folder.parent)
     with suppress(ArenaError):
-        found = read_result(folder)
+        found, other = read_result(folder), Result.model_validate(golden("ttft"))
         on_a_terminal(found)
         with suppress(ConfigError):
-            regression.comparison_json(
-                [regression.compare_results(found, BASES[0]), regression.compare_results(found, found)],
-                regression.differences(found, BASES[0]),
-            )
+            outcomes = [regression.compare_results(found, other), regression.compare_results(found, found)]
+            regression.comparison_json(outcomes, regression.differences(found, other))
         with suppress(ConfigError):
             resume_run(folder, OPTIONS)
         write_reports(report_files(found), folder)
@@ -87,32 +71,29 @@ def said_of(folder, result):
 @settings(max_examples=10, deadline=None, derandomize=True)
 @given(result=damaged())
 def test_whatever_stands_in_a_result_there_is_a_report_or_an_error_of_ours(tmp_path_factory, result):
-    said_of(tmp_path_factory.mktemp("results") / "run", result)
+    read_by_all(tmp_path_factory.mktemp("results") / "run", result)
 
 
 @pytest.mark.parametrize(
     ("place", "value"),
     [
-        (("comparison",), "text"),
-        (("comparison", "speedup"), None),
-        (("comparison", "speedup", "ci_low"), "9"),
-        (("comparison", "of"), ["cross_read"]),
-        (("comparison", "verdict"), {}),
-        (("warnings",), 1.5),
-        (("preflight", "mismatches"), 7),
-        (("options",), {"base_url": ["{0}"]}),
-        (("samples", 0, "arm"), []),
-        (("samples", 0, "ttft_ms"), 10**400),
-        (("arms", "cold", "median_ttft_ms"), 1e300),
+        ("comparison", "text"),
+        ("comparison.speedup", None),
+        ("comparison.speedup.ci_low", "9"),
+        ("comparison.of", ["cross_read"]),
+        ("comparison.verdict", {}),
+        ("warnings", 1.5),
+        ("preflight.mismatches", 7),
+        ("options", {"base_url": ["{0}"]}),
+        ("samples.0.arm", []),
+        ("samples.0.ttft_ms", 10**400),
+        ("arms.cold.median_ttft_ms", 1e300),
+        ("date", 2026),
+        ("metadata", {"\ud800": "\ud800"}),
     ],
 )
 def test_what_a_search_has_found_before(tmp_path, place, value):
-    result = copy.deepcopy(BASES[0])
-    inner = result
-    for key in place[:-1]:
-        inner = inner[key]
-    inner[place[-1]] = value
-    said_of(tmp_path / "run", result)
+    read_by_all(tmp_path / "run", golden("ttft", {place: value}))
 
 
 def a_file(folder, text):
@@ -145,19 +126,33 @@ def test_what_is_no_result_is_one_line_and_wrong_usage(tmp_path, text, command):
 
 @pytest.mark.parametrize("speedup", [None, {}, [], {"median": "9", "ci_low": 8, "ci_high": 10}, {"median": 9}])
 def test_a_result_whose_speed_up_lacks_a_number_makes_no_claim(tmp_path, speedup):
-    flawed = {**BASES[0], "comparison": {**BASES[0]["comparison"], "speedup": speedup}}
-    old, new = (a_file(tmp_path / name, json.dumps(each)) for name, each in (("old", BASES[0]), ("new", flawed)))
-    done = CliRunner().invoke(app, ["compare", old, new])
+    texts = {"old": golden("ttft"), "new": golden("ttft", {"comparison.speedup": speedup})}
+    folders = [a_file(tmp_path / name, json.dumps(each)) for name, each in texts.items()]
+    done = CliRunner().invoke(app, ["compare", *folders])
     assert (done.exit_code, "makes no claim" in done.stdout) == (1, True)
 
 
 def test_no_escape_sequence_of_a_result_reaches_the_terminal(tmp_path):
-    hostile = a_ttft_result(5, label="\x1b]0;owned\x07", warnings=["\x1b[2Jcleared", "\x9b31m"])
+    hostile = golden("ttft", {"label": "\x1b]0;owned\x07", "warnings": ["\x1b[2Jcleared", "\x9b31m"]})
     hostile["arms"]["\x1b[8mhidden"] = hostile["arms"]["cold"]
     done = CliRunner().invoke(app, ["report", a_file(tmp_path / "run", json.dumps(hostile))])
     assert done.exit_code == 0
     assert not {"\x1b", "\x07", "\x9b"} & set(done.output)
     assert r"\x1b[2Jcleared" in done.output
+
+
+@pytest.fixture
+def left(topology, tmp_path):
+    """Writes the result that an interrupted run left, with options that somebody has changed."""
+    with pytest.raises(KeyboardInterrupt):
+        measure(topology, tmp_path, Engines(fails_after=9))
+
+    def with_options(**changes):
+        result = read_json(tmp_path)
+        write_result(tmp_path / RESULT, {**result, "options": {**result["options"], **changes}})
+        return tmp_path
+
+    return with_options
 
 
 @pytest.mark.parametrize(
@@ -168,24 +163,19 @@ def test_no_escape_sequence_of_a_result_reaches_the_terminal(tmp_path):
         ("model", "large", "--model large"),
     ],
 )
-def test_what_a_result_would_run_or_contact_must_be_given_again(topology, tmp_path, field, value, typed):
-    with pytest.raises(KeyboardInterrupt):
-        measure(topology, tmp_path, Engines(fails_after=9))
-    left = read_result(tmp_path)
-    write_result(tmp_path / RESULT, {**left, "options": {**left["options"], field: value}})
+def test_what_a_result_would_run_or_contact_must_be_given_again(left, field, value, typed):
+    folder = left(**{field: value})
     for chosen in (OPTIONS, OPTIONS.model_copy(update={field: "another"})):
         with pytest.raises(ConfigError) as caught:
-            resume_run(tmp_path, chosen)
+            resume_run(folder, chosen)
         assert typed in str(caught.value)
-    options, _ = resume_run(tmp_path, OPTIONS.model_copy(update={field: value}))
+    options, _ = resume_run(folder, OPTIONS.model_copy(update={field: value}))
     assert getattr(options, field) == value
 
 
-def test_an_option_that_the_run_did_not_begin_with_is_not_added_to_it(topology, tmp_path):
-    with pytest.raises(KeyboardInterrupt):
-        measure(topology, tmp_path, Engines(fails_after=9))
+def test_an_option_that_the_run_did_not_begin_with_is_not_added_to_it(left):
     with pytest.raises(ConfigError, match="without --prepare"):
-        resume_run(tmp_path, OPTIONS.model_copy(update={"prepare": "sync"}))
+        resume_run(left(), OPTIONS.model_copy(update={"prepare": "sync"}))
 
 
 @pytest.mark.parametrize(
@@ -200,35 +190,35 @@ def test_an_option_that_the_run_did_not_begin_with_is_not_added_to_it(topology, 
         {"confidence_level": 1},
     ],
 )
-def test_options_that_no_command_line_takes_are_not_taken_from_a_result(topology, tmp_path, change):
-    with pytest.raises(KeyboardInterrupt):
-        measure(topology, tmp_path, Engines(fails_after=9))
-    left = read_result(tmp_path)
-    write_result(tmp_path / RESULT, {**left, "options": {**left["options"], **change}})
+def test_options_that_no_command_line_takes_are_not_taken_from_a_result(left, change):
     with pytest.raises(ConfigError, match="cannot be resumed"):
-        resume_run(tmp_path, OPTIONS)
+        resume_run(left(**change), OPTIONS)
 
 
-def test_reports_stay_in_the_folder_of_their_result(tmp_path):
-    elsewhere, run = tmp_path / "elsewhere", tmp_path / "run"
-    elsewhere.mkdir()
-    run.mkdir()
+@pytest.fixture
+def folders(tmp_path):
+    """A folder for a run, and one that it has nothing to do with."""
+    for name in ("elsewhere", "run"):
+        (tmp_path / name).mkdir()
+    return tmp_path / "run", tmp_path / "elsewhere"
+
+
+def test_reports_stay_in_the_folder_of_their_result(folders, tmp_path):
+    run, elsewhere = folders
     arms = {"../../up": {}, "/abs/olute": {}, "..": {}, "": {}, "a\0b": {}, "x" * 5000: {}}
     (elsewhere / "file").write_text("kept")
     (run / ".report.md.partial").symlink_to(elsewhere / "file")
-    write_reports(report_files(a_frame("ttft", arms=arms)), run)
+    write_reports(report_files(Result(kind="ttft", arms=arms)), run)
     assert (elsewhere / "file").read_text() == "kept"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", "run"]
     assert {path.parent for path in run.rglob("*.json")} == {run / "arms"}
 
 
-def test_a_link_in_the_place_of_the_folder_of_arms_is_not_followed(tmp_path):
-    elsewhere, run = tmp_path / "elsewhere", tmp_path / "run"
-    elsewhere.mkdir()
-    run.mkdir()
+def test_a_link_in_the_place_of_the_folder_of_arms_is_not_followed(folders):
+    run, elsewhere = folders
     (run / "arms").symlink_to(elsewhere)
     with pytest.raises(ResultError, match="is a link"):
-        write_reports(report_files(a_frame("ttft", arms={"cold": {}})), run)
+        write_reports(report_files(Result(kind="ttft", arms={"cold": {}})), run)
     assert list(elsewhere.iterdir()) == []
 
 

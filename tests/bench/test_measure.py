@@ -69,23 +69,19 @@ def test_when_nothing_answers_any_more_the_run_ends_with_the_next_step(topology)
         measured(topology, a_bench(ask))
 
 
-def test_a_document_that_cannot_be_sized_fails_in_every_arm_and_the_next_goes_on(topology):
-    tries = itertools.count()
-
-    async def sized(engine, prompt, _tokens):
-        if next(tries) == 0:
-            raise EngineUnreachable(engine.name, "no answer")
-        return prompt
+def test_a_document_that_cannot_be_fitted_because_no_engine_answers_ends_the_run(topology):
+    async def fit(engine, _prompt, _tokens):
+        raise EngineUnreachable(engine.name, "no answer")
 
     with pytest.raises(StackError):
-        measured(topology, a_bench(cold, sized=sized))
+        measured(topology, a_bench(cold, fit_prompt=fit))
 
 
 def test_a_prompt_that_cannot_be_so_short_is_a_row_and_the_run_goes_on(topology):
-    async def sized(_engine, _prompt, _tokens):
+    async def fit(_engine, _prompt, _tokens):
         raise ContextTooLong(200, 128)
 
-    samples = measured(topology, a_bench(cold, sized=sized), arms=(COLD, FIRST_SIGHT), documents=2)
+    samples = measured(topology, a_bench(cold, fit_prompt=fit), arms=(COLD, FIRST_SIGHT), documents=2)
     assert {(s.error, s.valid) for s in samples} == {("ContextTooLong", False)}
     assert len(samples) == 4
 

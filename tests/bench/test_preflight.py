@@ -53,7 +53,7 @@ def test_chunks_of_another_size_than_ours_are_refused_even_where_all_have_it():
 
 def test_what_an_engine_does_not_tell_is_labelled_and_not_taken_for_equal():
     assert compare_engines(engines(version=None)).unchecked == (
-        "version is not told by lmcache-b, so it was not compared",
+        "version is not reported by lmcache-b, so it was not compared",
     )
     assert compare_engines(engines()).unchecked == ()
 

@@ -1,18 +1,18 @@
 import json
 
 import pytest
+from bench_results import golden
 from typer.testing import CliRunner
 
 from bench import regression
 from bench.__main__ import app
+from bench.result import Result
 from config.errors import ConfigError
 
 
-def a_result(low, high, **more):
-    speedup = {"median": (low + high) / 2, "ci_low": low, "ci_high": high, "min": low, "max": high, "n": 5}
-    frame = {"schema": 1, "kind": "ttft", "complete": True, "input_len": 7000, "model_id": "small"}
-    comparison = {"of": "cross_read", "over": "cold", "verdict": "faster", "speedup": speedup}
-    return {**frame, "comparison": comparison, **more}
+def a_result(low, high, **changes):
+    speedup = {"median": (low + high) / 2, "ci_low": low, "ci_high": high}
+    return Result.model_validate(golden("ttft", {"comparison.speedup": speedup, **changes}))
 
 
 @pytest.mark.parametrize(
@@ -24,8 +24,8 @@ def a_result(low, high, **more):
     ],
 )
 def test_only_an_interval_that_lies_wholly_below_is_a_regression(old, new, passed, word):
-    finding = regression.compare_results(a_result(*old), a_result(*new))
-    assert (finding.passed, word in finding.says) == (passed, True)
+    outcome = regression.compare_results(a_result(*old), a_result(*new))
+    assert (outcome.passed, word in outcome.says) == (passed, True)
 
 
 @pytest.mark.parametrize(("expected", "passed"), [(8.9, True), (9, True), (9.1, False)])
@@ -33,27 +33,35 @@ def test_an_expected_gain_is_held_against_the_lower_bound(expected, passed):
     assert regression.check_expected_gain(a_result(9, 11), expected).passed is passed
 
 
-@pytest.mark.parametrize("flaw", ["no claim", "not complete"])
-def test_a_result_without_a_claim_passes_no_gate(flaw):
-    flawed = a_result(20, 30, complete=flaw != "not complete")
-    flawed["comparison"]["verdict"] = flaw
+@pytest.mark.parametrize("flaw", [{"comparison.verdict": "no claim"}, {"complete": False}, {"complete": "yes"}])
+def test_a_result_without_a_claim_passes_no_check(flaw):
+    flawed = a_result(20, 30, **flaw)
     assert not regression.compare_results(a_result(9, 11), flawed).passed
     assert not regression.check_expected_gain(flawed, 2).passed
 
 
-def test_results_that_say_nothing_of_each_other_are_refused():
-    with pytest.raises(ConfigError, match="input_len"):
-        regression.compare_results(a_result(9, 11), a_result(9, 11, input_len=100))
+@pytest.mark.parametrize("other", [{"input_len": 100}, {"kind": "aa"}, {"comparison.of": "own_warm"}])
+def test_results_of_different_questions_are_refused(other):
+    with pytest.raises(ConfigError, match=next(iter(other)).rpartition(".")[2]):
+        regression.compare_results(a_result(9, 11), a_result(9, 11, **other))
+
+
+@pytest.mark.parametrize("name", ["verify", "storage", "sweep", "mm"])
+def test_results_without_a_single_speed_up_are_refused(name):
     with pytest.raises(ConfigError, match="ttft, aa, decode and peer"):
-        regression.check_expected_gain({"kind": "verify"}, 2)
+        regression.check_expected_gain(Result.model_validate(golden(name)), 2)
 
 
 def test_the_exit_code_says_it_to_a_script(tmp_path):
+    folders = {}
     for name, low, high in (("old", 9, 11), ("worse", 5, 7), ("same", 9, 12)):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "result.json").write_text(json.dumps(a_result(low, high)))
-    run = lambda *names: CliRunner().invoke(app, ["compare", *(str(tmp_path / n) if n.isalpha() else n for n in names)])  # noqa: E731
-    assert run("old", "same").exit_code == 0
-    assert run("old", "worse").exit_code == 1
-    said = json.loads(run("old", "worse", "--json", "-").stdout)
-    assert (said["passed"], said["findings"][0]["says"][:14]) == (False, "a smaller gain")
+        folders[name] = tmp_path / name
+        folders[name].mkdir()
+        (folders[name] / "result.json").write_text(json.dumps(a_result(low, high).model_dump(mode="json")))
+
+    def run(new, *more):
+        return CliRunner().invoke(app, ["compare", str(folders["old"]), str(folders[new]), *more])
+
+    assert [run("same").exit_code, run("worse").exit_code] == [0, 1]
+    found = json.loads(run("worse", "--json", "-").stdout)
+    assert (found["passed"], found["findings"][0]["says"][:14]) == (False, "a smaller gain")

@@ -5,11 +5,13 @@ import pytest
 from bench_rows import OPTIONS, Engines, measure, sample
 
 from bench.arms import COLD
+from bench.assemble import _gpus, stack_info
 from bench.plan import Trial, TrialStep
 from bench.regression import compare_results
-from bench.result import _gpus, stack_info
-from bench.result_io import RESULT, create_folder, read_result, write_result
-from bench.runner import RunProgress, report_files, resume_run, write_reports
+from bench.report.render import report_files, write_reports
+from bench.result import Result
+from bench.result_io import RESULT, create_folder, read_json, read_result, write_result
+from bench.runner import RunProgress, resume_run
 from config.errors import (
     ConfigError,
     EmptyReply,
@@ -25,7 +27,7 @@ from config.settings import Settings
 def test_a_run_ends_with_a_verdict_and_the_result_lies_in_the_folder(topology, tmp_path):
     lines = []
     result = measure(topology, tmp_path, Engines(), lines=lines)
-    assert json.loads(json.dumps(result)) == read_result(tmp_path)
+    assert result == read_json(tmp_path)
     assert (result["complete"], result["completed"], result["failed"]) == (True, 36, 0)
     assert (result["comparison"]["verdict"], result["comparison"]["speedup"]["median"]) == ("faster", pytest.approx(10))
     assert (result["model_id"], result["versions"]["vllm"]) == ("small", "0.32.0")
@@ -33,38 +35,36 @@ def test_a_run_ends_with_a_verdict_and_the_result_lies_in_the_folder(topology, t
     assert "left" not in lines[-1]
 
 
+def interrupted(topology, folder, engines):
+    """Options and samples of a run that ended early, as --resume reads them."""
+    with pytest.raises((KeyboardInterrupt, StackError)):
+        measure(topology, folder, engines)
+    return resume_run(folder, OPTIONS)
+
+
 def test_an_interrupted_run_keeps_what_it_has_and_resumes_with_whole_documents(topology, tmp_path):
-    first = Engines(fails_after=15)
-    with pytest.raises(KeyboardInterrupt):
-        measure(topology, tmp_path, first)
-    left = read_result(tmp_path)
-    assert (left["complete"], len(left["samples"])) == (False, 15)
-    options, past = resume_run(tmp_path, OPTIONS)
-    assert options == OPTIONS
-    second = Engines()
-    result = measure(topology, tmp_path, second, options, past)
+    first, second = Engines(fails_after=15), Engines()
+    options, past = interrupted(topology, tmp_path, first)
+    left = read_json(tmp_path)
+    assert (options, left["complete"], len(left["samples"])) == (OPTIONS, False, 15)
+    result = measure(topology, tmp_path, second, options, past=past)
     assert (result["complete"], result["completed"], len(second.nonces)) == (True, 36, 24)
     assert result["run_id"] == left["run_id"]
     assert [s["document"] for s in result["samples"][::6]] == [0, 1, 2, 3, 4, 5]
-    assert not set(second.nonces) & set(first.nonces), "a document that was half sent is no longer cold"
+    assert not set(second.nonces) & set(first.nonces), "a document that was sent in part is no longer cold"
 
 
 def test_a_run_is_not_resumed_on_other_engines(topology, tmp_path):
-    with pytest.raises(KeyboardInterrupt):
-        measure(topology, tmp_path, Engines(fails_after=9))
-    options, past = resume_run(tmp_path, OPTIONS)
+    options, past = interrupted(topology, tmp_path, Engines(fails_after=9))
     with pytest.raises(ConfigError, match="not what they were"):
-        measure(topology, tmp_path, Engines(), options, replace(past, engines={"plain-a": {"model": "large"}}))
+        measure(topology, tmp_path, Engines(), options, past=replace(past, engines={"plain-a": {"model": "large"}}))
 
 
-def test_a_document_that_nobody_answered_is_sent_again_by_a_resumed_run(topology, tmp_path):
-    engines = Engines(fails_after=9, failure=EngineUnreachable("plain-a", "no answer"))
-    with pytest.raises(StackError, match="--resume"):
-        measure(topology, tmp_path, engines)
-    options, past = resume_run(tmp_path, OPTIONS)
-    again = Engines()
-    result = measure(topology, tmp_path, again, options, past)
-    assert (result["failed"], len(again.nonces)) == (3, 24), "the document before it failed by half, and stays so"
+def test_a_document_that_no_engine_answered_is_sent_again_by_a_resumed_run(topology, tmp_path):
+    engines, again = Engines(fails_after=9, failure=EngineUnreachable("plain-a", "no answer")), Engines()
+    options, past = interrupted(topology, tmp_path, engines)
+    result = measure(topology, tmp_path, again, options, past=past)
+    assert (result["failed"], len(again.nonces)) == (3, 24), "half of the document before it failed, and stays failed"
 
 
 @pytest.mark.parametrize("failure", [StreamBroken, EngineRefused, EmptyReply])
@@ -76,24 +76,20 @@ def test_a_request_that_failed_is_still_a_failure_after_a_resumption(topology, t
                 raise failure(engine.name, "half an answer")
             return await super().ask(engine, prompt)
 
-    with pytest.raises(KeyboardInterrupt):
-        measure(topology, tmp_path, Failing(fails_after=9))
-    options, past = resume_run(tmp_path, OPTIONS)
-    result = measure(topology, tmp_path, Engines(), options, past)
+    options, past = interrupted(topology, tmp_path, Failing(fails_after=9))
+    result = measure(topology, tmp_path, Engines(), options, past=past)
     failed = [s for s in result["samples"] if not s["valid"]]
     assert [(s["document"], s["error"]) for s in failed] == [(0, failure.__name__)]
     assert len(result["samples"]) == 36
 
 
 def test_a_run_that_is_interrupted_in_its_warm_up_loses_nothing(topology, tmp_path):
+    options, past = interrupted(topology, tmp_path, Engines(fails_after=9))
+    left = read_json(tmp_path)["samples"]
     with pytest.raises(KeyboardInterrupt):
-        measure(topology, tmp_path, Engines(fails_after=9))
-    left = read_result(tmp_path)
-    options, past = resume_run(tmp_path, OPTIONS)
-    with pytest.raises(KeyboardInterrupt):
-        measure(topology, tmp_path, Engines(fails_after=0), options.model_copy(update={"num_warmups": 1}), past)
-    assert [s["document"] for s in read_result(tmp_path)["samples"]] == [0] * 6
-    assert left["samples"][:6] == read_result(tmp_path)["samples"]
+        measure(topology, tmp_path, Engines(fails_after=0), options.model_copy(update={"num_warmups": 1}), past=past)
+    assert read_json(tmp_path)["samples"] == left[:6]
+    assert [s["document"] for s in left[:6]] == [0] * 6
 
 
 def test_after_every_document_the_samples_are_on_the_disk_and_sums_are_done_once(topology, tmp_path):
@@ -103,14 +99,15 @@ def test_after_every_document_the_samples_are_on_the_disk_and_sums_are_done_once
     class Watched(Engines):
         async def ask(self, engine, prompt):
             if len(self.nonces) % 6 == 0 and self.nonces:
-                seen.append(read_result(tmp_path))
+                seen.append(read_json(tmp_path))
             return await super().ask(engine, prompt)
 
     measure(topology, tmp_path, Watched())
     assert [len(each["samples"]) for each in seen] == [6, 12, 18, 24, 30]
     assert not any("arms" in each or each["complete"] for each in seen)
-    assert "killed before its samples were summed up" in report_files(seen[0])["report.md"]
-    assert not compare_results(seen[0], seen[0]).passed
+    killed = Result.model_validate(seen[0])
+    assert "killed before its samples were summed up" in report_files(killed)["report.md"]
+    assert not compare_results(killed, killed).passed
 
 
 def test_the_estimate_goes_by_tokens_and_counts_what_is_foreseen():
@@ -126,9 +123,8 @@ def test_the_estimate_goes_by_tokens_and_counts_what_is_foreseen():
     [{"options": {"kind": "ttft", "input_lens": "many"}}, {"preflight": {}}, {"samples": [{}]}, {"run_id": None}],
 )
 def test_what_another_program_or_version_wrote_is_refused_in_a_sentence(topology, tmp_path, change):
-    with pytest.raises(KeyboardInterrupt):
-        measure(topology, tmp_path, Engines(fails_after=9))
-    write_result(tmp_path / RESULT, {**read_result(tmp_path), **change})
+    interrupted(topology, tmp_path, Engines(fails_after=9))
+    write_result(tmp_path / RESULT, {**read_json(tmp_path), **change})
     with pytest.raises(ConfigError, match="cannot be resumed"):
         resume_run(tmp_path, OPTIONS)
 
@@ -164,18 +160,6 @@ def test_no_secret_of_the_stack_is_kept():
     assert not {"hf_secret", "hush", "ann"} & set(map(str, stack_info(Settings.from_env(secret)).values()))
 
 
-def test_a_complete_run_is_not_resumed(topology, tmp_path):
-    measure(topology, tmp_path, Engines())
-    with pytest.raises(ConfigError, match="is complete"):
-        resume_run(tmp_path, OPTIONS)
-
-
-def test_a_result_is_never_written_over(tmp_path):
-    write_result(tmp_path / RESULT, {"kind": "ttft"})
-    with pytest.raises(ConfigError, match="--resume"):
-        create_folder(tmp_path)
-
-
 def test_a_folder_that_cannot_be_written_is_told_before_anything_is_measured(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="cannot be written"):
@@ -197,7 +181,8 @@ def test_a_result_file_is_replaced_whole(tmp_path):
 
 
 def test_each_arm_is_a_file_that_reads_like_one_of_vllms(topology, tmp_path):
-    write_reports(report_files(measure(topology, tmp_path, Engines())), tmp_path)
+    measure(topology, tmp_path, Engines())
+    write_reports(report_files(read_result(tmp_path)), tmp_path)
     arm = json.loads((tmp_path / "arms" / "cross_read.json").read_text())
     assert (arm["model_id"], arm["num_prompts"], arm["completed"], arm["request_rate"]) == ("small", 6, 6, "inf")
     assert arm["median_ttft_ms"] == pytest.approx(900)

@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-from scipy import stats
 
 from bench.statistics import SPREAD, has_extremes, interval, outliers, percentile, spread
 
@@ -12,7 +11,7 @@ def test_the_interval_covers_the_true_median_about_as_often_as_it_says(draw, med
     for seed in range(60):
         found = interval(list(getattr(rng, draw)(size=15)), 0.95, seed)
         covered += found.ci_low <= median <= found.ci_high
-    assert stats.binomtest(covered, 60, 0.95).pvalue > 0.001, f"{covered} of 60"
+    assert covered >= 51, "fewer of 60 have a chance of under 0.001 where the level is 0.95"
 
 
 def test_an_interval_is_a_function_of_its_values_and_seed():
@@ -37,8 +36,8 @@ def test_equal_values_have_an_interval_without_width():
 
 @pytest.mark.parametrize(("percent", "n"), [(50, 5), (90, 29), (99, 299)])
 def test_a_percentile_is_given_from_the_first_n_whose_largest_value_bounds_it(percent, n):
-    """scipy's binomial as reference: the chance that all of n values lie below the quantile."""
-    assert stats.binom.pmf(n, n, percent / 100) <= 0.05 < stats.binom.pmf(n - 1, n - 1, percent / 100)
+    all_below = percent / 100  # the chance of one value; of n independent ones its power
+    assert all_below**n <= 0.05 < all_below ** (n - 1)
     assert percentile(list(range(n)), percent) == pytest.approx(np.percentile(range(n), percent))
     assert percentile(list(range(n - 1)), percent) is None
 
@@ -50,7 +49,7 @@ def test_many_values_of_few_samples_support_no_more_than_the_samples_do():
     assert percentile(gaps, 50, independent=12) == pytest.approx(185.5)
 
 
-def test_outliers_are_told_by_place():
+def test_outliers_are_given_by_their_index():
     assert outliers([10, 11, 10, 12, 11, 99]) == (5,)
     assert outliers([10, 11, 10, 12, 11, 13]) == ()
     assert outliers([1, 99, 1]) == ()

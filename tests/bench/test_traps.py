@@ -122,15 +122,12 @@ def test_a_ladder_on_four_engines_is_valid_throughout_and_each_arm_has_its_own_s
 # What is no first token
 
 
-def test_a_role_that_is_sent_at_once_is_no_first_token(start):
-    fake = start(behaviour=Behaviour(early_role=True, until_text=HELD))
-    assert '"role"' in lines(fake)[0]
-    assert answer(fake).ttft >= HELD
-
-
-def test_a_keep_alive_is_no_first_token(start):
-    fake = start(behaviour=Behaviour(keep_alives=3, until_text=HELD))
-    assert lines(fake)[:3] == [": ping"] * 3
+@pytest.mark.parametrize(
+    ("behaviour", "first_line"), [({"early_role": True}, '"role"'), ({"keep_alives": 3}, ": ping")]
+)
+def test_a_role_or_a_keep_alive_that_is_sent_at_once_is_no_first_token(start, behaviour, first_line):
+    fake = start(behaviour=Behaviour(**behaviour, until_text=HELD))
+    assert first_line in lines(fake)[0]
     assert answer(fake).ttft >= HELD
 
 
@@ -145,56 +142,34 @@ def test_reasoning_is_the_first_token_though_the_answer_comes_later(start):
 # What is no answer
 
 
-def test_a_stream_without_text_is_a_failed_sample_and_never_zero_milliseconds(start):
-    fake = start(behaviour=Behaviour(answer=()))
-    with pytest.raises(EmptyReply):
-        answer(fake)
-    [sample] = on_plain([COLD], fake)
-    assert (sample.valid, sample.ttft_ms) == (False, None)
-    assert "before any text" in sample.reason
-
-
-def test_an_answer_without_usage_is_a_failed_sample_that_says_so(start):
-    fake = start(behaviour=Behaviour(usage=False))
-    with pytest.raises(StreamBroken):
-        answer(fake)
-    [sample] = on_plain([COLD], fake)
-    assert (sample.valid, sample.ttft_ms) == (False, None)
-    assert "no usage" in sample.reason
-
-
-def test_a_connection_reset_in_the_middle_is_a_failed_sample_and_the_run_goes_on(start):
-    broken, sound = start(behaviour=Behaviour(breaks_after=2)), start("plain-b")
-    first, second = sorted(on_plain([PLAIN_A, PLAIN_B], broken, sound), key=lambda sample: sample.arm)
+@pytest.mark.parametrize(
+    ("behaviour", "error", "said"),
+    [
+        ({"answer": ()}, EmptyReply, "before any text"),
+        ({"usage": False}, StreamBroken, "no usage"),
+        ({"breaks_after": 2}, StreamBroken, "broke off"),
+        ({"status": 500}, EngineRefused, "HTTP 500: the engine is dead"),
+    ],
+)
+def test_what_is_no_whole_answer_is_a_failed_sample_without_a_retry_and_the_run_goes_on(start, behaviour, error, said):
+    failing, sound = start(behaviour=Behaviour(**behaviour)), start("plain-b")
+    with pytest.raises(error):
+        answer(failing)
+    assert failing.asked == 1
+    first, second = sorted(on_plain([PLAIN_A, PLAIN_B], failing, sound), key=lambda sample: sample.arm)
     assert (first.valid, first.ttft_ms, first.text) == (False, None, None)
-    assert second.valid
-
-
-def test_a_connection_reset_in_the_middle_is_a_broken_stream_and_not_an_engine_that_is_down(start):
-    with pytest.raises(StreamBroken, match="broke off"):
-        answer(start(behaviour=Behaviour(breaks_after=2)))
+    assert (said in first.reason, second.valid) == (True, True)
 
 
 @pytest.mark.parametrize("line", ['data: {"choices": [', "data: 7", 'data: {"error": {"message": "out of memory"}}'])
 def test_an_error_or_nonsense_in_the_middle_is_a_broken_stream(start, line):
-    with pytest.raises(StreamBroken, match="broke off"):
+    with pytest.raises(StreamBroken):
         answer(start(behaviour=Behaviour(between_chunks=line)))
 
 
 @pytest.mark.parametrize("line", ["data:", ":", "event: message", "id: 7", 'data:{"choices":[]}'])
 def test_lines_that_carry_no_text_change_nothing(start, line):
     assert answer(start(behaviour=Behaviour(between_chunks=line))).text == "it copies frames around "
-
-
-def test_an_error_is_a_failed_sample_and_no_retry_hides_it(start):
-    failing, sound = start(behaviour=Behaviour(status=500)), start("plain-b")
-    with pytest.raises(EngineRefused):
-        answer(failing)
-    assert failing.asked == 1
-    first, second = sorted(on_plain([PLAIN_A, PLAIN_B], failing, sound), key=lambda sample: sample.arm)
-    assert (first.valid, first.ttft_ms) == (False, None)
-    assert "HTTP 500: the engine is dead" in first.reason
-    assert second.valid
 
 
 # Clocks and counts
@@ -258,7 +233,7 @@ def test_an_honest_reset_of_the_engine_makes_nothing_cold_while_its_cache_server
     reset(writer)
     again = answer(writer, long(SAME))
     assert again.source == "shared memory"
-    assert "tokens were cached" in FIRST_SIGHT.fault(again)
+    assert "tokens were cached" in FIRST_SIGHT.invalid_reason(again)
 
 
 def test_a_cache_that_is_blind_to_the_nonce_makes_cold_samples_invalid(start):
@@ -285,8 +260,8 @@ class WithImage(Prompt):
 def test_two_images_that_share_a_key_are_found_out_by_the_tokens_that_were_cached(start, blind):
     fake = start(behaviour=Behaviour(media_blind=blind))
     first, second = (answer(fake, WithImage("What is this?", image=f"data:image/png;base64,{n}")) for n in "ab")
-    assert not COLD.fault(first)
-    assert bool(COLD.fault(second)) is blind
+    assert not COLD.invalid_reason(first)
+    assert bool(COLD.invalid_reason(second)) is blind
 
 
 # What is no read from the volume
@@ -302,7 +277,7 @@ def test_a_store_that_is_late_is_awaited_before_the_cross_read(lmcache_pair):
 def test_without_waiting_the_late_store_would_have_been_missed_and_the_sample_says_so(lmcache_pair):
     writer, reader = lmcache_pair(late_looks=5)
     answer(writer, long(SAME))
-    assert "only 0 of" in CROSS_READ.fault(answer(reader, long(SAME)))
+    assert "only 0 of" in CROSS_READ.invalid_reason(answer(reader, long(SAME)))
 
 
 def test_what_the_readers_cache_server_has_in_memory_is_no_read_from_the_volume(lmcache_pair):
@@ -319,8 +294,8 @@ def test_what_the_reader_has_in_its_own_prefix_cache_is_no_read_from_the_volume(
     answer(writer, long(SAME))
     first, again = answer(reader, long(SAME)), answer(reader, long(SAME))
     assert first.usage == again.usage  # the number of cached tokens alone does not tell
-    assert not CROSS_READ.fault(first)
-    assert "only 0 of" in CROSS_READ.fault(again)
+    assert not CROSS_READ.invalid_reason(first)
+    assert "only 0 of" in CROSS_READ.invalid_reason(again)
 
 
 # What cannot be told
@@ -329,5 +304,5 @@ def test_what_the_reader_has_in_its_own_prefix_cache_is_no_read_from_the_volume(
 def test_another_request_in_flight_makes_a_sample_invalid(start):
     fake = start(behaviour=Behaviour(bystander=100))
     samples = on_plain([COLD, OWN_WARM], fake)
-    assert all("could not be told" in sample.reason for sample in samples)
+    assert all("is unknown" in sample.reason for sample in samples)
     assert all(sample.cached_tokens_details is None and sample.ttft_ms for sample in samples)

@@ -10,7 +10,7 @@ import pytest
 from live.commands import run_arena, service
 from live.leftovers import assert_nothing_is_left
 
-from bench.questions import ttft
+from bench.options import QUESTION
 from cache.wait_for_store import chunks_to_store, count_stored_chunks, wait_until_stored
 from client.ask import ask_whole
 from client.documents import HANDBOOK, read_document
@@ -39,7 +39,7 @@ async def store(stack, prompt):
 
 
 def a_prompt(stack):
-    prompt = Prompt(ttft.QUESTION, read_document(HANDBOOK), new_nonce(), 4, ignore_eos=True)
+    prompt = Prompt(QUESTION, read_document(HANDBOOK), new_nonce(), 4, ignore_eos=True)
     return asyncio.run(fill_to_length(stack.engine("plain-a"), prompt, 2200))
 
 

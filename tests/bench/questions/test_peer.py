@@ -1,18 +1,17 @@
-import asyncio
 import json
 import subprocess
 import sys
 
 import pytest
-from bench_rows import a_bench, same, sample
+from bench_rows import a_bench, run, sample
 from fakes import a_reply
 
 from bench.options import Options
 from bench.plan import assign_roles
 from bench.questions import peer
-from bench.questions.peer import BEGINS, ENDS, SingleMessagePrompt, _watched, blocks, summary
+from bench.questions.peer import BEGINS, ENDS, SingleMessagePrompt, _watch, blocks, summary
+from bench.report.render import report_files, write_reports
 from bench.result_io import read_result
-from bench.runner import report_files, run_experiment, write_reports
 from config.errors import ConfigError
 
 OPTIONS = Options(kind="peer", input_lens=(1000,) * 12, num_prompts=3, output_len=8, num_warmups=0)
@@ -75,19 +74,17 @@ def test_a_run_leaves_a_folder_with_a_report_like_every_other(settings, topology
         return a_reply(engine, ttft=1.0)
 
     folder, lines = tmp_path / "result", []
-    study = peer.study(OPTIONS, assign_roles(topology), settings)
-    bench = a_bench(ask)
-    run = run_experiment(study, OPTIONS, topology.engines, folder, lines.append, command="", bench=bench, check=same)
-    result = asyncio.run(run)
+    experiment = peer.study(OPTIONS, assign_roles(topology), settings)
+    result = run(experiment, OPTIONS, topology.engines, folder, a_bench(ask), lines)
     assert (result["comparison"]["verdict"], result["completed"]) == ("not distinguishable", 24)
     assert result["peer"]["median_ttft_ratio"] == pytest.approx(1 / 1.01)
     assert "left" in lines[2]
-    write_reports(report_files(result), folder)
+    write_reports(report_files(read_result(folder)), folder)
     report = (folder / "report.md").read_text()
     assert "cannot be told from" in report
     assert "CPU per request" in report
     assert json.loads((folder / "arms" / "vllm_bench_serve.json").read_text())["median_ttft_ms"] == pytest.approx(1010)
-    assert read_result(folder)["kind"] == "peer"
+    assert read_result(folder).kind == "peer"
 
 
 def test_without_the_other_client_the_next_step_is_named(settings, topology, tmp_path, monkeypatch):
@@ -102,7 +99,7 @@ def test_starting_the_other_client_is_not_counted():
         f"{burn.format(1.5)}\nprint('{BEGINS}...', flush=True)\n{burn.format(0.5)}\nprint('== {ENDS} ==', flush=True)\n"
     )
     child = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
-    said, cpu_s = _watched(child)
+    said, cpu_s = _watch(child)
     assert child.returncode == 0
     assert ENDS in said
     assert 0.2 <= cpu_s < 0.8

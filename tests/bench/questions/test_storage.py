@@ -1,13 +1,12 @@
-import asyncio
 import json
 
 import pytest
-from bench_rows import Engines, a_bench, same, sample
+from bench_rows import Engines, a_bench, run, sample
 
 from bench.options import Options
 from bench.plan import assign_roles
 from bench.questions import storage
-from bench.runner import PreviousRun, _remaining, resume_run, run_experiment
+from bench.runner import PreviousRun, _remaining, resume_run
 from cache.bandwidth import AccessSpeeds, Bandwidth, Speed
 
 SPEED = Speed(2.0, 10**9, 0.5, "O_DIRECT", 0.0, None)
@@ -63,7 +62,7 @@ def test_shorter_prompts_than_were_measured_are_not_guessed_at():
     even = storage.break_even(list(samples), long, VOLUME)
     assert even["input_len"] == 2000
     assert "measure shorter ones" in even["why"]
-    assert storage.confirmation_trials(3000, long) == (1500, 4000)
+    assert storage.confirming_lengths(3000, long) == (1500, 4000)
 
 
 def test_a_volume_that_is_slower_at_every_length_has_no_break_even():
@@ -76,7 +75,7 @@ def test_half_and_twice_the_length_are_measured_and_say_whether_it_holds(topolog
     length = found(lambda n: 500 + 0.01 * n)["input_len"]
     study = storage.study(options, assign_roles(topology), never, VOLUME)
     planned = list(rows(lambda n: 500 + 0.01 * n))
-    more = study.more(planned).units
+    more = study.next_phase(planned).units
     assert {trial.input_len for trial in more} == {length // 2, 2 * length}
     assert [trial.document for trial in more] == list(range(5, 5 + len(more)))
     measured = rows(lambda n: 500 + 0.01 * n, [trial.input_len for trial in more], first=5)
@@ -102,8 +101,8 @@ def test_the_summary_is_json_with_lengths_in_order(topology):
 def test_the_break_even_is_confirmed_with_five_times_the_documents(topology):
     options = Options(kind="storage", input_lens=LENGTHS * 3)
     study = storage.study(options, assign_roles(topology), never, VOLUME)
-    again = study.more(list(rows(lambda n: 500 + 0.01 * n, LENGTHS * 3))).units
-    assert len(study.foreseen) == len(again)
+    again = study.next_phase(list(rows(lambda n: 500 + 0.01 * n, LENGTHS * 3))).units
+    assert len(study.expected_units) == len(again)
     assert [[t.input_len for t in again].count(n) for n in {t.input_len for t in again}] == [15, 15]
     assert min(trial.document for trial in again) == 15
 
@@ -111,7 +110,7 @@ def test_the_break_even_is_confirmed_with_five_times_the_documents(topology):
 def test_every_length_is_warmed_up_also_those_that_confirm(topology):
     study = storage.study(OPTIONS, assign_roles(topology), never, VOLUME)
     assert {trial.input_len for trial in study.warmups} == set(LENGTHS)
-    more = study.more(list(rows(lambda n: 500 + 0.01 * n)))
+    more = study.next_phase(list(rows(lambda n: 500 + 0.01 * n)))
     assert {trial.input_len for trial in more.warmups} == {trial.input_len for trial in more.units}
 
 
@@ -123,23 +122,10 @@ def test_with_too_few_lengths_nothing_is_said_of_what_was_not_seen(lengths):
     assert "not found to be sooner" not in why
 
 
-def run(topology, folder, look, engines, past=None):
+def measure(topology, folder, look, engines, past=None):
     options = Options(kind="storage", input_lens=(7000,), num_warmups=1)
-    study = storage.study(options, assign_roles(topology), look, past and past.storage)
-    lines = []
-    return asyncio.run(
-        run_experiment(
-            study,
-            options,
-            topology.engines,
-            folder,
-            lines.append,
-            command="",
-            past=past,
-            bench=a_bench(engines.ask),
-            check=same,
-        )
-    )
+    experiment = storage.study(options, assign_roles(topology), look, past and past.storage)
+    return run(experiment, options, topology.engines, folder, a_bench(engines.ask), past=past)
 
 
 def test_the_volume_is_measured_once_after_preflight_and_warm_up_even_when_a_run_is_resumed(topology, tmp_path):
@@ -150,16 +136,16 @@ def test_the_volume_is_measured_once_after_preflight_and_warm_up_even_when_a_run
         return VOLUME
 
     with pytest.raises(KeyboardInterrupt):
-        run(topology, tmp_path, look, engines)
+        measure(topology, tmp_path, look, engines)
     assert looked == [6], "after the warm-up: six requests"
     past = resume_run(tmp_path, OPTIONS)[1]
-    result = run(topology, tmp_path, never, Engines(), past)
+    result = measure(topology, tmp_path, never, Engines(), past)
     assert (result["complete"], result["storage"]["tool"]) == (True, "fio")
 
 
 def test_a_resumed_run_keeps_confirming_documents_of_the_length_that_is_confirmed_and_no_other(topology):
     study = storage.study(OPTIONS, assign_roles(topology), never, VOLUME)
-    confirming = study.more(list(rows(lambda n: 500 + 0.01 * n))).units
+    confirming = study.next_phase(list(rows(lambda n: 500 + 0.01 * n))).units
     other = [
         sample(trial.document, step.arm.name, input_len=trial.input_len + 1)
         for trial in confirming

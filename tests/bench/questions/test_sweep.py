@@ -4,14 +4,16 @@ import json
 from dataclasses import replace
 
 import pytest
-from bench_rows import a_bench, same
+from bench_rows import a_bench, run
 from fakes import a_reply
 
 from bench.options import Options
 from bench.plan import assign_roles
 from bench.questions import sweep
-from bench.result_io import read_result
-from bench.runner import report_files, resume_run, run_experiment, write_reports
+from bench.report.render import report_files, write_reports
+from bench.result import Result
+from bench.result_io import read_json, read_result
+from bench.runner import resume_run
 from config.errors import ConfigError, EngineUnreachable, StackError, StreamBroken
 
 OPTIONS = Options(kind="sweep", input_lens=(7000,), output_len=4, num_prompts=3, num_warmups=0)
@@ -20,12 +22,8 @@ BOTH = {"max_concurrency": (2,), "request_rate": (1000.0,)}
 
 def measure(topology, folder, ask, past=None, lines=None, bench=None, **options):
     chosen = OPTIONS.model_copy(update=options or BOTH)
-    study = sweep.study(chosen, assign_roles(topology))
-    say = (lines if lines is not None else []).append
-    bench = bench or a_bench(ask)
-    return asyncio.run(
-        run_experiment(study, chosen, topology.engines, folder, say, command="", past=past, bench=bench, check=same)
-    )
+    experiment = sweep.study(chosen, assign_roles(topology))
+    return run(experiment, chosen, topology.engines, folder, bench or a_bench(ask), lines, past=past)
 
 
 async def sharing(engine, _prompt):
@@ -35,7 +33,7 @@ async def sharing(engine, _prompt):
 
 
 def test_each_cell_reads_like_a_result_of_vllm_and_both_arms_follow_each_other(topology, tmp_path):
-    result = measure(topology, tmp_path, sharing, **BOTH, goodput=sweep.goodput_limits(["ttft:500"]))
+    result = measure(topology, tmp_path, sharing, **BOTH, goodput={"ttft": 500})
     cells = result["cells"]
     assert [(c["max_concurrency"], c["request_rate"]) for c in cells] == [(2, "inf")] * 2 + [(None, 1000)] * 2
     assert [{c["arm"] for c in cells[n : n + 2]} for n in (0, 2)] == [{"cold", "cross_read"}] * 2
@@ -43,7 +41,7 @@ def test_each_cell_reads_like_a_result_of_vllm_and_both_arms_follow_each_other(t
         assert cell["completed"] == 3
         assert bool(cell["request_goodput"]) is (cell["arm"] == "cross_read")
         assert cell["mean_client_queue_time_ms"] is not None
-    assert json.loads(json.dumps(result)) == read_result(tmp_path)
+    assert result == read_json(tmp_path)
 
 
 def test_a_cross_read_that_had_to_be_computed_counts_as_slow_as_it_was_and_is_named(topology, tmp_path):
@@ -86,7 +84,7 @@ def test_an_interrupted_sweep_goes_on_with_the_next_cell(topology, tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         measure(topology, tmp_path, interrupted)
-    left = read_result(tmp_path)
+    left = read_json(tmp_path)
     assert len(left["samples"]) >= 3, "what is measured of a cell is kept, too"
     options, past = resume_run(tmp_path, OPTIONS)
     assert options.max_concurrency == (2,)
@@ -110,7 +108,7 @@ def test_a_sweep_is_not_resumed_on_other_engines(topology, tmp_path):
 
 
 def _half(folder):
-    left = {**read_result(folder), "complete": False}
+    left = {**read_json(folder), "complete": False}
     (folder / "result.json").write_text(json.dumps(left))
     return folder
 
@@ -128,7 +126,7 @@ def test_a_store_or_a_request_that_fails_is_a_row_and_the_sweep_goes_on(topology
     failed = [s for s in result["samples"] if not s["valid"]]
     assert [(s["error"], s["reason"]) for s in failed] == [("StreamBroken", f"{name}: half an answer")]
     assert sorted(cell["failed"] for cell in result["cells"]) == [0, 1]
-    assert not sweep.is_sustained(result), "one of three is more than a fifth"
+    assert not sweep.holds(Result.model_validate(result)), "one of three is more than a fifth"
 
 
 def test_when_no_engine_answers_any_more_the_sweep_ends_with_the_next_step(topology, tmp_path):
@@ -150,7 +148,8 @@ def test_every_length_is_warmed_up_on_every_engine_and_loaded_once(topology, tmp
         asked.append(tokens)
         return prompt
 
-    measure(topology, tmp_path, None, bench=a_bench(counted, sized=sized, under_load=sharing), **BOTH, num_warmups=1)
+    bench = a_bench(counted, fit_prompt=sized, under_load=sharing)
+    measure(topology, tmp_path, None, bench=bench, **BOTH, num_warmups=1)
     engines = [name for name in asked if isinstance(name, str)]
     assert {name: engines.count(name) for name in engines} == {
         "plain-a": 1,
@@ -162,7 +161,8 @@ def test_every_length_is_warmed_up_on_every_engine_and_loaded_once(topology, tmp
 
 
 def test_each_cell_is_a_file_that_reads_like_one_of_vllms(topology, tmp_path):
-    write_reports(report_files(measure(topology, tmp_path, sharing)), tmp_path)
+    measure(topology, tmp_path, sharing)
+    write_reports(report_files(read_result(tmp_path)), tmp_path)
     assert {path.name for path in (tmp_path / "arms").iterdir()} == {
         f"{arm}-7000-{load}.json" for arm in ("cold", "cross_read") for load in ("c2", "r1000")
     }
@@ -187,9 +187,3 @@ def test_cells_that_were_computed_after_all_are_warned_of(topology, tmp_path):
 
     warnings = measure(topology, tmp_path, blind, max_concurrency=(2,))["warnings"]
     assert warnings == ["documents had to be computed after all: 7,000 tokens, 2 at once, cross_read 3 of 3"]
-
-
-@pytest.mark.parametrize("text", ["ttft", "ttft:soon", "itl:5", ":500"])
-def test_a_promise_that_says_nothing_is_refused(text):
-    with pytest.raises(ConfigError, match="ttft:500"):
-        sweep.goodput_limits([text])

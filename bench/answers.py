@@ -1,0 +1,170 @@
+"""How far answers to one prompt are apart, and whether the run's noise explains it.
+
+Texts are not the test: at temperature 0 a cold and a cached prefill round differently, near-ties flip, and answers
+differ now and then on one plain engine too. The test is the best log-probabilities of each token, up to where texts
+part, on the engine that read another's KV. The noise floor is how far one plain engine differs from itself, cold
+against own-warm.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bench.arms import COLD, CROSS_READ, OWN_WARM
+from bench.sample import Sample, TokenRow
+
+TOP = 5  # candidates of each token that are compared
+STATED = 3  # documents whose faults are listed
+MARGIN = 2  # the largest of some differences is often above that of as many like them, and hardly ever twice it
+RESOLUTION = 1e-4  # nats: rounding alone moves float32 by a tenth of it, and one pixel's change by ten times as much
+NEAR_TIE = 0.5  # nats between two candidates
+
+
+def needle(nonce: str) -> str:
+    """The secret code of the document with this nonce: four digits."""
+    return str(int(nonce, 16) % 9000 + 1000)
+
+
+def compare_answers(samples: Sequence[Sample], prefix: str = "") -> dict[str, Any]:
+    """The verdict on all documents of these samples, whose arms may have a prefix to their names."""
+    names = [f"{prefix}{arm.name}" for arm in (COLD, OWN_WARM, CROSS_READ)]
+    whole, left_out = list[dict[str, Any]](), dict[int, str]()
+    for number in sorted({s.document for s in samples}):
+        by_arm = {s.arm: s for s in samples if s.document == number and s.arm in names}
+        if reasons := [f"{s.arm}: {s.reason}" for s in by_arm.values() if not s.valid]:
+            left_out[number] = reasons[0]
+        elif len(by_arm) < len(names):
+            left_out[number] = "which was not sent every way"
+        else:
+            whole.append(compare_document(*(by_arm[name] for name in names)))
+    return verdict(whole, left_out)
+
+
+def verdict(documents: Sequence[Mapping[str, Any]], left_out: Mapping[int, str] | None = None) -> dict[str, Any]:
+    """`same`, `different`, or `no claim` when nothing differs but not every document was compared.
+
+    `left_out` maps documents to why they were not. The floor is MARGIN times the run's largest noise, and at least
+    RESOLUTION.
+    """
+    left_out = left_out or {}
+    noise = max((d["noise"] for d in documents), default=None)
+    floor = None if noise is None else max(RESOLUTION, MARGIN * noise)
+    if wrong := [why for d in documents if (why := _unexplained(d, floor or 0.0))]:
+        more = f"; and {len(wrong) - STATED} more" if len(wrong) > STATED else ""
+        found, why = "different", "; ".join(wrong[:STATED]) + more
+    else:
+        why = _unproven(documents, left_out, floor)
+        found = "no claim" if why else "same"
+    return {
+        "verdict": found,
+        "why": why,
+        "agrees": found == "same",
+        "noise": _as_json(noise),
+        "floor": _as_json(floor),
+        "worst": _as_json(max((d["cross"] for d in documents), default=None)),
+        "n": len(documents),
+        "left_out": len(left_out),
+        "needles_asked": sum(d["needle"]["plain"] for d in documents),
+        "needles_lost": [d["document"] for d in documents if _lost_needle(d)],
+        "documents": [{**d, "noise": _as_json(d["noise"]), "cross": _as_json(d["cross"])} for d in documents],
+    }
+
+
+def compare_document(cold: Sample, warm: Sample, cross: Sample) -> dict[str, Any]:
+    """Three replies to one prompt. The cross-read is compared with the plain reply whose tokens it follows longest."""
+    code = needle(cold.nonce)
+    plain = min((cold, warm), key=lambda reply: (-len(_common(reply, cross)), difference(reply, cross)))
+    return {
+        "document": cold.document,
+        "noise": difference(cold, warm),
+        "cross": difference(plain, cross),
+        "tokens": len(_common(plain, cross)),
+        "cached_tokens": cross.cached_tokens,
+        "prompt_tokens": cross.prompt_tokens,
+        "same_text": cross.text == plain.text,
+        "same_text_plain": warm.text == cold.text,
+        "divergence": divergence(plain, cross),
+        "needle": {"plain": all(code in (s.text or "") for s in (cold, warm)), "cross": code in (cross.text or "")},
+    }
+
+
+def difference(reference: Sample, other: Sample) -> float:
+    """The largest, in nats, over the five best candidates of either for each token up to where the texts part.
+
+    Infinite where an answer has no candidates: none were reported, or ruined KV made their values NaN.
+    """
+    return max((_apart(ours.best, theirs.best) for ours, theirs in _common(reference, other)), default=math.inf)
+
+
+def nearest(ones: Sequence[Sample], others: Sequence[Sample]) -> float:
+    """The smallest difference, in nats; infinite where nothing was measured."""
+    return min((difference(one, other) for one in ones for other in others), default=math.inf)
+
+
+def divergence(reference: Sample, other: Sample) -> dict[str, Any] | None:
+    """Where two answers part: the place of the token, and by how many nats the reference preferred its own.
+
+    A small gap is a near-tie, which rounding alone may flip. None when one answer is the other's beginning, or the
+    reference has no candidates.
+    """
+    place = len(common := _common(reference, other)) - 1
+    if place < 0 or not (ours := common[place][0]).best or ours.token == common[place][1].token:
+        return None
+    gap = _logprob(ours.best, ours.token) - _logprob(ours.best, common[place][1].token)
+    return {"token": place, "gap": gap, "near_tie": gap < NEAR_TIE}
+
+
+def _common(reference: Sample, other: Sample) -> Sequence[tuple[TokenRow, TokenRow]]:
+    """The tokens of two answers that follow the same ones: up to and including the first that differs."""
+    pairs = list(zip(reference.logprobs, other.logprobs, strict=False))
+    parted = next((place for place, (ours, theirs) in enumerate(pairs) if ours.token != theirs.token), len(pairs))
+    return pairs[: parted + 1]
+
+
+def _apart(ours: Mapping[str, float], theirs: Mapping[str, float]) -> float:
+    if not ours or not theirs:
+        return math.inf
+    best = {token for each in (ours, theirs) for token in sorted(each, key=each.__getitem__, reverse=True)[:TOP]}
+    return max(abs(_logprob(ours, token) - _logprob(theirs, token)) for token in best)
+
+
+def _logprob(candidates: Mapping[str, float], token: str) -> float:
+    """The token's own, or the most that it can be when it is not among the candidates."""
+    return candidates.get(token, min(candidates.values()))
+
+
+def _unexplained(found: Mapping[str, Any], floor: float) -> str:
+    """What noise does not explain in one document, in words; empty when it explains everything."""
+    flaws = []
+    if math.isfinite(floor) and found["cross"] > floor:
+        far = f"{found['cross']:.3g} nats from the plain engine's" if math.isfinite(found["cross"]) else "no numbers"
+        flaws.append(f"log-probabilities are {far}")
+    parted = found["divergence"]
+    if parted and not parted["near_tie"] and parted["gap"] > floor:
+        flaws.append(f"its text parts at token {parted['token']}, which was no near-tie")
+    if _lost_needle(found):
+        flaws.append("the needle that the plain engine finds is not found")
+    return f"document {found['document']}: {', '.join(flaws)}" if flaws else ""
+
+
+def _lost_needle(found: Mapping[str, Any]) -> bool:
+    """A cross-read must find the needle only if the plain engine did, both cold and own-warm."""
+    return found["needle"]["plain"] and not found["needle"]["cross"]
+
+
+def _unproven(documents: Sequence[Any], left_out: Mapping[int, str], floor: float | None) -> str:
+    """Why nothing can be claimed; empty when it can."""
+    if left_out:
+        number, why = next(iter(left_out.items()))
+        several = f"{len(left_out)} of {len(documents) + len(left_out)} documents left out"
+        return f"{several}, the first for this: document {number}, {why}"
+    if floor is None:
+        return "no document was compared"
+    return "" if math.isfinite(floor) else "the plain engine's own replies have no log-probabilities to compare"
+
+
+def _as_json(value: float | None) -> float | str | None:
+    """JSON has no infinity; a word is better than an invalid file."""
+    return "infinite" if value is not None and math.isinf(value) else value
