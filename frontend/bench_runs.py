@@ -97,7 +97,7 @@ class BenchRunner:
 
     async def earlier(self) -> Sequence[ResultSummary]:
         """Results, newest first; while something is measured those that were found before."""
-        if self._found is None or not self.track.measuring:
+        if self._found is None or not self.track.current:
             self._found = await asyncio.to_thread(list_results, self.results)
         return self._found
 
@@ -108,7 +108,7 @@ class BenchRunner:
             raise ConfigError("choose results of the list")
 
     async def _drive(self, kind: str, num_prompts: int, started: asyncio.Event) -> None:
-        async with self.track.reserved(kind):
+        async with self.track.reserve_for_bench(kind):
             folder = run_folder(self.results, kind)
             size = ("--num-prompts", str(num_prompts))
             child = self._child = await self._begin(kind, *size, "--result-dir", str(folder))
@@ -127,9 +127,9 @@ class BenchRunner:
 
     async def _said(self, *words: str | Path) -> str:
         """All that a short command prints; it takes a core for seconds, so nothing is measured meanwhile."""
-        if measured := self.track.measuring:
+        if measured := self.track.current:
             raise StackError(f"{measured} is running, and this would disturb it: try again when it has ended")
-        async with self.track.turn(lambda *_: None, "a report that the page makes"):
+        async with self.track.wait_turn(lambda *_: None, "a report that the page makes"):
             said, _ = await (await self._begin(*map(str, words))).communicate()
         return said.decode(errors="replace").strip()
 

@@ -27,17 +27,17 @@ ABOUT = (
 NO_STORAGE = " `storage` is not among them: it writes to the KV volume, which this page may only read."
 
 
-def bench_tab(house: AppState, tabs: gr.Tabs, tab: gr.Tab) -> None:
+def bench_tab(app: AppState, tabs: gr.Tabs, tab: gr.Tab) -> None:
     """Whoever has it open sees the run of whoever started it."""
-    offered = kinds(house.settings)
+    offered = kinds(app.settings)
     gr.Markdown(ABOUT if offered == KINDS else ABOUT + NO_STORAGE)
     with gr.Row(elem_id="bench-actions", equal_height=False):
         kind = gr.Dropdown(list(offered), value="ttft", label="Question", elem_id="bench-kind")
         number = gr.Number(USUAL, label="Fresh documents", precision=0, minimum=1, maximum=1000, elem_id="bench-number")
-        start = gr.Button("Run", variant="primary", elem_id="bench-run", interactive=not house.locked)
-        cancel = gr.Button("Cancel", elem_id="bench-cancel", interactive=not house.locked)
-    if house.locked:
-        gr.HTML(f'<p class="note">{escape_html(house.locked)}</p>', elem_id="bench-locked")
+        start = gr.Button("Run", variant="primary", elem_id="bench-run", interactive=not app.read_only_reason)
+        cancel = gr.Button("Cancel", elem_id="bench-cancel", interactive=not app.read_only_reason)
+    if app.read_only_reason:
+        gr.HTML(f'<p class="note">{escape_html(app.read_only_reason)}</p>', elem_id="bench-locked")
     expected = gr.HTML("", elem_id="bench-expected")
     run = gr.HTML(progress(None), elem_id="bench-progress")
     gr.HTML("<h2>Results</h2>")
@@ -52,10 +52,10 @@ def bench_tab(house: AppState, tabs: gr.Tabs, tab: gr.Tab) -> None:
     seen = gr.State(None)
     shown = [seen, run, table, one, other, frame]
 
-    does = BenchHandlers(house.studies, house.must_be_open)
+    does = BenchHandlers(app.bench_runner, app.check_not_read_only)
 
     async def expect(kind: str, documents: int | None, request: gr.Request) -> str:
-        rows = tuple(house.desk(request.session_hash).person.history.rows)
+        rows = tuple(app.session(request.session_hash).visitor.history.rows)
         return await does.expected(kind, int(documents or 0), rows)
 
     for changed in (tab.select, kind.input, number.input):
@@ -71,8 +71,8 @@ def bench_tab(house: AppState, tabs: gr.Tabs, tab: gr.Tab) -> None:
 class BenchHandlers:
     """What they return for all of the tab: the run as it was seen, its lines, the list, two choices of it, a report."""
 
-    def __init__(self, studies: BenchRunner, must_be_open: Callable[[], None] = lambda: None) -> None:
-        self.studies, self.must_be_open = studies, must_be_open
+    def __init__(self, studies: BenchRunner, check_not_read_only: Callable[[], None] = lambda: None) -> None:
+        self.studies, self.check_not_read_only = studies, check_not_read_only
 
     async def expected(self, kind: str, documents: int, rows: Sequence[HistoryRow]) -> str:
         """What a run will take, and whether it can make a claim."""
@@ -102,7 +102,7 @@ class BenchHandlers:
     async def start(self, kind: str, number: int) -> tuple[Any, Any]:
         """The run, and no report any more."""
         try:
-            self.must_be_open()
+            self.check_not_read_only()
             await self.studies.start(kind, int(number or 0))
         except ArenaError as exc:
             gr.Warning(escape(str(exc)), title="Not started")
@@ -113,7 +113,7 @@ class BenchHandlers:
 
     async def cancel(self) -> None:
         try:
-            self.must_be_open()
+            self.check_not_read_only()
         except ArenaError as exc:
             gr.Warning(escape(str(exc)), title="Not cancelled")
             return

@@ -17,7 +17,7 @@ PAGE = 50  # rows
 SAVE = "(text) => window.arena.save('{name}', text, '{mime}')"
 
 
-def history_tab(house: AppState, tab: gr.Tab) -> None:
+def history_tab(app: AppState, tab: gr.Tab) -> None:
     """Drawn when it is opened, and on demand."""
     drawn = gr.HTML("", elem_id="chart")
     with gr.Row(elem_id="history-actions"):
@@ -31,13 +31,13 @@ def history_tab(house: AppState, tab: gr.Tab) -> None:
 
     def page(step: int) -> Any:
         async def turned(number: int, request: gr.Request) -> tuple[int, str, str]:
-            history = _history(house, request)
+            history = _history(app, request)
             pages = max(1, -(-len(history.rows) // PAGE))
             now = min(max(0, number + step), pages - 1) if step else 0
             newest = list(history.rows)[-POINTS * 4 :]
             return (
                 now,
-                chart(newest, house.topology.engines),
+                chart(newest, app.topology.engines),
                 history_table(history.page(now, PAGE), now, pages, len(history.rows)),
             )
 
@@ -47,11 +47,11 @@ def history_tab(house: AppState, tab: gr.Tab) -> None:
         trigger(page(step), number, [number, drawn, rows], **NO_PROGRESS_NO_API)
 
     async def csv(request: gr.Request) -> str:
-        return await asyncio.to_thread(history_csv, tuple(_history(house, request).rows))
+        return await asyncio.to_thread(history_csv, tuple(_history(app, request).rows))
 
     async def json(request: gr.Request) -> str:
-        rows = tuple(_history(house, request).rows)
-        return await asyncio.to_thread(history_json, rows, house.settings.model)
+        rows = tuple(_history(app, request).rows)
+        return await asyncio.to_thread(history_json, rows, app.settings.model)
 
     for button, made, name, mime in (
         (as_csv_button, csv, "history.csv", "text/csv"),
@@ -61,5 +61,5 @@ def history_tab(house: AppState, tab: gr.Tab) -> None:
         saved.then(None, text, None, js=SAVE.format(name=name, mime=mime))
 
 
-def _history(house: AppState, request: gr.Request) -> History:
-    return house.desk(request.session_hash).person.history
+def _history(app: AppState, request: gr.Request) -> History:
+    return app.session(request.session_hash).visitor.history

@@ -15,17 +15,13 @@ from config.settings import Settings
 from config.topology import Topology
 from frontend.app import build
 from frontend.app_state import AppState
+from frontend.gradio_internals import tune_queue
 from frontend.known_hosts import AllowedHosts, HostCheckMiddleware
 from frontend.login import login, refusal
 from frontend.theme import head_html, page_css, theme
 
 SESSIONS = 200  # that Gradio remembers at most, a third of a MiB each
 JOBS = 1000  # at once: each who waits in the line is one, and nobody's Stop or page may wait for theirs
-QUEUE = {  # Gradio's own settings of its queue, which it offers no other way to
-    "sleep_when_free": 0.05,  # it looks for work 1,000 times a second else, and takes 6 % of a shared core
-    "ANAYLTICS_CACHE_FREQUENCY": 10**9,  # (sic) statistics that nobody sees, of all events after each one
-    "ANALYTICS_MAX_EVENTS": 100,
-}
 UPLOAD_BYTES = 64 * 2**20  # or what media may have; documents have narrower limits of their own
 
 
@@ -35,7 +31,12 @@ def main() -> None:
     try:
         lock, locked = MeasurementLock.of(os.environ), refusal(settings, os.environ)
         topology = Topology.of(settings)
-        launch(build(AppState.of(topology, settings, pinned=_pinned(settings), lock=lock, locked=locked)), settings)
+        launch(
+            build(
+                AppState.of(topology, settings, gpu_per_engine=_pinned(settings), lock=lock, read_only_reason=locked)
+            ),
+            settings,
+        )
     except ArenaError as exc:
         sys.exit(f"arena: {exc}")
 
@@ -43,8 +44,7 @@ def main() -> None:
 def launch(page: gr.Blocks, settings: Settings, *, wait: bool = True) -> None:
     """Serves the page; with `wait`, until the process is told to stop. Raises ConfigError for half a login."""
     page.queue(default_concurrency_limit=None)
-    for name, value in QUEUE.items():
-        setattr(page._queue, name, value)
+    tune_queue(page)
     page.launch(
         server_name=settings.bind_host,
         server_port=settings.ui_port,

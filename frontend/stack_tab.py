@@ -19,13 +19,13 @@ EVERY_S = 5
 COLD = "Your document has a new nonce: no engine has seen it, whatever they know already."
 
 
-def stack_tab(house: AppState, tabs: gr.Tabs, tab: gr.Tab) -> gr.Button:
+def stack_tab(app: AppState, tabs: gr.Tabs, tab: gr.Tab) -> gr.Button:
     """Only shows; returns «Start cold», whose work the race has to do."""
     shown = gr.HTML("", elem_id="stack")
     with gr.Row(elem_id="stack-actions"):
         refresh = gr.Button("Look again", size="sm", elem_id="look")
         cold = gr.Button("Start cold", size="sm", elem_id="stack-cold")
-    does, last = StackPanel(house), gr.State("")
+    does, last = StackPanel(app), gr.State("")
     for drawing in (tab.select, refresh.click):
         drawing(does.drawn, None, [shown, last], **NO_PROGRESS_NO_API)
     timer_while_selected(tabs, tab, EVERY_S).tick(does.redrawn, last, [shown, last], **NO_PROGRESS_NO_API)
@@ -36,23 +36,23 @@ def stack_tab(house: AppState, tabs: gr.Tabs, tab: gr.Tab) -> gr.Button:
 class StackPanel:
     """What was seen of the stack last, for all visitors: it costs the engines time to be looked at."""
 
-    def __init__(self, house: AppState, clock: Callable[[], float] = time.monotonic) -> None:
-        self.house, self._clock = house, clock
-        self._lines = stack_commands(house.topology, house.settings)
+    def __init__(self, app: AppState, clock: Callable[[], float] = time.monotonic) -> None:
+        self.app, self._clock = app, clock
+        self._lines = stack_commands(app.topology, app.settings)
         self._seen, self._at = "", 0.0
 
     async def drawn(self) -> tuple[str, str]:
         """As it is now, or was when nothing was measured."""
-        if measured := self.house.track.measuring:
+        if measured := self.app.queue.current:
             now = self._as_it_was(escape_html(measured))
         else:
-            now = self._seen = panel(await read_stack(self.house.topology, self.house.settings), self._lines)
+            now = self._seen = panel(await read_stack(self.app.topology, self.app.settings), self._lines)
             self._at = self._clock()
         return now, now
 
     async def redrawn(self, last: str) -> tuple[Any, Any]:
         """Nothing is sent while nothing changes, or asked while something is measured."""
-        if self.house.track.measuring:
+        if self.app.queue.current:
             return gr.skip(), gr.skip()
         now, _ = await self.drawn()
         return (gr.skip(), gr.skip()) if now == last else (now, now)

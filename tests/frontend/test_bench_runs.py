@@ -81,13 +81,13 @@ def test_cancel_is_a_ctrl_c_and_frees_the_track(tmp_path):
 
     studies = asyncio.run(run())
     assert studies.now.lines[-1] == "kept"
-    assert not studies.track.study
+    assert not studies.track.bench_kind
 
 
 def test_no_run_begins_while_a_question_is_under_way(tmp_path):
     async def run():
         studies = studies_of(tmp_path, QUICK)
-        async with studies.track.turn(lambda *_: None):
+        async with studies.track.wait_turn(lambda *_: None):
             with pytest.raises(StackError, match="a question"):
                 await studies.start("ttft", 3)
 
@@ -157,7 +157,7 @@ def test_a_run_that_cannot_be_read_is_ended_and_frees_the_track(tmp_path):
 
     studies = asyncio.run(run())
     assert studies.now.code == -signal.SIGKILL
-    assert not studies.track.study
+    assert not studies.track.bench_kind
 
 
 def test_storage_is_offered_where_it_can_write_to_the_volume(tmp_path):

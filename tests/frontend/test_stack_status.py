@@ -86,7 +86,7 @@ def test_a_login_needs_both_and_checks_both(tmp_path):
 
 
 def test_the_page_has_its_tabs_and_offers_each_engine_and_both_pairs(topology, settings):
-    page = build(AppState.of(topology, settings, pinned=False))
+    page = build(AppState.of(topology, settings, gpu_per_engine=False))
     tabs = [block.label for block in page.blocks.values() if type(block).__name__ == "Tab"]
     assert tabs == ["Race", "History", "Stack", "Bench"]
     target = next(block for block in page.blocks.values() if block.elem_id == "target")
@@ -94,7 +94,7 @@ def test_the_page_has_its_tabs_and_offers_each_engine_and_both_pairs(topology, s
 
 
 def test_gradio_has_what_is_set_behind_its_back(topology, settings):
-    queue = build(AppState.of(topology, settings, pinned=False)).queue()._queue
+    queue = build(AppState.of(topology, settings, gpu_per_engine=False)).queue()._queue
     assert {name: type(getattr(queue, name, None)) for name in QUEUE} == {n: type(value) for n, value in QUEUE.items()}
 
 
@@ -122,23 +122,23 @@ def test_where_others_reach_the_page_restarts_and_benchmarks_want_a_login(tmp_pa
 
 
 def test_a_locked_page_refuses_them_in_words_and_says_so_where_the_buttons_are(topology, settings):
-    house = replace(
-        AppState.of(topology, settings, pinned=False, locked="set UI_PASSWORD"), restart=Restart(("restart",))
+    app = replace(
+        AppState.of(topology, settings, gpu_per_engine=False, read_only_reason="set UI_PASSWORD"), restart=Restart(("restart",))
     )
-    blocks = {block.elem_id: block for block in build(house).blocks.values()}
+    blocks = {block.elem_id: block for block in build(app).blocks.values()}
     assert "tour-volume" not in blocks
     assert "UI_PASSWORD" in blocks["no-restart"].value
     assert "UI_PASSWORD" in blocks["bench-locked"].value
     assert not blocks["bench-run"].interactive
 
     async def try_all():
-        bench = BenchHandlers(house.studies, house.must_be_open)
+        bench = BenchHandlers(app.bench_runner, app.check_not_read_only)
         with pytest.warns(UserWarning, match="UI_PASSWORD"):
             await bench.start("aa", 5)
         with pytest.warns(UserWarning, match="UI_PASSWORD"):
             await bench.cancel()
         with pytest.warns(UserWarning, match="UI_PASSWORD"):
-            _ = [frame async for frame in RaceHandlers(house).remember(SimpleNamespace(session_hash="tab"))]
+            _ = [frame async for frame in RaceHandlers(app).remember(SimpleNamespace(session_hash="tab"))]
 
     asyncio.run(try_all())
-    assert house.studies.now is None
+    assert app.bench_runner.now is None
