@@ -67,15 +67,16 @@ class TabSession:
         if self._run:
             work.close()
             raise StackError("this tab's last question is still being answered: wait, or press Stop")
-        self._changed.clear()
+        self._changed, shown = asyncio.Event(), self.state
         run = self._run = asyncio.create_task(work)
         run.add_done_callback(lambda _: self._changed.set())
         try:
             while not run.done():
                 await self._changed.wait()
                 self._changed.clear()
-                yield self.state
-                await asyncio.sleep(FRAME_S)
+                if self.state is not shown:
+                    yield (shown := self.state)
+                    await asyncio.sleep(FRAME_S)
             if not run.cancelled():
                 run.result()
         finally:

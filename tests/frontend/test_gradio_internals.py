@@ -19,7 +19,7 @@ def page(topology, settings):
 
 def test_the_queue_has_the_settings_that_are_changed(page):
     queue = page.queue()._queue
-    assert all(hasattr(queue, name) for name in QUEUE)
+    assert {name: type(getattr(queue, name, None)) for name in QUEUE} == {n: type(value) for n, value in QUEUE.items()}
     tune_queue(page)
     assert {name: getattr(queue, name) for name in QUEUE} == QUEUE
 
@@ -34,7 +34,8 @@ def served(page, settings, monkeypatch):
     page.close(verbose=False)
 
 
-def test_visitors_in_the_line_leave_jobs_to_the_others(page, served):
+@pytest.mark.usefixtures("served")
+def test_visitors_in_the_line_leave_jobs_to_the_others(page):
     assert page._queue.max_thread_count > 200
     limits = {fn.concurrency_limit for fn in page.fns.values() if fn.queue}
     assert (limits, page._queue.default_concurrency_limit) == ({"default"}, None)

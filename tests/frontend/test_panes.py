@@ -72,7 +72,12 @@ def test_an_lmcache_engine_is_compared_with_the_plain_one_of_its_side_and_says_w
 
 
 @pytest.mark.parametrize(
-    "plain", [(), (done("plain-b", 9.0, prompt=OTHER),), (done("plain-b", 9.0, prompt=replace(PROMPT, turns=(Turn("Q", "A"),))),)]
+    "plain",
+    [
+        (),
+        (done("plain-b", 9.0, prompt=OTHER),),
+        (done("plain-b", 9.0, prompt=replace(PROMPT, turns=(Turn("Q", "A"),))),),
+    ],
 )
 def test_without_an_answer_to_the_same_prompt_neither_times_nor_answers_are_compared(topology, plain):
     html = shown(topology, *plain, done("lmcache-b", 0.5))

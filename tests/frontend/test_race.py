@@ -66,7 +66,12 @@ def test_every_pane_ends_with_its_engines_reply_and_engines_are_asked_one_after_
     assert races[-1].panes["lmcache-b"].reply.ttft == 0.5
     at_once = [sum(bool(p.text) and p.status is not PaneStatus.DONE for p in race.panes.values()) for race in races]
     assert max(at_once) == 1
-    assert list(dict.fromkeys(race.panes["plain-a"].status for race in races)) == ["queued", "asked", "answering", "done"]
+    assert list(dict.fromkeys(race.panes["plain-a"].status for race in races)) == [
+        "queued",
+        "asked",
+        "answering",
+        "done",
+    ]
 
 
 def test_engines_with_gpus_of_their_own_start_together_on_each_side_and_b_waits_for_a(topology):
@@ -88,7 +93,7 @@ def test_engines_with_gpus_of_their_own_start_together_on_each_side_and_b_waits_
 def test_stopping_a_race_closes_the_requests_of_all_who_were_asked_together(topology):
     closed = []
 
-    async def ask(engine, _prompt, *, before_send):
+    async def ask(engine, _prompt, **_):
         try:
             yield Delta("an ", 0.1)
             await asyncio.Event().wait()
@@ -129,7 +134,7 @@ def test_panes_stay_for_another_question_with_the_same_prefix_and_go_with_anothe
 
 
 def test_a_pane_knows_when_its_request_was_sent_and_keeps_reasoning_apart(topology):
-    async def ask(engine, prompt, *, before_send):
+    async def ask(_engine, _prompt, *, before_send):
         await before_send()
         yield Delta("Well. ", 0.4, reasoning=True)
         yield Delta("So.", 0.5)

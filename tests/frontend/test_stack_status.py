@@ -16,7 +16,6 @@ from frontend.document_info import document_html
 from frontend.login import login, refusal
 from frontend.race_handlers import RaceHandlers
 from frontend.restart import Restart
-from frontend.server import QUEUE
 from frontend.stack_status import read_stack, stack_commands, volume_state
 from frontend.stack_view import panel
 from frontend.tab_state import DocumentSize
@@ -93,11 +92,6 @@ def test_the_page_has_its_tabs_and_offers_each_engine_and_both_pairs(topology, s
     assert [value for _, value in target.choices] == ["all", "lmcache", "plain", *(e.name for e in topology.engines)]
 
 
-def test_gradio_has_what_is_set_behind_its_back(topology, settings):
-    queue = build(AppState.of(topology, settings, gpu_per_engine=False)).queue()._queue
-    assert {name: type(getattr(queue, name, None)) for name in QUEUE} == {n: type(value) for n, value in QUEUE.items()}
-
-
 LOGIN = {"UI_USERNAME": "me", "UI_PASSWORD": "pass"}
 
 
@@ -123,7 +117,8 @@ def test_where_others_reach_the_page_restarts_and_benchmarks_want_a_login(tmp_pa
 
 def test_a_locked_page_refuses_them_in_words_and_says_so_where_the_buttons_are(topology, settings):
     app = replace(
-        AppState.of(topology, settings, gpu_per_engine=False, read_only_reason="set UI_PASSWORD"), restart=Restart(("restart",))
+        AppState.of(topology, settings, gpu_per_engine=False, read_only_reason="set UI_PASSWORD"),
+        restart=Restart(("restart",)),
     )
     blocks = {block.elem_id: block for block in build(app).blocks.values()}
     assert "tour-volume" not in blocks

@@ -53,7 +53,7 @@ def test_two_engines_alone_are_toured_without_the_plain_ones(settings):
 
 
 def test_a_tour_ends_where_an_engine_does_not_answer(topology):
-    async def dead(engine, _prompt, *, before_send):
+    async def dead(engine, _prompt, **_):
         raise StackError(f"{engine.name} is down")
         yield
 
