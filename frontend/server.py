@@ -15,7 +15,7 @@ from config.settings import Settings
 from config.topology import Topology
 from frontend.app import build
 from frontend.app_state import AppState
-from frontend.gradio_internals import tune_queue
+from frontend.gradio_internals import set_up_queue
 from frontend.known_hosts import AllowedHosts, HostCheckMiddleware
 from frontend.login import login, refusal
 from frontend.theme import head_html, page_css, theme
@@ -43,8 +43,7 @@ def main() -> None:
 
 def launch(page: gr.Blocks, settings: Settings, *, wait: bool = True) -> None:
     """Serves the page; with `wait`, until the process is told to stop. Raises ConfigError for half a login."""
-    page.queue(default_concurrency_limit=None)
-    tune_queue(page)
+    set_up_queue(page)
     page.launch(
         server_name=settings.bind_host,
         server_port=settings.ui_port,

@@ -7,7 +7,7 @@ from gradio_client import Client
 
 from frontend.app import build
 from frontend.app_state import AppState
-from frontend.gradio_internals import QUEUE, tune_queue
+from frontend.gradio_internals import QUEUE, set_up_queue
 from frontend.server import launch
 from launch.ports import is_free
 
@@ -18,10 +18,10 @@ def page(topology, settings):
 
 
 def test_the_queue_has_the_settings_that_are_changed(page):
-    queue = page.queue()._queue
+    queue = page._queue
     assert {name: type(getattr(queue, name, None)) for name in QUEUE} == {n: type(value) for n, value in QUEUE.items()}
-    tune_queue(page)
-    assert {name: getattr(queue, name) for name in QUEUE} == QUEUE
+    set_up_queue(page)
+    assert {name: getattr(page._queue, name) for name in QUEUE} == QUEUE
 
 
 @pytest.fixture
