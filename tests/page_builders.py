@@ -43,7 +43,8 @@ class RecordingTab(TabSession):
     """Keeps every state that it shows."""
 
     def __init__(self, state: TabState, ask: Any = ask_all, queue: MeasurementQueue | None = None) -> None:
-        super().__init__(state, queue or MeasurementQueue(), ask)
+        self.queue = queue or MeasurementQueue()
+        super().__init__(state, self.queue, ask)
         self.states = list[TabState]()
 
     def show(self, state: TabState) -> None:
@@ -54,11 +55,6 @@ class RecordingTab(TabSession):
         """The engine's pane, about PROMPT."""
         race = self.state.race.about(PROMPT).with_pane(Pane(engine, status, PROMPT, text, **more))
         self.show(replace(self.state, race=race))
-
-    @property
-    def reasons(self) -> list[str]:
-        """Why the rows of the history have no whole answer."""
-        return [row.reason for row in self.visitor.history.rows]
 
 
 def answered_by(answer: Any) -> Any:

@@ -3,6 +3,7 @@
 import asyncio
 import re
 import threading
+import time
 from contextlib import aclosing, asynccontextmanager
 
 import pytest
@@ -21,6 +22,7 @@ from frontend.race_handlers import RaceHandlers
 from frontend.stack_tab import StackPanel
 from frontend.tab_view import status_line
 
+pytestmark = pytest.mark.anyio
 TAB = a_request()
 
 
@@ -91,179 +93,138 @@ BY_ANYONE = pytest.mark.parametrize("measured", [by_the_command_line, by_another
 
 
 @BY_ANYONE
-def test_opening_the_page_its_documents_and_its_stack_asks_the_engines_for_nothing(app, fakes, measured):
-    async def look_about():
-        documents, stack = DocumentHandlers(app), StackPanel(app)
-        async with measured(app):
-            app.sessions.attach_visitor("tab", "me")
-            async with aclosing(documents.described(64, True, TAB)) as described:
-                first = (await anext(described))[2]
-                await documents.pasted("Words of mine.", TAB)
-                second = (await anext(described))[2]
-            drawn, _ = await stack.drawn()
-            await stack.redrawn("")
-        return first, second, drawn
-
-    first, second, drawn = asyncio.run(look_about())
+async def test_opening_the_page_its_documents_and_its_stack_asks_the_engines_for_nothing(app, fakes, measured):
+    documents, stack = DocumentHandlers(app), StackPanel(app)
+    async with measured(app):
+        app.sessions.attach_visitor("tab", "me")
+        async with aclosing(documents.described(64, True, TAB)) as described:
+            assert "has ended" in (await anext(described))[2]
+            await documents.pasted("Words of mine.", TAB)
+            assert "Pasted text" in (await anext(described))[2]
+        assert "has ended" in (await stack.drawn())[0]
+        await stack.redrawn("")
     assert asked(fakes) == 0
-    assert "has ended" in first
-    assert "Pasted text" in second
-    assert "has ended" in drawn
 
 
 @BY_ANYONE
-def test_what_was_known_before_is_shown_with_its_age(app, fakes, measured):
-    async def look_twice():
-        documents, stack = DocumentHandlers(app), StackPanel(app)
-        [counted] = await all_of(documents.described(64, True, TAB))
-        await stack.drawn()
-        before = asked(fakes)
-        async with measured(app), aclosing(documents.described(64, True, TAB)) as described:
-            known, seen = (await anext(described))[2], (await stack.drawn())[0]
-        assert asked(fakes) == before > 0
-        return counted[2], known, seen
-
-    counted, known, seen = asyncio.run(look_twice())
-    assert known.startswith(counted[:200])
+async def test_what_was_known_before_is_shown_with_its_age(app, fakes, measured):
+    documents, stack = DocumentHandlers(app), StackPanel(app)
+    [counted] = await all_of(documents.described(64, True, TAB))
+    await stack.drawn()
+    before = asked(fakes)
+    async with measured(app), aclosing(documents.described(64, True, TAB)) as described:
+        known, seen = (await anext(described))[2], (await stack.drawn())[0]
+    assert asked(fakes) == before > 0
+    assert known.startswith(counted[2][:200])
     assert all(re.search(r"\d s ago", html) for html in (known, seen))
     assert 'data-service="plain-a"' in seen
 
 
-def test_when_the_measurement_has_ended_the_document_is_counted(app):
-    async def wait():
-        sizes = []
-        async with by_the_command_line(app) as held:
-            async for *_, size in DocumentHandlers(app).described(64, True, TAB):
-                sizes.append(size)
-                held.release()
-        return sizes
-
-    waiting, counted = asyncio.run(wait())
-    assert "has ended" in waiting
-    assert "tokens" in counted
-    assert "has ended" not in counted
-
-
-def test_a_question_waits_for_the_command_line_and_says_what_for_and_who_is_before(app, fakes):
-    async def line():
-        handlers, tabs = RaceHandlers(app), [app.session(session) for session in ("first", "second")]
-        async with by_the_command_line(app) as held:
-            runs = [asyncio.create_task(all_of(asking(handlers, session=s))) for s in ("first", "second")]
-            await until(lambda: all(tab.state.measured_elsewhere for tab in tabs))
-            said = [status_line(tab.state) for tab in tabs]
-            assert asked(fakes) == 0
+async def test_when_the_measurement_has_ended_the_document_is_counted(app):
+    sizes = []
+    async with by_the_command_line(app) as held:
+        async for *_, size in DocumentHandlers(app).described(64, True, TAB):
+            sizes.append(size)
             held.release()
-            await asyncio.gather(*runs)
-        return said, [tab.state.race.panes["plain-a"].status for tab in tabs]
+    assert ["has ended" in size for size in sizes] == [True, False]
+    assert "tokens" in sizes[-1]
 
-    (first, second), statuses = asyncio.run(line())
+
+async def test_a_question_waits_for_the_command_line_and_says_what_for_and_who_is_before(app, fakes):
+    handlers, tabs = RaceHandlers(app), [app.session(session) for session in ("first", "second")]
+    async with by_the_command_line(app) as held:
+        runs = asyncio.gather(*(all_of(asking(handlers, session=session)) for session in ("first", "second")))
+        await until(lambda: all(tab.state.measured_elsewhere for tab in tabs))
+        first, second = (status_line(tab.state) for tab in tabs)
+        assert asked(fakes) == 0
+        held.release()
+        await runs
     assert "bench ttft" in first
     assert "comes next" in first
     assert "1 visitor is before you" in second
-    assert statuses == ["done", "done"]
+    assert [tab.state.race.panes["plain-a"].status for tab in tabs] == ["done", "done"]
 
 
-def test_a_question_holds_the_lock_and_frees_it(app, lock):
+async def test_a_question_holds_the_lock_and_frees_it(app, lock):
     tab, holders = app.session("tab"), []
 
     async def look():
-        holders.append(lock.holder())
+        holders.append(lock.holder().what)
 
-    asyncio.run(all_of(tab.run(take_turn(tab, look()))))
-    assert [holder.what for holder in holders] == ["a question on the page"]
+    await all_of(tab.run(take_turn(tab, look())))
+    assert holders == ["a question on the page"]
     assert lock.holder() is None
 
 
-def test_stopping_while_the_command_line_is_waited_for_leaves_the_line(app):
-    async def leave():
-        tab = app.session("tab")
-        async with by_the_command_line(app):
-            async for state in tab.run(take_turn(tab)):
-                if state.measured_elsewhere:
-                    await tab.stop()
-        return tab.state.measured_elsewhere, app.queue.busy, app.queue.current
-
-    assert asyncio.run(leave()) == ("", False, "")
+async def test_stopping_while_the_command_line_is_waited_for_leaves_the_line(app):
+    tab = app.session("tab")
+    async with by_the_command_line(app):
+        async for state in tab.run(take_turn(tab)):
+            if state.measured_elsewhere:
+                await tab.stop()
+    assert (tab.state.measured_elsewhere, app.queue.busy, app.queue.current) == ("", False, "")
 
 
-def test_a_command_that_waits_comes_before_the_second_visitor(lock):
-    async def both():
-        queue, order, waiting = MeasurementQueue(lock), [], threading.Event()
+async def test_a_command_that_waits_comes_before_the_second_visitor(lock):
+    queue, order, waiting = MeasurementQueue(lock), [], threading.Event()
 
-        async def visitor(name):
-            async with queue.wait_turn(lambda *_: None):
-                order.append(name)
-                if name == "first":
-                    await asyncio.to_thread(waiting.wait)
+    async def visitor(name):
+        async with queue.wait_turn(lambda *_: None):
+            order.append(name)
+            if name == "first":
+                await asyncio.to_thread(waiting.wait)
 
-        def command():
-            with MeasurementLock(lock.path).held("ask", lambda _: waiting.set()):
-                order.append("command")
+    def command():
+        with MeasurementLock(lock.path).held("ask", lambda _: waiting.set()):
+            order.append("command")
 
-        first = asyncio.create_task(visitor("first"))
-        await until(lambda: order)  # it has the lock then
-        await asyncio.gather(first, visitor("second"), asyncio.to_thread(command))
-        return order
-
-    assert asyncio.run(both()) == ["first", "command", "second"]
+    first = asyncio.create_task(visitor("first"))
+    await until(lambda: order)  # it has the lock then
+    await asyncio.gather(first, visitor("second"), asyncio.to_thread(command))
+    assert order == ["first", "command", "second"]
 
 
 @BY_ANYONE
-def test_no_report_is_made_meanwhile(app, tmp_path, measured):
+async def test_no_report_is_made_meanwhile(app, tmp_path, measured):
     (tmp_path / "ttft-1").mkdir()
     (tmp_path / "ttft-1" / "result.json").write_text('{"kind": "ttft", "date": "2026"}')
     app.bench_runner.results = tmp_path
-
-    async def report():
-        async with measured(app):
-            return await BenchHandlers(app.bench_runner).report("ttft-1")
-
-    assert "when it has ended" in asyncio.run(report())
+    async with measured(app):
+        assert "when it has ended" in await BenchHandlers(app.bench_runner).report("ttft-1")
 
 
-def test_a_pdf_is_read_and_a_film_decoded_when_the_measurement_has_ended(app, tmp_path):
+async def test_a_pdf_is_read_and_a_film_decoded_when_the_measurement_has_ended(app, tmp_path):
     path, picture = a_pdf(tmp_path / "a.pdf"), tmp_path / "a.png"
     picture.write_bytes(image(1, 8, 8).content)
     reads, asks = app.session("reads"), app.session("asks")
     for tab in (reads, asks):
         tab.state = tab.state.without_document()
-
-    async def bring():
-        reading = DocumentHandlers(app).uploaded(str(path), a_request("reads"))
-        question = all_of(asking(RaceHandlers(app), files=[str(picture)], session="asks"))
-        async with by_the_command_line(app) as held:
-            both = asyncio.gather(reading, question)
-            await until(lambda: asks.state.measured_elsewhere)
-            before = (reads.state.name, asks.state.media)
-            held.release()
-            await both
-        return before
-
-    assert asyncio.run(bring()) == ("No document", ())
+    async with by_the_command_line(app) as held:
+        both = asyncio.gather(
+            DocumentHandlers(app).uploaded(str(path), a_request("reads")),
+            all_of(asking(RaceHandlers(app), files=[str(picture)], session="asks")),
+        )
+        await until(lambda: asks.state.measured_elsewhere)
+        assert (reads.state.name, asks.state.media) == ("No document", ())
+        held.release()
+        await both
     assert reads.state.name == "a.pdf"
     assert asks.state.media
 
 
-def test_slow_pdfs_are_read_one_at_a_time_and_leave_threads_to_the_others(app, tmp_path):
-    path = a_pdf(tmp_path / "a.pdf")
-    now, most, lock, never = 0, 0, threading.Lock(), threading.Event()
+async def test_slow_pdfs_are_read_one_at_a_time_and_leave_threads_to_the_others(app, tmp_path):
+    path, reading, most = a_pdf(tmp_path / "a.pdf"), [], []
 
     def slow(state, _):
-        nonlocal now, most
-        with lock:
-            now += 1
-            most = max(most, now)
-        never.wait(0.02)
-        with lock:
-            now -= 1
+        reading.append(1)
+        most.append(len(reading))
+        time.sleep(0.02)
+        reading.pop()
         return state
 
-    async def crowd():
-        uploaded = DocumentHandlers(app).replaces(slow)
-        reading = [asyncio.create_task(uploaded(str(path), a_request(f"tab-{number}"))) for number in range(8)]
-        await asyncio.sleep(0)
-        assert await asyncio.wait_for(asyncio.to_thread(lambda: "free"), 5) == "free"
-        await asyncio.gather(*reading)
-
-    asyncio.run(crowd())
-    assert most == 1
+    uploaded = DocumentHandlers(app).replaces(slow)
+    uploads = asyncio.gather(*(uploaded(str(path), a_request(f"tab-{number}")) for number in range(8)))
+    await asyncio.sleep(0)
+    assert await asyncio.wait_for(asyncio.to_thread(lambda: "free"), 5) == "free"
+    await uploads
+    assert most == [1] * 8

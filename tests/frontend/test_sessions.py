@@ -1,7 +1,7 @@
 """Tabs and visitors: one run for each tab, the line, what is kept, and what is dropped."""
 
 import asyncio
-from contextlib import aclosing, suppress
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
 
 import pytest
@@ -16,6 +16,7 @@ from frontend.sessions import KEPT_S, SessionStore
 from frontend.tab_state import TabState
 from media import Media, Modality
 
+pytestmark = pytest.mark.anyio
 ROW = Pane("plain-a", PaneStatus.DONE, PROMPT), "a name"
 
 
@@ -34,19 +35,19 @@ def store(state):
     return SessionStore(state, MeasurementQueue(), max_tabs=2)
 
 
-def test_a_run_ends_with_its_last_state_however_fast_it_was(tab):
+async def test_a_run_ends_with_its_last_state_however_fast_it_was(tab):
     async def work():
         for number in range(100):
             tab.show_pane(PaneStatus.ANSWERING, str(number))
             await asyncio.sleep(0)
         tab.show_pane(PaneStatus.DONE, "all")
 
-    states = asyncio.run(all_of(tab.run(work())))
+    states = await all_of(tab.run(work()))
     assert states[-1].race.panes["plain-a"].text == "all"
     assert len(states) < 20
 
 
-def test_stop_closes_the_request_keeps_the_text_and_writes_a_row_for_engines_that_were_asked(tab):
+async def test_stop_closes_the_request_keeps_the_text_and_writes_a_row_for_engines_that_were_asked(tab):
     closed = []
 
     async def answer():
@@ -57,103 +58,77 @@ def test_stop_closes_the_request_keeps_the_text_and_writes_a_row_for_engines_tha
         finally:
             closed.append(True)
 
-    async def stop():
-        async for now in tab.run(take_turn(tab, answer())):
-            if now.race.panes["plain-a"].text:
-                await tab.stop()
-                assert closed == [True]
-
-    asyncio.run(stop())
+    async for now in tab.run(take_turn(tab, answer())):
+        if now.race.panes["plain-a"].text:
+            await tab.stop()
+            assert closed == [True]
     asked, queued = (tab.state.race.panes[name] for name in ("plain-a", "plain-b"))
     assert (asked.text, asked.status, queued.status) == ("half", PaneStatus.STOPPED, PaneStatus.IDLE)
     assert [(row.engine, row.reason) for row in tab.visitor.history.rows] == [("plain-a", "stopped")]
 
 
-def test_a_tab_has_one_run_at_a_time(tab):
-    async def twice():
-        async with aclosing(tab.run(take_turn(tab))) as first:
-            await anext(first)
-            with pytest.raises(StackError, match="press Stop"):
-                await anext(tab.run(take_turn(tab)))
-
-    asyncio.run(twice())
+async def test_a_tab_has_one_run_at_a_time(tab):
+    async with aclosing(tab.run(take_turn(tab))) as first:
+        await anext(first)
+        with pytest.raises(StackError, match="press Stop"):
+            await anext(tab.run(take_turn(tab)))
 
 
 @pytest.mark.parametrize(
     ("error", "fault"), [(DocumentError("it is too long"), "it is too long"), (ZeroDivisionError(), "its log says why")]
 )
-def test_what_a_run_raises_reaches_its_caller_ends_its_clocks_and_frees_the_queue(state, error, fault):
-    queue = MeasurementQueue()
-    tab = RecordingTab(state, queue=queue)
-
+async def test_what_a_run_raises_reaches_its_caller_ends_its_clocks_and_frees_the_queue(tab, error, fault):
     async def fail():
         tab.show_pane(PaneStatus.ASKED)
         raise error
 
     for _ in range(2):
         with pytest.raises(type(error)):
-            asyncio.run(all_of(tab.run(take_turn(tab, fail()))))
+            await all_of(tab.run(take_turn(tab, fail())))
     assert tab.state.race.panes["plain-a"].status is PaneStatus.FAILED
-    assert [fault in reason for reason in tab.reasons] == [True, True]  # the same failure twice is two rows
-    assert not queue.busy
+    assert [fault in row.reason for row in tab.visitor.history.rows] == [True, True]  # failing twice is two rows
+    assert not tab.queue.busy
 
 
-def test_two_visitors_run_one_after_the_other_and_the_second_sees_the_line(state):
-    async def both():
-        queue, done = MeasurementQueue(), asyncio.Event()
-        first, second = RecordingTab(state, queue=queue), RecordingTab(state, queue=queue)
-        running = asyncio.create_task(all_of(first.run(take_turn(first, done.wait()))))
-        await asyncio.sleep(0.01)
-        ahead = []
-        async for now in second.run(take_turn(second, asyncio.sleep(0))):
-            ahead.append((now.visitors_ahead, running.done()))
-            done.set()
-        return ahead
-
-    ahead = asyncio.run(both())
+async def test_two_visitors_run_one_after_the_other_and_the_second_sees_the_line(tab, state):
+    done, second, ahead = asyncio.Event(), RecordingTab(state, queue=tab.queue), []
+    running = asyncio.create_task(all_of(tab.run(take_turn(tab, done.wait()))))
+    await asyncio.sleep(0.01)
+    async for now in second.run(take_turn(second, asyncio.sleep(0))):
+        ahead.append((now.visitors_ahead, running.done()))
+        done.set()
     assert (ahead[0], ahead[-1]) == ((1, False), (0, True))
 
 
-def test_stopping_while_in_the_line_leaves_it(state):
-    async def leave():
-        queue = MeasurementQueue()
-        first, waiting = RecordingTab(state, queue=queue), RecordingTab(state, queue=queue)
-        running = asyncio.create_task(all_of(first.run(take_turn(first))))
-        await asyncio.sleep(0.01)
-        ahead = []
-        async for now in waiting.run(take_turn(waiting)):
+async def test_stopping_while_in_the_line_leaves_it(tab, state):
+    second, ahead = RecordingTab(state, queue=tab.queue), []
+    async with tab.queue.wait_turn(lambda *_: None):
+        async for now in second.run(take_turn(second)):
             ahead.append(now.visitors_ahead)
-            await waiting.stop()
-        running.cancel()
-        with suppress(asyncio.CancelledError):
-            await running
-        return ahead[0], queue.busy
-
-    assert asyncio.run(leave()) == (1, False)
+            await second.stop()
+    assert ahead[0] == 1
+    assert not tab.queue.busy
 
 
-def test_a_benchmark_and_questions_keep_out_of_each_others_way():
-    async def both():
-        queue = MeasurementQueue()
+async def test_a_benchmark_and_questions_keep_out_of_each_others_way():
+    queue = MeasurementQueue()
 
-        async def refused(turn, by):
-            with pytest.raises(StackError, match=by):
-                await turn.__aenter__()
+    async def refused(turn, by):
+        with pytest.raises(StackError, match=by):
+            await turn.__aenter__()
 
-        async with queue.reserve_for_bench("ttft"):
-            await refused(queue.wait_turn(lambda *_: None), "bench ttft")
-            await refused(queue.reserve_for_bench("aa"), "bench ttft")
-        async with queue.wait_turn(lambda *_: None):
-            await refused(queue.reserve_for_bench("aa"), "a question")
-
-    asyncio.run(both())
+    async with queue.reserve_for_bench("ttft"):
+        await refused(queue.wait_turn(lambda *_: None), "bench ttft")
+        await refused(queue.reserve_for_bench("aa"), "bench ttft")
+    async with queue.wait_turn(lambda *_: None):
+        await refused(queue.reserve_for_bench("aa"), "a question")
 
 
-def test_nobody_sees_anothers_history_and_a_reload_keeps_ones_own(store):
+async def test_nobody_sees_anothers_history_and_a_reload_keeps_ones_own(store):
     mine, theirs = store.attach_visitor("tab-1", "me"), store.attach_visitor("tab-2", "them")
     mine.visitor.history.add(*ROW)
     assert not theirs.visitor.history.rows
-    asyncio.run(store.close("tab-1"))
+    await store.close("tab-1")
     again = store.attach_visitor("tab-3", "me")
     assert len(again.visitor.history.rows) == 1
     assert again.state.nonce != mine.state.nonce
@@ -166,72 +141,61 @@ def test_what_a_tab_asked_before_its_visitor_was_known_stays(store):
     assert len(tab.visitor.history.rows) == 1
 
 
-def test_visitors_who_left_leave_nothing_after_an_hour(state):
+async def test_visitors_who_left_leave_nothing_after_an_hour(state):
     now = [0.0]
     store = SessionStore(state, MeasurementQueue(), clock=lambda: now[0])
-
-    async def come_and_go():
-        for number in range(20):
-            store.attach_visitor(f"tab-{number}", f"visitor-{number}").visitor.history.add(*ROW)
-            await store.close(f"tab-{number}")
-        assert len(store._visitors) == 20
-        now[0] = KEPT_S + 1.0
-        store.attach_visitor("last", "last")
-        await store.close("last")
-
-    asyncio.run(come_and_go())
+    for number in range(20):
+        store.attach_visitor(f"tab-{number}", f"visitor-{number}").visitor.history.add(*ROW)
+        await store.close(f"tab-{number}")
+    assert len(store._visitors) == 20
+    now[0] = KEPT_S + 1.0
+    store.attach_visitor("last", "last")
+    await store.close("last")
     assert (store._sessions, store._visitors) == ({}, {})
 
 
-def test_of_too_many_visitors_one_without_a_tab_is_forgotten_first(store, monkeypatch):
+async def test_of_too_many_visitors_one_without_a_tab_is_forgotten_first(store, monkeypatch):
     monkeypatch.setattr(sessions_module, "MAX_VISITORS", 2)
     for number, token in enumerate(("here", "left")):
         store.attach_visitor(f"tab-{number}", token).visitor.history.add(*ROW)
-    asyncio.run(store.close("tab-1"))
+    await store.close("tab-1")
     store.attach_visitor("tab-2", "new")
     assert set(store._visitors) == {"here", "new"}
 
 
-def test_of_tabs_that_were_closed_only_so_many_are_known(store, monkeypatch):
+async def test_of_tabs_that_were_closed_only_so_many_are_known(store, monkeypatch):
     monkeypatch.setattr(sessions_module, "MAX_CLOSED", 2)
     for number in range(3):
         store.attach_visitor(f"tab-{number}", "")
-        asyncio.run(store.close(f"tab-{number}"))
+        await store.close(f"tab-{number}")
     assert list(store._closed) == ["tab-1", "tab-2"]
     with pytest.raises(StackError, match="reload"):
         store.session("tab-2")
 
 
-def test_closing_a_tab_frees_its_engine(state):
-    async def close():
-        queue, asked, closed = MeasurementQueue(), asyncio.Event(), []
-        store = SessionStore(state, queue)
-        tab = store.attach_visitor("tab", "me")
+async def test_closing_a_tab_frees_its_engine(store):
+    asked, closed, tab = asyncio.Event(), [], store.attach_visitor("tab", "me")
 
-        async def answer():
-            try:
-                asked.set()
-                await asyncio.Event().wait()
-            finally:
-                closed.append(True)
+    async def answer():
+        try:
+            asked.set()
+            await asyncio.Event().wait()
+        finally:
+            closed.append(True)
 
-        running = asyncio.create_task(all_of(tab.run(take_turn(tab, answer()))))
-        await asked.wait()
-        await store.close("tab")
-        await running
-        return closed, queue.busy
-
-    assert asyncio.run(close()) == ([True], False)
+    running = asyncio.create_task(all_of(tab.run(take_turn(tab, answer()))))
+    await asked.wait()
+    await store.close("tab")
+    await running
+    assert closed == [True]
 
 
-def test_the_tab_that_is_dropped_is_the_idlest_and_its_run_ends(store):
-    async def crowd():
-        runs = []
+async def test_the_tab_that_is_dropped_is_the_idlest_and_its_run_ends(store):
+    async with AsyncExitStack() as runs:
 
         async def run_in(session):
             tab = store.session(session)
-            runs.append(run := tab.run(take_turn(tab)))
-            await anext(run)
+            await anext(await runs.enter_async_context(aclosing(tab.run(take_turn(tab)))))
             return tab
 
         first = await run_in("first")
@@ -242,10 +206,6 @@ def test_the_tab_that_is_dropped_is_the_idlest_and_its_run_ends(store):
         store.session("fourth")  # both were busy: the first is dropped
         await first.stop()
         assert first.state.caption == "Stopped."
-        for run in runs:
-            await run.aclose()
-
-    asyncio.run(crowd())
 
 
 def test_a_tab_that_was_dropped_is_asked_to_reload_and_never_answered_about_another_document(store, state):
