@@ -24,6 +24,7 @@ from frontend.race import REPAINT_S, PaneStatus
 from frontend.race_handlers import RaceHandlers, shows_run
 from frontend.restart import Restart
 
+pytestmark = pytest.mark.anyio
 TAB = a_request()
 SLOW = Behaviour(answer=("word",) * 1000, between=0.01)
 
@@ -54,8 +55,8 @@ def state_of(app):
     return app.session("tab").state
 
 
-def test_a_question_with_an_emptied_seed_is_asked_with_the_default(handlers, fake):
-    frames = asyncio.run(all_of(asking(handlers, seed=None)))
+async def test_a_question_with_an_emptied_seed_is_asked_with_the_default(handlers, fake):
+    frames = await all_of(asking(handlers, seed=None))
     assert 'data-stage="done"' in frames[-1][2]
     assert fake.asked == 1
 
@@ -68,18 +69,15 @@ def test_a_question_with_an_emptied_seed_is_asked_with_the_default(handlers, fak
         ({"engine": "plain-z"}, "no engine"),
     ],
 )
-def test_what_cannot_be_asked_is_refused_before_it_waits_in_the_line(app, handlers, fake, given, said):
-    async def refused():
-        async with app.queue.wait_turn(lambda *_: None):  # somebody else measures
-            return await all_of(asking(handlers, **given))
-
-    with pytest.warns(UserWarning, match=said):  # what Gradio shows of a warning when there is no browser
-        frames = asyncio.run(refused())
+async def test_what_cannot_be_asked_is_refused_before_it_waits_in_the_line(app, handlers, fake, given, said):
+    async with app.queue.wait_turn(lambda *_: None):  # another visitor measures
+        with pytest.warns(UserWarning, match=said):  # what Gradio shows of a warning when there is no browser
+            frames = await all_of(asking(handlers, **given))
     assert [is_skipped(frame) for frame in frames] == [True]
     assert fake.asked == 0
 
 
-def test_media_of_the_conversation_count_among_those_of_a_prompt(fake, settings, tmp_path):
+async def test_media_of_the_conversation_count_among_those_of_a_prompt(fake, settings, tmp_path):
     """The same picture again is none more."""
     app = AppState.of(topology_of([fake]), settings.model_copy(update={"media_max_files": 1}), gpu_per_engine=False)
     app.session("tab").state = state_of(app).without_document()
@@ -87,97 +85,79 @@ def test_media_of_the_conversation_count_among_those_of_a_prompt(fake, settings,
     for seed, path in enumerate((cat, dog)):
         path.write_bytes(image(seed, 8, 8).content)
 
-    async def talk():
-        handlers = RaceHandlers(app)
-        for question in ("What is it?", "What colour?"):
-            assert 'data-stage="done"' in (await all_of(asking(handlers, question, files=[str(cat)])))[-1][2]
-        with pytest.warns(UserWarning, match="MEDIA_MAX_FILES"):
-            await all_of(asking(handlers, "And this?", files=[str(dog)]))
-
-    asyncio.run(talk())
+    handlers = RaceHandlers(app)
+    for question in ("What is it?", "What colour?"):
+        assert 'data-stage="done"' in (await all_of(asking(handlers, question, files=[str(cat)])))[-1][2]
+    with pytest.warns(UserWarning, match="MEDIA_MAX_FILES"):
+        await all_of(asking(handlers, "And this?", files=[str(dog)]))
     assert fake.asked == 2
 
 
 @pytest.mark.parametrize("fake", [SLOW], indirect=True)
-def test_editing_stops_the_run_which_would_overwrite_it(app, handlers):
-    async def edit():
-        async with aclosing(asking(handlers)) as frames:
-            async for _ in frames:
-                if state_of(app).race.panes["plain-a"].text:
-                    question, *_ = await handlers.edit(SimpleNamespace(number=0), TAB)
-        return question
-
-    assert asyncio.run(edit()) == "Why?"
+async def test_editing_stops_the_run_which_would_overwrite_it(app, handlers):
+    async with aclosing(asking(handlers)) as frames:
+        async for _ in frames:
+            if state_of(app).race.panes["plain-a"].text:
+                question, *_ = await handlers.edit(SimpleNamespace(number=0), TAB)
+    assert question == "Why?"
     assert state_of(app).race.prompt is None
     assert state_of(app).race.panes["plain-a"].status is PaneStatus.IDLE
 
 
-def test_an_error_that_is_not_ours_ends_a_run_without_a_trace_on_the_screen(app):
+async def test_an_error_that_is_not_ours_ends_a_run_without_a_trace_on_the_screen(app):
     class Failing(RaceHandlers):
         @shows_run
         async def fail(self, _request):
             raise ZeroDivisionError
 
     with pytest.warns(UserWarning, match="its log says why"):
-        frames = asyncio.run(all_of(Failing(app).fail(TAB)))
+        frames = await all_of(Failing(app).fail(TAB))
     assert is_skipped(frames[-1])
 
 
-def test_a_document_that_cannot_be_used_does_not_even_stop_the_run(app, tmp_path):
+async def test_a_document_that_cannot_be_used_does_not_even_stop_the_run(app, tmp_path):
     (tmp_path / "cat.png").write_bytes(b"\x89PNG\xff")
     before = state_of(app)
     with pytest.warns(UserWarning, match="is not text"):
-        frame = asyncio.run(DocumentHandlers(app).uploaded(str(tmp_path / "cat.png"), TAB))
+        frame = await DocumentHandlers(app).uploaded(str(tmp_path / "cat.png"), TAB)
     assert is_skipped(frame)
     assert state_of(app) is before
 
 
-def test_choosing_the_document_that_is_chosen_does_not_even_stop_the_run(app, handlers):
+async def test_choosing_the_document_that_is_chosen_does_not_even_stop_the_run(app, handlers):
     """Gradio's dropdown fires its event whenever it loses the focus."""
-
-    async def chosen():
-        async with aclosing(asking(handlers)) as run:
-            return [(frame, await DocumentHandlers(app).chosen("No document", TAB)) async for frame in run]
-
-    frames = asyncio.run(chosen())
+    async with aclosing(asking(handlers)) as run:
+        frames = [(frame, await DocumentHandlers(app).chosen("No document", TAB)) async for frame in run]
     assert 'data-stage="done"' in frames[-1][0][2]
     assert all(is_skipped(chosen) for _, chosen in frames)
 
 
-def test_what_was_asked_without_the_document_is_regenerated_without_it(app, handlers, fake):
+async def test_what_was_asked_without_the_document_is_regenerated_without_it(app, handlers, fake):
     """As after the tour for a picture."""
     app.session("tab").state = state_of(app).with_document("my.md", "Words of mine.")
-
-    async def again():
-        await all_of(handlers.media(None, None, None, None, TAB))
-        picture = state_of(app).race.prompt
-        await all_of(handlers.again("plain-a", 8, 0, False, True, TAB))
-        return picture, state_of(app).race.prompt
-
-    picture, regenerated = asyncio.run(again())
+    await all_of(handlers.media(None, None, None, None, TAB))
+    picture = state_of(app).race.prompt
+    await all_of(handlers.again("plain-a", 8, 0, False, True, TAB))
+    regenerated = state_of(app).race.prompt
     assert picture.media
     assert (regenerated.document, regenerated.media) == ("", picture.media)
     assert fake.asked == 2
 
 
-def test_a_tab_whose_connection_was_lost_is_asked_to_reload(app, handlers):
-    asyncio.run(app.sessions.close("tab"))
+async def test_a_tab_whose_connection_was_lost_is_asked_to_reload(app, handlers):
+    await app.sessions.close("tab")
     with pytest.raises(gr.Error, match="reload the page"):
-        asyncio.run(all_of(asking(handlers)))
+        await all_of(asking(handlers))
 
 
-def test_a_document_is_read_elsewhere_than_in_the_loop(app, tmp_path):
+async def test_a_document_is_read_elsewhere_than_in_the_loop(app, tmp_path):
     """A pipe is read to its end when its writer closes it, and that happens in the loop here."""
     path = tmp_path / "slow.md"
     os.mkfifo(path)
-
-    async def both():
-        changed = DocumentHandlers(app).replaces(lambda state, _: state.with_document("slow.md", path.read_text()))
-        reading = asyncio.create_task(changed("", TAB))
-        await asyncio.to_thread(path.write_text, "at last")
-        await reading
-
-    asyncio.run(asyncio.wait_for(both(), 10))
+    changed = DocumentHandlers(app).replaces(lambda state, _: state.with_document("slow.md", path.read_text()))
+    reading = asyncio.create_task(changed("", TAB))
+    await asyncio.wait_for(asyncio.to_thread(path.write_text, "at last"), 10)
+    await asyncio.wait_for(reading, 10)
     assert state_of(app).document == "at last"
 
 
@@ -199,21 +179,23 @@ def test_options_out_of_range_are_the_defaults(given, taken):
     assert QuestionOptions.of(*given, cut=True, follow=False) == QuestionOptions(*taken, cut=True, follow=False)
 
 
-def test_bytes_per_token_are_measured_once(settings):
+async def test_bytes_per_token_are_measured_once(settings):
     folder = current_namespace(settings)
     size = KvBytesPerToken(settings)
-    assert asyncio.run(size.get())  # by the recipe
+    assert await size.get()  # by the recipe
     folder.mkdir(parents=True)
     (folder / "chunk.data").write_bytes(b"x" * 2560)
-    assert asyncio.run(size.get()) == 10
+    assert await size.get() == 10
     (folder / "chunk.data").unlink()
-    assert asyncio.run(size.get()) == 10
+    assert await size.get() == 10
 
 
 @pytest.mark.parametrize(("gpu_per_engine", "pause_s"), [(True, 0), (False, REPAINT_S)])
-def test_where_cores_are_shared_an_engine_is_asked_when_the_browser_has_drawn(fake, settings, gpu_per_engine, pause_s):
+async def test_where_cores_are_shared_an_engine_is_asked_when_the_browser_has_drawn(
+    fake, settings, gpu_per_engine, pause_s
+):
     app = AppState.of(topology_of([fake]), settings, gpu_per_engine=gpu_per_engine)
-    asyncio.run(all_of(asking(RaceHandlers(app))))
+    await all_of(asking(RaceHandlers(app)))
     assert state_of(app).race.panes["plain-a"].pause_s == pause_s
 
 

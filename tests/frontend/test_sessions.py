@@ -188,6 +188,7 @@ async def test_closing_a_tab_frees_its_engine(store):
     await store.close("tab")
     await running
     assert closed == [True]
+    assert not store._queue.busy
 
 
 async def test_the_tab_that_is_dropped_is_the_idlest_and_its_run_ends(store):

@@ -17,6 +17,8 @@ from frontend.question_options import QuestionOptions
 from frontend.race import Pane, PaneStatus
 from frontend.tab_state import TabState
 
+pytestmark = pytest.mark.anyio
+
 
 class Talk:
     """A tab whose questions are answered at once."""
@@ -163,15 +165,11 @@ def test_an_engine_that_hangs_does_not_keep_the_others_from_counting(topology):
         assert size_of(hung, fake.engine, within_s=0.5).tokens
 
 
-def test_what_was_cut_is_said_and_not_shown_as_sent():
+async def test_what_was_cut_is_said_and_not_shown_as_sent():
     with FakeEngine("plain-a") as fake:
         tab = RecordingTab(TabState.begin((fake.engine,), "long.md", "word " * 9000), answered_by(an_answer))
-
-        async def cut():
-            await tab.ask(((fake.engine,),), "Why?", QuestionOptions(cut=True))
-            return await tab.state.document_size()
-
-        size = asyncio.run(cut())
+        await tab.ask(((fake.engine,),), "Why?", QuestionOptions(cut=True))
+        size = await tab.state.document_size()
     assert len(tab.state.sent_document) < len(tab.state.document)
     assert size.cut == len(tab.state.document) - len(tab.state.sent_document)
     assert f"the last {size.cut:,} characters" in document_html(size, "n", None)

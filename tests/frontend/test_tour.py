@@ -1,4 +1,3 @@
-import asyncio
 from contextlib import ExitStack
 
 import pytest
@@ -12,6 +11,8 @@ from config.topology import Topology
 from frontend.restart import Restart
 from frontend.tab_state import TabState
 from frontend.tour import demo_steps, play_steps, restart_steps, tour_verdict
+
+pytestmark = pytest.mark.anyio
 
 
 async def answering(engine, _prompt, *, before_send):
@@ -29,14 +30,14 @@ def captions(tab):
     return [caption for caption in dict.fromkeys(state.caption for state in tab.states) if caption]
 
 
-def test_the_tour_asks_four_engines_in_turn_and_ends_with_measured_numbers():
+async def test_the_tour_asks_four_engines_in_turn_and_ends_with_measured_numbers():
     volume = Volume()
     with ExitStack() as stack:
         fakes = [stack.enter_context(FakeEngine(name)) for name in ("plain-a", "plain-b")]
         fakes += [stack.enter_context(FakeEngine(name, volume=volume)) for name in ("lmcache-a", "lmcache-b")]
         topology = topology_of(fakes)
         tab = RecordingTab(TabState.with_handbook(topology.engines))
-        asyncio.run(play_steps(tab, topology, demo_steps()))
+        await play_steps(tab, topology, demo_steps())
         assert [fake.asked for fake in fakes] == [1, 1, 1, 1]
     *steps, verdict = captions(tab)
     assert [caption[:6] for caption in steps] == ["1 of 4", "2 of 4", "3 of 4", "4 of 4"]
@@ -44,24 +45,24 @@ def test_the_tour_asks_four_engines_in_turn_and_ends_with_measured_numbers():
     assert tab.state.race.panes["lmcache-b"].reply.source == "shared volume"
 
 
-def test_two_engines_alone_are_toured_without_the_plain_ones(settings):
+async def test_two_engines_alone_are_toured_without_the_plain_ones(settings):
     topology = Topology.of(settings.model_copy(update={"engines": 2}))
     tab = a_tab(topology)
-    asyncio.run(play_steps(tab, topology, demo_steps()))
+    await play_steps(tab, topology, demo_steps())
     assert captions(tab)[0].startswith("1 of 2")
     assert "18.0 times sooner" in tab.state.caption
 
 
-def test_a_tour_ends_where_an_engine_does_not_answer(topology):
+async def test_a_tour_ends_where_an_engine_does_not_answer(topology):
     async def dead(engine, _prompt, **_):
         raise StackError(f"{engine.name} is down")
         yield
 
     with pytest.raises(ArenaError, match="plain-a is down"):
-        asyncio.run(play_steps(a_tab(topology, dead), topology, demo_steps()))
+        await play_steps(a_tab(topology, dead), topology, demo_steps())
 
 
-def test_the_volume_remembers_what_a_restarted_engine_has_forgotten():
+async def test_the_volume_remembers_what_a_restarted_engine_has_forgotten():
     with FakeEngine("lmcache-a", volume=Volume()) as fake:
         restarted = []
 
@@ -72,28 +73,28 @@ def test_the_volume_remembers_what_a_restarted_engine_has_forgotten():
 
         topology = topology_of([fake])
         tab = RecordingTab(TabState.with_handbook(topology.engines))
-        asyncio.run(restart_steps(tab, topology, Restarting(("restart",)), poll_s=0.01))
+        await restart_steps(tab, topology, Restarting(("restart",)), poll_s=0.01)
     assert restarted == [("cache-a", "lmcache-a")]
     assert [caption[:6] for caption in captions(tab)][:2] == ["1 of 4", "2 of 4"]
     assert "shared volume" in tab.state.caption
 
 
-def test_where_the_page_may_restart_nothing_no_engine_is_asked(topology):
+async def test_where_the_page_may_restart_nothing_no_engine_is_asked(topology):
     tab = a_tab(topology)
     with pytest.raises(ConfigError, match="RESTART_COMMAND"):
-        asyncio.run(restart_steps(tab, topology, Restart()))
+        await restart_steps(tab, topology, Restart())
     assert tab.states == []
 
 
-def test_a_restart_that_fails_says_why():
+async def test_a_restart_that_fails_says_why():
     restart = Restart.of({"RESTART_COMMAND": "sh -c 'echo no such service >&2; exit 1'"})
     with pytest.raises(StackError, match="no such service"):
-        asyncio.run(restart.run(("lmcache-a",)))
+        await restart.run(("lmcache-a",))
 
 
-def test_a_tour_of_media_leaves_the_visitors_document_alone(topology):
+async def test_a_tour_of_media_leaves_the_visitors_document_alone(topology):
     tab = a_tab(topology)
-    asyncio.run(play_steps(tab, topology, demo_steps(), (a_picture("cat"),)))
+    await play_steps(tab, topology, demo_steps(), (a_picture("cat"),))
     assert (tab.state.name, tab.state.document) == ("a name", "A document.")
     assert {pane.prompt.document for pane in tab.state.race.panes.values()} == {""}
     assert tab.state.context(tab.state.race.prompt) == "No document"
