@@ -7,6 +7,7 @@ import gradio as gr
 from frontend.app_state import AppState
 from frontend.bench_tab import bench_tab
 from frontend.event_options import NO_PROGRESS_NO_API
+from frontend.gradio_internals import forget_session
 from frontend.history_tab import history_tab
 from frontend.link import ShareLink
 from frontend.race_tab import RaceTab, race_tab
@@ -46,7 +47,7 @@ def _arrivals(page: gr.Blocks, house: AppState, race: RaceTab, token: gr.Textbox
     async def leave(request: gr.Request) -> None:
         session = str(request.session_hash)
         await house.reception.leave(session)
-        page.state_holder.session_data.pop(session, None)  # Gradio keeps it for the next visit
+        forget_session(page, session)
 
     outputs, visitor = [*race.controls, *race.outputs], "() => [window.arena.visitor()]"
     race.describes(page.load(greet, token, outputs, js=visitor, **NO_PROGRESS_NO_API))
