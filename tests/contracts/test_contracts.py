@@ -4,31 +4,20 @@ import ast
 import re
 
 import pytest
+from contracts.modules import PACKAGES, TREES, imports, package_of
 
 from config.paths import ROOT
 from config.settings import COMPOSE_ONLY_NAMES, SETTING_NAMES
 
-PACKAGES = ("config", "media", "client", "engines", "cache", "bench", "launch", "frontend")
-BESIDE = {("launch", "frontend"), ("frontend", "launch")}  # which know nothing of each other
-
-
-def imports_of(package):
-    for path in (ROOT / package).rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            yield from ((path, name.split(".")[0]) for name in names)
+BESIDE = {("frontend", "launch")}  # one stands above the other, and does not know it
 
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_a_package_imports_only_those_that_it_stands_on(package):
-    below = {*PACKAGES[: PACKAGES.index(package) + 1]}
-    against = [
-        (str(path), name)
-        for path, name in imports_of(package)
-        if name in PACKAGES and (name not in below or (package, name) in BESIDE)
-    ]
-    assert against == []
+    allowed = {each for each in PACKAGES[: PACKAGES.index(package) + 1] if (package, each) not in BESIDE}
+    for path in TREES:
+        if package_of(path) == package:
+            assert {name.split(".")[0] for name in imports(path)} & set(PACKAGES) <= allowed, path
 
 
 def test_env_example_has_every_setting_in_order_with_a_comment():
@@ -54,7 +43,5 @@ def test_every_command_of_the_front_door_is_in_its_help_and_in_the_readme():
 
 
 def test_every_module_says_what_it_is_for():
-    for package in PACKAGES:
-        for path in (ROOT / package).rglob("*.py"):
-            source = path.read_text()
-            assert not source or ast.get_docstring(ast.parse(source)), path
+    for path, tree in TREES.items():
+        assert not tree.body or ast.get_docstring(tree), path

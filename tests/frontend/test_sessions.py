@@ -207,7 +207,7 @@ def test_of_tabs_that_were_closed_only_so_many_are_known(visit, monkeypatch):
             await reception.leave(f"tab-{number}")
         return reception
 
-    monkeypatch.setattr(desk_module, "LEFT", 2)
+    monkeypatch.setattr(desk_module, "MAX_CLOSED", 2)
     reception = asyncio.run(come_and_go())
     assert list(reception._left) == ["tab-1", "tab-2"]
     with pytest.raises(StackError, match="reload"):

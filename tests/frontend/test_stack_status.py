@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 from fake_engine import FakeEngine, Volume, topology_of
 
-from cache.volume import namespace
+from cache.volume import current_namespace
 from config.errors import ConfigError
 from config.settings import Settings
 from config.topology import Topology
@@ -42,7 +42,7 @@ def test_services_that_are_down_are_shown_as_such(tmp_path):
 
 
 def test_the_volumes_size_is_that_of_its_namespace(settings):
-    folder = namespace(settings)
+    folder = current_namespace(settings)
     assert volume_state(settings).free is None
     settings.kv_store_dir.mkdir(parents=True)
     assert volume_state(settings).used == 0
