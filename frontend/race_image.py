@@ -39,9 +39,7 @@ def race_svg(visit: TabState, now: datetime) -> str:
         drawn += _text(40, y + 33, 22, DARK, title(engine))
         if len(asked) > 1 and pane.prompt:
             drawn += _text(40, y + 54, 15, GREY, f"question {asked.index(pane.prompt) + 1}")
-        drawn += (
-            f'<rect x="{BAR_LEFT}" y="{y + 10}" width="{width:.1f}" height="44" rx="6" fill="{colour}"/>'
-        )
+        drawn += f'<rect x="{BAR_LEFT}" y="{y + 10}" width="{width:.1f}" height="44" rx="6" fill="{colour}"/>'
         drawn += _text(BAR_LEFT + width + 14, y + 33, 26, DARK, seconds(ttft), bold=True)
         drawn += _text(BAR_LEFT + width + 14, y + 54, 15, GREY, pane.reply.source if pane.reply else "")
         y += ROW
