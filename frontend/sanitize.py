@@ -19,6 +19,12 @@ def escape_html(text: str) -> str:
     return escape(text).translate(_TEMPLATE)
 
 
+def one_line(text: str, most: int) -> str:
+    """On one line, and shortened to `most` characters; not escaped."""
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
 def render_markdown(text: str) -> str:
     """Markdown with tables and code; links open in another tab and send no referrer."""
     return str(_MARKDOWN.render(text)).translate(_TEMPLATE)

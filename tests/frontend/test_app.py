@@ -1,4 +1,4 @@
-"""What of Gradio is private and the page needs all the same: an upgrade that takes it away fails here first."""
+"""The page as it is built and served, and what it needs of Gradio's inside."""
 
 import time
 
@@ -7,21 +7,16 @@ from gradio_client import Client
 
 from frontend.app import build
 from frontend.app_state import AppState
-from frontend.gradio_internals import QUEUE, set_up_queue
+from frontend.document_info import document_html
+from frontend.gradio_internals import QUEUE
 from frontend.server import launch
+from frontend.tab_state import DocumentSize
 from launch.ports import is_free
 
 
 @pytest.fixture
 def page(topology, settings):
     return build(AppState.of(topology, settings, gpu_per_engine=False))
-
-
-def test_the_queue_has_the_settings_that_are_changed(page):
-    queue = page._queue
-    assert {name: type(getattr(queue, name, None)) for name in QUEUE} == {n: type(value) for n, value in QUEUE.items()}
-    set_up_queue(page)
-    assert {name: getattr(page._queue, name) for name in QUEUE} == QUEUE
 
 
 @pytest.fixture
@@ -34,8 +29,21 @@ def served(page, settings, monkeypatch):
     page.close(verbose=False)
 
 
+def test_the_page_has_its_tabs_and_offers_each_engine_and_both_pairs(page, topology):
+    tabs = [block.label for block in page.blocks.values() if type(block).__name__ == "Tab"]
+    assert tabs == ["Race", "History", "Stack", "Bench"]
+    target = next(block for block in page.blocks.values() if block.elem_id == "target")
+    assert [value for _, value in target.choices] == ["all", "lmcache", "plain", *(e.name for e in topology.engines)]
+
+
+def test_gradio_has_the_private_attributes_that_the_page_sets(page):
+    found = {name: type(getattr(page.queue()._queue, name, None)) for name in QUEUE}
+    assert found == {name: type(value) for name, value in QUEUE.items()}
+
+
 @pytest.mark.usefixtures("served")
 def test_visitors_in_the_line_leave_jobs_to_the_others(page):
+    assert {name: getattr(page._queue, name) for name in QUEUE} == QUEUE
     assert page._queue.max_thread_count > 200
     limits = {fn.concurrency_limit for fn in page.fns.values() if fn.queue}
     assert (limits, page._queue.default_concurrency_limit) == ({"default"}, None)
@@ -51,3 +59,9 @@ def test_of_a_visitor_who_left_gradio_keeps_nothing_either(page, served):
     while kept and time.monotonic() < deadline:
         time.sleep(0.02)
     assert list(kept) == []
+
+
+def test_a_document_that_does_not_fit_says_by_how_much():
+    assert "1,000 tokens too many" in document_html(DocumentSize("a name", 9192, 8192), "n", None)
+    assert "MiB of KV" in document_html(DocumentSize("a name", 4096, 8192), "n", 46_080)
+    assert "not counted" in document_html(DocumentSize("<b>"), "n", None)
