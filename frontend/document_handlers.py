@@ -101,14 +101,13 @@ class DocumentHandlers:
 class TokenCountCache:
     """The sizes that were counted last, of all visitors, and when."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(self) -> None:
         self._sizes = OrderedDict[int, tuple[DocumentSize, float]]()
 
     def keep(self, state: TabState, options: QuestionOptions, size: DocumentSize) -> None:
         if size.tokens is not None:
             key = _key(state, options)
-            self._sizes[key] = size, self._clock()
+            self._sizes[key] = size, time.monotonic()
             self._sizes.move_to_end(key)
             if len(self._sizes) > MAX_COUNTED:
                 self._sizes.popitem(last=False)
@@ -116,7 +115,7 @@ class TokenCountCache:
     def get(self, state: TabState, options: QuestionOptions) -> tuple[DocumentSize, float] | None:
         """With its age in seconds; None for what was never counted."""
         size, at = self._sizes.get(_key(state, options), (None, 0.0))
-        return (size, self._clock() - at) if size else None
+        return (size, time.monotonic() - at) if size else None
 
 
 def _key(state: TabState, options: QuestionOptions) -> int:

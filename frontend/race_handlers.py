@@ -109,14 +109,14 @@ class RaceHandlers:
             await tab.ask(groups, last.question, options, last.media, again=True)
 
     @shows_run
-    async def demo(self, request: gr.Request) -> None:
+    async def demo_tour(self, request: gr.Request) -> None:
         """A document, computed and then loaded."""
         tab = self.tab(request)
         async with tab.turn(ShareLink(FIRST, document=tab.state.name, options=ALONE)):
             await play_steps(tab, self.app.topology, demo_steps())
 
     @shows_run
-    async def media(
+    async def media_tour(
         self, files: Files, recorded: str | None, photo: str | None, film: str | None, request: gr.Request
     ) -> None:
         """The same for media: the visitor's, or else the project's sample picture."""
@@ -127,7 +127,7 @@ class RaceHandlers:
             await play_steps(tab, self.app.topology, demo_steps(LOOK, LOOK_AGAIN, paths[0].name), media)
 
     @shows_run
-    async def remember(self, request: gr.Request) -> None:
+    async def restart_tour(self, request: gr.Request) -> None:
         """A document, loaded after a restart."""
         tab = self.tab(request)
         self.app.check_not_read_only()
@@ -138,7 +138,7 @@ class RaceHandlers:
         """The run's own handler then shows what there is."""
         await self.tab(request).stop()
 
-    async def fresh(self, request: gr.Request) -> Frame:
+    async def new_chat(self, request: gr.Request) -> Frame:
         """The same document, and no conversation."""
         return await self._change(request, TabState.without_turns)
 

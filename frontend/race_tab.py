@@ -89,14 +89,14 @@ class RaceTab:
             self.ask = gr.Button("Ask", variant="primary", elem_id="ask", min_width=120)
             self.stop = gr.Button("Stop", elem_id="stop", min_width=80)
             self.again = gr.Button("Regenerate", elem_id="again", min_width=110)
-            self.fresh = gr.Button("New chat", elem_id="fresh", min_width=100)
+            self.new_chat = gr.Button("New chat", elem_id="fresh", min_width=100)
             self.cold = gr.Button("Start cold", elem_id="cold", min_width=100)
         offered = self.app.restart.command and not self.app.read_only_reason
         with gr.Row(elem_id="tours"):
             gr.HTML('<span class="quiet">Show me:</span>', elem_id="tours-label")
-            self.demo = gr.Button("▶ A document, computed and then loaded", elem_id="tour-demo", size="sm")
+            self.demo_tour = gr.Button("▶ A document, computed and then loaded", elem_id="tour-demo", size="sm")
             self.media_tour = gr.Button("▶ A picture, computed and then loaded", elem_id="tour-media", size="sm")
-            self.volume_tour = (
+            self.restart_tour = (
                 gr.Button("▶ A document, loaded after a restart", elem_id="tour-volume", size="sm") if offered else None
             )
         if not offered:
@@ -165,12 +165,12 @@ class RaceTab:
         self.describes(self.ask.click(does.ask, asked, outputs, api_name="ask", **NO_PROGRESS))
         self.describes(self.question.submit(does.ask, asked, outputs, **NO_PROGRESS_NO_API))
         self.describes(self.again.click(does.again, again, outputs, **NO_PROGRESS_NO_API))
-        self.describes(self.demo.click(does.demo, None, outputs, **NO_PROGRESS_NO_API))
-        self.describes(self.media_tour.click(does.media, self.media, outputs, **NO_PROGRESS_NO_API))
-        if self.volume_tour:
-            self.describes(self.volume_tour.click(does.remember, None, outputs, **NO_PROGRESS_NO_API))
+        self.describes(self.demo_tour.click(does.demo_tour, None, outputs, **NO_PROGRESS_NO_API))
+        self.describes(self.media_tour.click(does.media_tour, self.media, outputs, **NO_PROGRESS_NO_API))
+        if self.restart_tour:
+            self.describes(self.restart_tour.click(does.restart_tour, None, outputs, **NO_PROGRESS_NO_API))
         self.stop.click(does.stop, None, None, queue=False, **NO_PROGRESS)
-        self.describes(self.fresh.click(does.fresh, None, outputs, **NO_PROGRESS_NO_API))
+        self.describes(self.new_chat.click(does.new_chat, None, outputs, **NO_PROGRESS_NO_API))
         self.describes(self.conversation.click(does.edit, None, [self.question, *outputs], **NO_PROGRESS_NO_API))
 
     def _wire_documents(self) -> None:

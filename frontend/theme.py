@@ -13,7 +13,7 @@ instead of computing it again. <b>TTFT</b>: from just before the request is sent
 <button type="button" data-theme>Light / dark</button></div>"""
 
 # In light and in dark. All nine can be told apart with each kind of colour blindness, and from the page behind them
-# (tests/frontend/test_palette.py). Sources have patterns besides (page.css), and all have their names beside them.
+# (tests/frontend/test_theme.py). Sources have patterns besides (page.css), and all have their names beside them.
 ENGINE_COLOURS = {
     "plain-a": ("#af3300", "#ee863b"),
     "plain-b": ("#ac518a", "#cd9fc0"),

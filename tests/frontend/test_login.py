@@ -76,7 +76,7 @@ def test_a_locked_page_refuses_them_and_says_so_where_the_buttons_are(topology, 
         with pytest.warns(UserWarning, match="UI_PASSWORD"):
             await bench.cancel()
         with pytest.warns(UserWarning, match="UI_PASSWORD"):
-            _ = [frame async for frame in RaceHandlers(app).remember(SimpleNamespace(session_hash="tab"))]
+            _ = [frame async for frame in RaceHandlers(app).restart_tour(SimpleNamespace(session_hash="tab"))]
 
     asyncio.run(try_all())
     assert app.bench_runner.now is None

@@ -135,7 +135,7 @@ async def test_choosing_the_document_that_is_chosen_does_not_even_stop_the_run(a
 async def test_what_was_asked_without_the_document_is_regenerated_without_it(app, handlers, fake):
     """As after the tour for a picture."""
     app.session("tab").state = state_of(app).with_document("my.md", "Words of mine.")
-    await all_of(handlers.media(None, None, None, None, TAB))
+    await all_of(handlers.media_tour(None, None, None, None, TAB))
     picture = state_of(app).race.prompt
     await all_of(handlers.again("plain-a", 8, 0, False, True, TAB))
     regenerated = state_of(app).race.prompt
