@@ -13,7 +13,7 @@ from config.errors import DocumentError
 from config.settings import Settings
 from config.topology import Topology
 from frontend.document_info import document_html
-from frontend.question_options import QuestionOptions
+from frontend.question_options import DEFAULT_OPTIONS, QuestionOptions
 from frontend.race import Pane, PaneStatus
 from frontend.tab_state import TabState
 
@@ -48,32 +48,29 @@ def handbook(topology):
     return TabState.with_handbook(topology.engines)
 
 
-FOLLOW, ALONE = QuestionOptions(), QuestionOptions(follow=False)
-
-
 def test_the_conversation_goes_along_unless_it_is_switched_off(talk):
-    asked = [talk.says("One?", FOLLOW), talk.says("Two?", FOLLOW), talk.says("Three?", ALONE)]
+    asked = [talk.says("One?"), talk.says("Two?"), talk.says("Three?", QuestionOptions(follow=False))]
     assert asked == [[], ["One?"], []]
     assert [message["role"] for message in talk.sent[1].messages] == ["system", "user", "assistant", "user"]
 
 
 def test_the_same_words_twice_are_a_follow_up_and_regenerating_is_none(talk):
-    assert [talk.says("Go on", FOLLOW), talk.says("Go on", FOLLOW)] == [[], ["Go on"]]
-    assert talk.says("Go on", FOLLOW, again=True) == ["Go on"]
+    assert [talk.says("Go on"), talk.says("Go on")] == [[], ["Go on"]]
+    assert talk.says("Go on", again=True) == ["Go on"]
     assert talk.sent[1] == talk.sent[2]
 
 
 def test_an_engine_that_lacks_only_the_last_question_joins_its_race(talk, topology):
-    talk.says("One?", FOLLOW)
-    assert talk.says("One?", FOLLOW, engine="lmcache-a") == []
+    talk.says("One?")
+    assert talk.says("One?", engine="lmcache-a") == []
     assert talk.tab.state.race.baseline(topology.engine("lmcache-a")).engine == "plain-a"
 
 
 def test_a_picture_that_the_conversation_has_does_not_go_twice(talk):
     cat, dog = a_picture("cat"), a_picture("dog")
     for question, media in (("What is it?", (cat,)), ("What colour?", (a_picture("cat"),)), ("And this?", (cat, dog))):
-        talk.says(question, FOLLOW, media=media)
-    talk.says("And this?", FOLLOW, media=talk.sent[-1].media, again=True)
+        talk.says(question, media=media)
+    talk.says("And this?", media=talk.sent[-1].media, again=True)
     assert [prompt.media for prompt in talk.sent] == [(cat,), (), (dog,), (dog,)]
     assert str(talk.sent[1].messages).count(cat.base64) == 1
 
@@ -129,11 +126,11 @@ def test_half_a_surrogate_pair_is_no_reason_to_fail(handbook):
 
 def test_an_empty_question_asks_no_engine(talk):
     with pytest.raises(DocumentError, match="empty"):
-        talk.says(" ", FOLLOW)
+        talk.says(" ")
     assert talk.sent == []
 
 
-def size_of(*engines, text="three small words", options=FOLLOW, turns=(), **more):
+def size_of(*engines, text="three small words", options=DEFAULT_OPTIONS, turns=(), **more):
     state = replace(TabState.begin(engines, "a name", text), turns=turns)
     return asyncio.run(state.document_size(options, **more))
 
