@@ -27,9 +27,9 @@ class Talk:
         self.topology, self.sent = topology, []
         self.tab = RecordingTab(a_state(topology), answered_by(self._answer))
 
-    def says(self, question, *options, engine="plain-a", media=(), again=False):
+    def says(self, question, options=DEFAULT_OPTIONS, *, engine="plain-a", media=(), again=False):
         """The questions that go before it."""
-        asyncio.run(self.tab.ask(((self.topology.engine(engine),),), question, *options, media, again=again))
+        asyncio.run(self.tab.ask(((self.topology.engine(engine),),), question, options, media, again=again))
         return [turn.question for turn in self.sent[-1].turns]
 
     async def _answer(self, engine, prompt, *, before_send):
