@@ -86,7 +86,7 @@ class RaceHandlers:
         paths = check_uploads([*(files or []), recorded, photo, film], self.limits)
         async with tab.turn(ShareLink(question, target, tab.state.name, options)):
             media = await load_uploads(paths, self.limits)
-            self.limits.of_prompt(list(dict.fromkeys((*(tab.state.media if follow else ()), *media))))
+            self.limits.check_prompt(list(dict.fromkeys((*(tab.state.media if follow else ()), *media))))
             await tab.ask(groups, question, options, media)
 
     @shows_run

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from bench.report import terminal
 from bench.report.render import render_reports
-from cache.fio_files import Speed
+from cache.bandwidth import Speed
 
 MEDIANS = {  # ms
     "cold": 19_900.0,
@@ -128,10 +128,10 @@ def a_length(tokens):
 
 def a_storage_result():
     storage = {"tool": "fio", "path": "/mnt/kv", "filesystem": "ext4", "read_cached": {"gb_per_s": 4.2}}
-    missing = asdict(Speed.missing("overlay: O_DIRECT is refused, and the page cache keeps the files"))
+    missing = asdict(Speed.missing("overlay: cannot be read past the page cache (Invalid argument)"))
     storage |= {"read_device": missing, "write_device": {"gb_per_s": 0.9}}
     storage |= {"sequential": {"read_cached": {"gb_per_s": 6.1}, "read_device": missing, "write": {"gb_per_s": 1.3}}}
-    storage |= {"note": "fio gave no result: measured by the built-in probe"}
+    storage |= {"note": "not measured: install fio"}
     even = {"input_len": 430, "recompute_fit": [120, 1.2, 2e-4], "load_fit": [600, 0.16], "bytes_per_token": 46_080}
     even["confirmed"] = [{"input_len": 215, "expected": "recompute", "speedup": an_interval(0.6), "holds": True}]
     lengths = [a_length(tokens) for tokens in (512, 1024, 2048, 4096, 7000)]

@@ -24,8 +24,7 @@ from bench.sample import Sample
 from bench.speedup import compare_arms, interval_json, paired
 from bench.statistics import interval
 from bench.text_prompts import handbook_prompts
-from cache.bandwidth import CHUNK_BYTES, Bandwidth
-from cache.bandwidth_process import measure_in_process
+from cache.bandwidth import CHUNK_BYTES, Bandwidth, measure_bandwidth
 from cache.volume import CHUNK_SIZE, bytes_per_token, current_namespace
 from config.settings import Settings
 
@@ -67,10 +66,10 @@ def study(options: Options, cast: EngineRoles, look: MeasureVolume, volume: Volu
 
 
 async def measure_volume(settings: Settings, say: OnProgressLine) -> Volume:
-    """Measures the KV volume in files as large as its chunks are, where it has any. Raises as `probe_apart` does."""
+    """Measures the KV volume in files as large as its chunks are, where it has any. Raises as that does."""
     per_token = bytes_per_token(current_namespace(settings))
     chunk_bytes = round(per_token * CHUNK_SIZE) if per_token else CHUNK_BYTES
-    bandwidth = await measure_in_process(settings.kv_store_dir, chunk_bytes, lambda step: say(f"KV volume, {step}"))
+    bandwidth = await measure_bandwidth(settings.kv_store_dir, chunk_bytes, lambda step: say(f"KV volume, {step}"))
     return volume_of(bandwidth, per_token)
 
 
