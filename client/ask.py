@@ -31,6 +31,7 @@ from config.topology import Engine
 OpenStream = Callable[[Engine, Chunk], AsyncGenerator[Chunk]]  # what is asked, and what is answered
 AskWhole = Callable[[Engine, Prompt], Awaitable[Reply]]
 ReadCounters = Callable[[Engine], Awaitable[TokenCounters | None]]
+BeforeSend = Callable[[], Awaitable[None]]
 
 
 async def ask(
@@ -39,6 +40,7 @@ async def ask(
     *,
     open_stream: OpenStream = stream_chat,
     counters: ReadCounters = read_counters,
+    before_send: BeforeSend | None = None,
     clock: Callable[[], Second] = time.perf_counter,
     patience_s: Second = TIMEOUT_S,
 ) -> AsyncGenerator[Delta | Reply]:
@@ -50,6 +52,8 @@ async def ask(
     """
     await open_connection(engine)  # if that has to be made, then before the clock starts
     before = await counters(engine)
+    if before_send:  # the page shows a running clock
+        await before_send()
     heard = _StreamState(engine, prompt)
     sent = clock()
     async with aclosing(open_stream(engine, _request(engine, prompt))) as chunks:

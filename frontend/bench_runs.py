@@ -45,9 +45,9 @@ class BenchRunner:
     """One run at a time, which all visitors see, and the results of earlier ones."""
 
     def __init__(
-        self, track: MeasurementQueue, results: Path, command: Sequence[str] = (sys.executable, "-m", "bench")
+        self, queue: MeasurementQueue, results: Path, command: Sequence[str] = (sys.executable, "-m", "bench")
     ) -> None:
-        self.track, self.results, self.command = track, results, tuple(command)
+        self.queue, self.results, self.command = queue, results, tuple(command)
         self.now: BenchRun | None = None
         self._child: asyncio.subprocess.Process | None = None
         self._reading: asyncio.Task[None] | None = None
@@ -62,7 +62,7 @@ class BenchRunner:
                 f"and 1 to {MAX_DOCUMENTS:,} documents"
             )
         async with AsyncExitStack() as reservation:
-            await reservation.enter_async_context(self.track.reserved(kind))
+            await reservation.enter_async_context(self.queue.reserve_for_bench(kind))
             folder = run_folder(self.results, kind)
             self._child = await self._spawn(kind, "--num-prompts", str(num_prompts), "--result-dir", str(folder))
             self.now = BenchRun(kind, folder)
@@ -99,7 +99,7 @@ class BenchRunner:
 
     async def earlier(self) -> Sequence[ResultSummary]:
         """Results, newest first; while something is measured those that were found before."""
-        if self._found is None or not self.track.measuring:
+        if self._found is None or not self.queue.current:
             self._found = await asyncio.to_thread(list_results, self.results)
         return self._found
 
@@ -124,9 +124,9 @@ class BenchRunner:
 
     async def _output(self, *words: str | Path) -> str:
         """All that a short command prints. It takes a core for seconds, so nothing may be measured meanwhile."""
-        if measured := self.track.measuring:
+        if measured := self.queue.current:
             raise StackError(f"{measured} is running, and this would disturb it: try again when it has ended")
-        async with self.track.turn(lambda *_: None, "a report that the page makes"):
+        async with self.queue.wait_turn(lambda *_: None, "a report that the page makes"):
             output, _ = await (await self._spawn(*map(str, words))).communicate()
         return output.decode(errors="replace").strip()
 

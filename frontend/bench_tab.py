@@ -57,10 +57,10 @@ def bench_tab(app: AppState, tabs: gr.Tabs, tab: gr.Tab) -> None:
             maximum=MAX_DOCUMENTS,
             elem_id="bench-number",
         )
-        start = gr.Button("Run", variant="primary", elem_id="bench-run", interactive=not app.locked)
-        cancel = gr.Button("Cancel", elem_id="bench-cancel", interactive=not app.locked)
-    if app.locked:
-        gr.HTML(f'<p class="note">{escape_html(app.locked)}</p>', elem_id="bench-locked")
+        start = gr.Button("Run", variant="primary", elem_id="bench-run", interactive=not app.read_only_reason)
+        cancel = gr.Button("Cancel", elem_id="bench-cancel", interactive=not app.read_only_reason)
+    if app.read_only_reason:
+        gr.HTML(f'<p class="note">{escape_html(app.read_only_reason)}</p>', elem_id="bench-locked")
     expected = gr.HTML("", elem_id="bench-expected")
     run = gr.HTML(run_html(None), elem_id="bench-progress")
     gr.HTML("<h2>Results</h2>")
@@ -75,10 +75,10 @@ def bench_tab(app: AppState, tabs: gr.Tabs, tab: gr.Tab) -> None:
     seen = gr.State(None)
     shown = [seen, run, table, one, other, report]
 
-    handlers = BenchHandlers(app.studies, app.must_be_open)
+    handlers = BenchHandlers(app.bench_runner, app.check_not_read_only)
 
     async def expect(kind: str, documents: int | None, request: gr.Request) -> str:
-        rows = tuple(app.desk(request.session_hash).person.history.rows)
+        rows = tuple(app.session(request.session_hash).visitor.history.rows)
         return await handlers.expected(kind, int(documents or 0), rows)
 
     for trigger in (tab.select, kind.input, number.input):
@@ -95,19 +95,19 @@ class BenchHandlers:
     """`look` and `watch` return, in this order: the run as it was seen, its lines, the table of results, two choices
     of a result, and a report."""
 
-    def __init__(self, studies: BenchRunner, must_be_open: Callable[[], None] = lambda: None) -> None:
-        self.studies, self.must_be_open = studies, must_be_open
+    def __init__(self, runner: BenchRunner, check_not_read_only: Callable[[], None] = lambda: None) -> None:
+        self.runner, self.check_not_read_only = runner, check_not_read_only
 
     async def expected(self, kind: str, documents: int, rows: Sequence[HistoryRow]) -> str:
         """How long a run will take, and whether it can make a claim."""
         warning = no_claim_warning(kind, documents)
-        said = f'<p class="quiet">{escape_html(estimate(kind, documents, await self.studies.earlier(), rows))}</p>'
+        said = f'<p class="quiet">{escape_html(estimate(kind, documents, await self.runner.earlier(), rows))}</p>'
         return f'<p class="fault">{escape_html(warning)}</p>{said}' if warning else said
 
     async def look(self, seen: BenchRun | None) -> tuple[Any, ...]:
         """Everything; a report only where the run has ended since it was `seen`."""
-        now = self.studies.now
-        found = await self.studies.earlier()
+        now = self.runner.now
+        found = await self.runner.earlier()
         names = [result.name for result in found]
         first, second = ([*names, None, None])[:2]
         chosen = gr.update(choices=names, value=first), gr.update(choices=names, value=second)
@@ -116,7 +116,7 @@ class BenchHandlers:
 
     async def watch(self, seen: BenchRun | None) -> tuple[Any, ...]:
         """The lines of a run as they come, and everything once it has ended, whoever started it."""
-        now, skip = self.studies.now, gr.skip()
+        now, skip = self.runner.now, gr.skip()
         if now is None or now == seen:
             return (skip,) * 6
         if now.code is None:
@@ -126,29 +126,29 @@ class BenchHandlers:
     async def start(self, kind: str, number: int | None) -> tuple[Any, Any]:
         """The run's first lines, in place of an earlier report."""
         with _errors_as_warnings("Not started"):
-            self.must_be_open()
+            self.check_not_read_only()
             documents = int(number or 0)
-            await self.studies.start(kind, documents)
+            await self.runner.start(kind, documents)
             if warning := no_claim_warning(kind, documents):
                 gr.Warning(warning, title="Started")
-            return run_html(self.studies.now), ""
+            return run_html(self.runner.now), ""
         return gr.skip(), gr.skip()
 
     async def cancel(self) -> None:
         with _errors_as_warnings("Not cancelled"):
-            self.must_be_open()
-            self.studies.cancel()
+            self.check_not_read_only()
+            self.runner.cancel()
 
     async def compare(self, one: str | None, other: str | None) -> str:
         with _errors_as_warnings("Not compared"):
-            text = escape_html(await self.studies.compare(other or "", one or ""))
+            text = escape_html(await self.runner.compare(other or "", one or ""))
             return f'<pre class="compared" tabindex="0">{text}</pre>'
         return ""
 
     async def report(self, name: str | None) -> str:
         """In its frame, or why there is none."""
         try:
-            return report_frame(await self.studies.report(name or ""))
+            return report_frame(await self.runner.report(name or ""))
         except ArenaError as exc:
             return f'<p class="quiet">{escape_html(str(exc))}</p>'
 

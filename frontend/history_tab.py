@@ -37,7 +37,7 @@ def history_tab(app: AppState, tab: gr.Tab) -> None:
     number, text = gr.State(0), gr.Textbox(visible=False)
 
     def rows_of(request: gr.Request) -> Sequence[HistoryRow]:
-        return tuple(app.desk(request.session_hash).person.history.rows)
+        return tuple(app.session(request.session_hash).visitor.history.rows)
 
     def draw(step: int | None) -> Callable[..., Any]:
         async def drawn(number: int, request: gr.Request) -> tuple[int, str, str]:

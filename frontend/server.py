@@ -30,14 +30,14 @@ def main() -> None:
     settings = caller_settings()
     try:
         topology, cards = Topology.of(settings), os.environ.get("GPUS", "").split()  # Compose lists in it what it pins
-        house = AppState.of(
+        app = AppState.of(
             topology,
             settings,
-            pinned=settings.device == "cuda" and len(set(cards)) == len(topology.engines),
+            gpu_per_engine=settings.device == "cuda" and len(set(cards)) == len(topology.engines),
             lock=MeasurementLock.of(os.environ),
-            locked=refusal(settings, os.environ),
+            read_only_reason=refusal(settings, os.environ),
         )
-        launch(build(house), settings)
+        launch(build(app), settings)
     except ArenaError as exc:
         sys.exit(f"arena: {exc}")
 

@@ -42,7 +42,7 @@ class StackPanel:
 
     async def drawn(self) -> tuple[str, str]:
         """As it is now; while something is measured, as it was before."""
-        if measured := self.app.track.measuring:
+        if measured := self.app.queue.current:
             now = self._as_read(escape_html(measured))
         else:
             now = self._read = panel_html(await read_stack(self.app.topology, self.app.settings), self._commands)
@@ -51,7 +51,7 @@ class StackPanel:
 
     async def redrawn(self, last: str) -> tuple[Any, Any]:
         """Sends nothing where nothing has changed, and asks nothing while something is measured."""
-        if self.app.track.measuring:
+        if self.app.queue.current:
             return gr.skip(), gr.skip()
         now, _ = await self.drawn()
         return (gr.skip(), gr.skip()) if now == last else (now, now)

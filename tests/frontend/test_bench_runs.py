@@ -78,26 +78,26 @@ def test_cancel_is_a_ctrl_c_and_frees_the_line(tmp_path):
 
     runner = run_to_its_end(tmp_path, ENDLESS, cancel)
     assert runner.now.lines[-1] == "kept"
-    assert not runner.track.study
+    assert not runner.queue.bench_kind
 
 
 def test_a_run_whose_output_cannot_be_read_is_ended_and_frees_the_line(tmp_path):
     runner = run_to_its_end(tmp_path, "import time; print('x' * 2_000_000, flush=True); time.sleep(600)")
     assert runner.now.code == -signal.SIGKILL
-    assert not runner.track.study
+    assert not runner.queue.bench_kind
 
 
 def test_a_bench_that_cannot_be_started_frees_the_line(tmp_path):
     runner = BenchRunner(MeasurementQueue(), tmp_path, ("/no/such/program",))
     with pytest.raises(FileNotFoundError):
         asyncio.run(runner.start("ttft", 3))
-    assert not runner.track.study
+    assert not runner.queue.bench_kind
 
 
 def test_no_run_begins_while_a_question_is_under_way(tmp_path):
     async def run():
         runner = runner_of(tmp_path)
-        async with runner.track.turn(lambda *_: None):
+        async with runner.queue.wait_turn(lambda *_: None):
             with pytest.raises(StackError, match="a question"):
                 await runner.start("ttft", 3)
 

@@ -20,7 +20,7 @@ def page(tmp_path_factory):
     settings = Settings.from_env(
         {"ARENA_HOME": str(tmp_path_factory.mktemp("home")), "UI_PORT": str(port), "UI_ALLOWED_HOSTS": "arena.example"}
     )
-    page = build(AppState.of(Topology.of(settings), settings, pinned=False))
+    page = build(AppState.of(Topology.of(settings), settings, gpu_per_engine=False))
     launch(page, settings, wait=False)
     yield f"http://127.0.0.1:{port}"
     page.close(verbose=False)

@@ -59,23 +59,24 @@ def test_where_others_reach_the_page_restarts_and_benchmarks_need_a_login(tmp_pa
 
 
 def test_a_locked_page_refuses_them_and_says_so_where_the_buttons_are(topology, settings):
-    house = replace(
-        AppState.of(topology, settings, pinned=False, locked="set UI_PASSWORD"), restart=Restart(("restart",))
+    app = replace(
+        AppState.of(topology, settings, gpu_per_engine=False, read_only_reason="set UI_PASSWORD"),
+        restart=Restart(("restart",)),
     )
-    blocks = {block.elem_id: block for block in build(house).blocks.values()}
+    blocks = {block.elem_id: block for block in build(app).blocks.values()}
     assert "tour-volume" not in blocks
     assert "UI_PASSWORD" in blocks["no-restart"].value
     assert "UI_PASSWORD" in blocks["bench-locked"].value
     assert not blocks["bench-run"].interactive
 
     async def try_all():
-        bench = BenchHandlers(house.studies, house.must_be_open)
+        bench = BenchHandlers(app.bench_runner, app.check_not_read_only)
         with pytest.warns(UserWarning, match="UI_PASSWORD"):
             await bench.start("aa", 5)
         with pytest.warns(UserWarning, match="UI_PASSWORD"):
             await bench.cancel()
         with pytest.warns(UserWarning, match="UI_PASSWORD"):
-            _ = [frame async for frame in RaceHandlers(house).remember(SimpleNamespace(session_hash="tab"))]
+            _ = [frame async for frame in RaceHandlers(app).remember(SimpleNamespace(session_hash="tab"))]
 
     asyncio.run(try_all())
-    assert house.studies.now is None
+    assert app.bench_runner.now is None
