@@ -115,7 +115,7 @@ class BenchHandlers:
         return now, run_html(now), results_table(found), *chosen, report
 
     async def watch(self, seen: BenchRun | None) -> tuple[Any, ...]:
-        """The lines of a run as they come, and everything once it has ended, whoever started it."""
+        """The lines of a run as they come, and everything once it has ended, for all visitors."""
         now, skip = self.runner.now, gr.skip()
         if now is None or now == seen:
             return (skip,) * 6
