@@ -95,19 +95,19 @@ class BenchHandlers:
     """`look` and `watch` return, in this order: the run as it was seen, its lines, the table of results, two choices
     of a result, and a report."""
 
-    def __init__(self, studies: BenchRunner, check_not_read_only: Callable[[], None] = lambda: None) -> None:
-        self.studies, self.check_not_read_only = studies, check_not_read_only
+    def __init__(self, runner: BenchRunner, check_not_read_only: Callable[[], None] = lambda: None) -> None:
+        self.runner, self.check_not_read_only = runner, check_not_read_only
 
     async def expected(self, kind: str, documents: int, rows: Sequence[HistoryRow]) -> str:
         """How long a run will take, and whether it can make a claim."""
         warning = no_claim_warning(kind, documents)
-        said = f'<p class="quiet">{escape_html(estimate(kind, documents, await self.studies.earlier(), rows))}</p>'
+        said = f'<p class="quiet">{escape_html(estimate(kind, documents, await self.runner.earlier(), rows))}</p>'
         return f'<p class="fault">{escape_html(warning)}</p>{said}' if warning else said
 
     async def look(self, seen: BenchRun | None) -> tuple[Any, ...]:
         """Everything; a report only where the run has ended since it was `seen`."""
-        now = self.studies.now
-        found = await self.studies.earlier()
+        now = self.runner.now
+        found = await self.runner.earlier()
         names = [result.name for result in found]
         first, second = ([*names, None, None])[:2]
         chosen = gr.update(choices=names, value=first), gr.update(choices=names, value=second)
@@ -115,8 +115,8 @@ class BenchHandlers:
         return now, run_html(now), results_table(found), *chosen, report
 
     async def watch(self, seen: BenchRun | None) -> tuple[Any, ...]:
-        """The lines of a run as they come, and everything once it has ended, whoever started it."""
-        now, skip = self.studies.now, gr.skip()
+        """The lines of a run as they come, and everything once it has ended, for all visitors."""
+        now, skip = self.runner.now, gr.skip()
         if now is None or now == seen:
             return (skip,) * 6
         if now.code is None:
@@ -128,27 +128,27 @@ class BenchHandlers:
         with _errors_as_warnings("Not started"):
             self.check_not_read_only()
             documents = int(number or 0)
-            await self.studies.start(kind, documents)
+            await self.runner.start(kind, documents)
             if warning := no_claim_warning(kind, documents):
                 gr.Warning(warning, title="Started")
-            return run_html(self.studies.now), ""
+            return run_html(self.runner.now), ""
         return gr.skip(), gr.skip()
 
     async def cancel(self) -> None:
         with _errors_as_warnings("Not cancelled"):
             self.check_not_read_only()
-            self.studies.cancel()
+            self.runner.cancel()
 
     async def compare(self, one: str | None, other: str | None) -> str:
         with _errors_as_warnings("Not compared"):
-            text = escape_html(await self.studies.compare(other or "", one or ""))
+            text = escape_html(await self.runner.compare(other or "", one or ""))
             return f'<pre class="compared" tabindex="0">{text}</pre>'
         return ""
 
     async def report(self, name: str | None) -> str:
         """In its frame, or why there is none."""
         try:
-            return report_frame(await self.studies.report(name or ""))
+            return report_frame(await self.runner.report(name or ""))
         except ArenaError as exc:
             return f'<p class="quiet">{escape_html(str(exc))}</p>'
 

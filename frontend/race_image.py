@@ -20,14 +20,14 @@ FIRST_LINE, LINE, ROW = 104, 30, 84  # the text's first baseline, and the distan
 DARK, GREY, LIGHT = "#111827", "#4b5563", "#6b7280"
 
 
-def race_svg(visit: TabState, now: datetime) -> str:
+def race_svg(state: TabState, now: datetime) -> str:
     """On white; empty before any TTFT."""
-    shown = [(engine, pane) for engine in visit.engines if (pane := visit.race.panes[engine.name]).ttft]
+    shown = [(engine, pane) for engine in state.engines if (pane := state.race.panes[engine.name]).ttft]
     if not shown:
         return ""
     longest = max(pane.ttft or 0 for _, pane in shown)
     asked = list(dict.fromkeys(pane.prompt for _, pane in shown if pane.prompt))
-    subject = _subject(visit, asked)
+    subject = _subject(state, asked)
     drawn = _text(40, 62, 34, DARK, "Time to first token", bold=True)
     for index, line in enumerate(subject):
         drawn += _text(40, FIRST_LINE + LINE * index, 20, GREY, line)
@@ -43,7 +43,7 @@ def race_svg(visit: TabState, now: datetime) -> str:
         drawn += _text(BAR_LEFT + width + 14, y + 33, 26, DARK, seconds(ttft), bold=True)
         drawn += _text(BAR_LEFT + width + 14, y + 54, 15, GREY, pane.reply.source if pane.reply else "")
         y += ROW
-    facts = ("TTFT Arena", visit.model, f"{now:%Y-%m-%d %H:%M %Z}", "measured, one run")
+    facts = ("TTFT Arena", state.model, f"{now:%Y-%m-%d %H:%M %Z}", "measured, one run")
     drawn += _text(40, y + 30, 15, LIGHT, " · ".join(filter(None, facts)))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{y + 50}" viewBox="0 0 {WIDTH} {y + 50}" '
@@ -51,9 +51,9 @@ def race_svg(visit: TabState, now: datetime) -> str:
     )
 
 
-def _subject(visit: TabState, asked: Sequence[Prompt]) -> Sequence[str]:
+def _subject(state: TabState, asked: Sequence[Prompt]) -> Sequence[str]:
     """What the questions are about, and each question; a single question is on one line with its subject."""
-    names = [visit.context(asked[0]), *(each.name for each in asked[0].media)] if asked else []
+    names = [state.context(asked[0]), *(each.name for each in asked[0].media)] if asked else []
     about = " · ".join(one_line(name, 60) for name in names[:3] if name != NO_DOCUMENT or len(names) == 1)
     questions = [one_line(prompt.question, 96) for prompt in asked]
     if len(questions) == 1:

@@ -12,6 +12,8 @@ from frontend.bench_tab import BenchHandlers, report_frame, results_table, run_h
 from frontend.measurement_queue import MeasurementQueue
 from frontend.results_list import list_results
 
+pytestmark = pytest.mark.anyio
+
 QUICK = "import sys; print('1/3 cold on plain-a: 9 ms'); print('3/3 cold', *sys.argv[1:])"
 ENDLESS = (
     "import time\ntry:\n  print('started', flush=True)\n  time.sleep(600)\nexcept KeyboardInterrupt:\n  print('kept')"
@@ -23,20 +25,6 @@ def runner_of(results, script=QUICK):
     return BenchRunner(MeasurementQueue(), results, (sys.executable, "-c", script))
 
 
-def run_to_its_end(results, script, after_start=None):
-    """A run of three documents; `after_start` is called with its runner while it runs."""
-
-    async def run():
-        runner = runner_of(results, script)
-        await runner.start("ttft", 3)
-        if after_start:
-            await after_start(runner)
-        await runner.ended()
-        return runner
-
-    return asyncio.run(run())
-
-
 def a_result(folder, name="ttft-1", **more):
     (folder / name).mkdir(parents=True)
     content = {"kind": "ttft", "date": "2026-11-23T10:00:00+00:00", "complete": True, "completed": 18, **more}
@@ -44,11 +32,13 @@ def a_result(folder, name="ttft-1", **more):
     return folder / name
 
 
-def test_a_run_is_the_bench_itself_with_its_lines_and_its_exit_code(tmp_path):
-    run = run_to_its_end(tmp_path, QUICK).now
-    assert run.code == 0
-    assert "ttft --num-prompts 3 --result-dir" in run.lines[-1]
-    assert 'aria-valuenow="100"' in run_html(run)
+async def test_a_run_is_the_bench_itself_with_its_lines_and_its_exit_code(tmp_path):
+    runner = runner_of(tmp_path)
+    await runner.start("ttft", 3)
+    await runner.ended()
+    assert runner.now.code == 0
+    assert "ttft --num-prompts 3 --result-dir" in runner.now.lines[-1]
+    assert 'aria-valuenow="100"' in run_html(runner.now)
 
 
 @pytest.mark.parametrize(("code", "said"), [(None, "running"), (130, "cancelled"), (2, "ended with exit code 2")])
@@ -56,58 +46,57 @@ def test_the_page_says_how_a_run_ended(tmp_path, code, said):
     assert f"<b>bench ttft</b>: {said} " in run_html(BenchRun("ttft", tmp_path, code=code))
 
 
-def test_a_visitor_who_comes_back_to_the_tab_sees_the_report_of_the_run_that_ended(tmp_path):
+async def test_a_visitor_who_comes_back_to_the_tab_sees_the_report_of_the_run_that_ended(tmp_path):
     folder = a_result(tmp_path)
     (folder / "report.html").write_text("<p>It pays off.</p>")
     runner = runner_of(tmp_path)
     runner.now, ended = BenchRun("ttft", folder), BenchRun("ttft", folder, code=0)
     seen, tab = runner.now, BenchHandlers(runner)
-    assert not isinstance(asyncio.run(tab.look(seen))[-1], str)
+    assert not isinstance((await tab.look(seen))[-1], str)
     runner.now = ended
-    assert "It pays off." in asyncio.run(tab.look(seen))[-1]
-    assert not isinstance(asyncio.run(tab.look(ended))[-1], str)
+    assert "It pays off." in (await tab.look(seen))[-1]
+    assert not isinstance((await tab.look(ended))[-1], str)
 
 
-def test_cancel_is_a_ctrl_c_and_frees_the_line(tmp_path):
-    async def cancel(runner):
-        with pytest.raises(StackError, match="bench ttft"):
-            await runner.start("aa", 3)
-        while not runner.now.lines:  # noqa: ASYNC110 - a child process sets no event
-            await asyncio.sleep(0.01)
-        runner.cancel()
-
-    runner = run_to_its_end(tmp_path, ENDLESS, cancel)
+async def test_cancel_is_a_ctrl_c_and_frees_the_line(tmp_path):
+    runner = runner_of(tmp_path, ENDLESS)
+    await runner.start("ttft", 3)
+    with pytest.raises(StackError, match="bench ttft"):
+        await runner.start("aa", 3)
+    while not runner.now.lines:  # noqa: ASYNC110 - a child process sets no event
+        await asyncio.sleep(0.01)
+    runner.cancel()
+    await runner.ended()
     assert runner.now.lines[-1] == "kept"
     assert not runner.queue.bench_kind
 
 
-def test_a_run_whose_output_cannot_be_read_is_ended_and_frees_the_line(tmp_path):
-    runner = run_to_its_end(tmp_path, "import time; print('x' * 2_000_000, flush=True); time.sleep(600)")
+async def test_a_run_whose_output_cannot_be_read_is_ended_and_frees_the_line(tmp_path):
+    runner = runner_of(tmp_path, "import time; print('x' * 2_000_000, flush=True); time.sleep(600)")
+    await runner.start("ttft", 3)
+    await runner.ended()
     assert runner.now.code == -signal.SIGKILL
     assert not runner.queue.bench_kind
 
 
-def test_a_bench_that_cannot_be_started_frees_the_line(tmp_path):
+async def test_a_bench_that_cannot_be_started_frees_the_line(tmp_path):
     runner = BenchRunner(MeasurementQueue(), tmp_path, ("/no/such/program",))
     with pytest.raises(FileNotFoundError):
-        asyncio.run(runner.start("ttft", 3))
+        await runner.start("ttft", 3)
     assert not runner.queue.bench_kind
 
 
-def test_no_run_begins_while_a_question_is_under_way(tmp_path):
-    async def run():
-        runner = runner_of(tmp_path)
-        async with runner.queue.wait_turn(lambda *_: None):
-            with pytest.raises(StackError, match="a question"):
-                await runner.start("ttft", 3)
-
-    asyncio.run(run())
+async def test_no_run_begins_while_a_question_is_under_way(tmp_path):
+    runner = runner_of(tmp_path)
+    async with runner.queue.wait_turn(lambda *_: None):
+        with pytest.raises(StackError, match="a question"):
+            await runner.start("ttft", 3)
 
 
 @pytest.mark.parametrize(("kind", "number"), [("peer", 3), ("ttft", 0), ("ttft", 1001), ("--help", 1)])
-def test_only_known_runs_of_a_sane_size_are_started(tmp_path, kind, number):
+async def test_only_known_runs_of_a_sane_size_are_started(tmp_path, kind, number):
     with pytest.raises(ConfigError):
-        asyncio.run(runner_of(tmp_path).start(kind, number))
+        await runner_of(tmp_path).start(kind, number)
 
 
 def test_storage_is_offered_where_it_can_write_to_the_volume(tmp_path):
@@ -128,37 +117,37 @@ def test_results_are_listed_newest_first_and_broken_ones_passed_over(tmp_path):
     assert "<script>" not in results_table(found)
 
 
-def test_a_report_is_shown_in_a_frame_that_runs_nothing(tmp_path):
+async def test_a_report_is_shown_in_a_frame_that_runs_nothing(tmp_path):
     (a_result(tmp_path) / "report.html").write_text("<script>alert('1')</script>")
-    shown = report_frame(asyncio.run(runner_of(tmp_path).report("ttft-1")))
+    shown = report_frame(await runner_of(tmp_path).report("ttft-1"))
     assert 'sandbox=""' in shown
     assert "<script>" not in shown
 
 
 @pytest.mark.parametrize("name", ["../../etc", "ttft-2", ""])
-def test_only_listed_results_are_read(tmp_path, name):
+async def test_only_listed_results_are_read(tmp_path, name):
     a_result(tmp_path)
     runner = runner_of(tmp_path)
     for reads in (runner.report(name), runner.compare(name, "ttft-1")):
         with pytest.raises(ConfigError):
-            asyncio.run(reads)
+            await reads
 
 
-def test_two_results_are_compared_by_the_bench(tmp_path):
+async def test_two_results_are_compared_by_the_bench(tmp_path):
     a_result(tmp_path, "one")
     a_result(tmp_path, "two")
-    assert "compare" in asyncio.run(runner_of(tmp_path).compare("one", "two"))
+    assert "compare" in await runner_of(tmp_path).compare("one", "two")
 
 
-def test_a_run_that_was_cancelled_gets_a_report_of_what_there_is(tmp_path):
+async def test_a_run_that_was_cancelled_gets_a_report_of_what_there_is(tmp_path):
     a_result(tmp_path, complete=False)
-    assert asyncio.run(runner_of(tmp_path, REPORTS).report("ttft-1")) == "report"
+    assert await runner_of(tmp_path, REPORTS).report("ttft-1") == "report"
 
 
-def test_a_result_that_no_report_can_be_made_of_says_what_the_bench_says(tmp_path):
+async def test_a_result_that_no_report_can_be_made_of_says_what_the_bench_says(tmp_path):
     a_result(tmp_path)
     with pytest.raises(ConfigError, match="has no report: it is of another version"):
-        asyncio.run(runner_of(tmp_path, "print('it is of another version')").report("ttft-1"))
+        await runner_of(tmp_path, "print('it is of another version')").report("ttft-1")
 
 
 COMPARED = {"comparison": {"verdict": "faster"}}

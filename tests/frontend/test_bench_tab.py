@@ -1,7 +1,5 @@
 """What the tab says before a run begins."""
 
-import asyncio
-
 import pytest
 from fakes import a_reply
 
@@ -31,11 +29,12 @@ def a_run(kind, duration):
 RUNS = [a_run("aa", 200.0), a_run("mm", 100.0)]
 
 
+@pytest.mark.anyio
 @pytest.mark.parametrize("kind", CLAIMING)
-def test_the_tab_opens_with_enough_documents_and_warns_of_fewer_before_anything_is_sent(tmp_path, kind):
+async def test_the_tab_opens_with_enough_documents_and_warns_of_fewer_before_anything_is_sent(tmp_path, kind):
     tab = BenchHandlers(BenchRunner(MeasurementQueue(), tmp_path))
-    assert "no claim" not in asyncio.run(tab.expected(kind, DEFAULT_DOCUMENTS, ()))
-    assert "no claim" in asyncio.run(tab.expected(kind, 3, ()))
+    assert "no claim" not in await tab.expected(kind, DEFAULT_DOCUMENTS, ())
+    assert "no claim" in await tab.expected(kind, 3, ())
     assert not no_claim_warning("storage", 3)
 
 

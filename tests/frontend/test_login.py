@@ -1,6 +1,5 @@
 """Who may log in, and what visitors may do on a page that other machines reach without a login."""
 
-import asyncio
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -58,7 +57,8 @@ def test_where_others_reach_the_page_restarts_and_benchmarks_need_a_login(tmp_pa
     assert ("UI_PASSWORD" in why) is refused
 
 
-def test_a_locked_page_refuses_them_and_says_so_where_the_buttons_are(topology, settings):
+@pytest.mark.anyio
+async def test_a_locked_page_refuses_them_and_says_so_where_the_buttons_are(topology, settings):
     app = replace(
         AppState.of(topology, settings, gpu_per_engine=False, read_only_reason="set UI_PASSWORD"),
         restart=Restart(("restart",)),
@@ -69,14 +69,8 @@ def test_a_locked_page_refuses_them_and_says_so_where_the_buttons_are(topology, 
     assert "UI_PASSWORD" in blocks["bench-locked"].value
     assert not blocks["bench-run"].interactive
 
-    async def try_all():
-        bench = BenchHandlers(app.bench_runner, app.check_not_read_only)
+    bench, tab = BenchHandlers(app.bench_runner, app.check_not_read_only), SimpleNamespace(session_hash="tab")
+    for refused in (bench.start("aa", 5), bench.cancel(), anext(RaceHandlers(app).restart_tour(tab))):
         with pytest.warns(UserWarning, match="UI_PASSWORD"):
-            await bench.start("aa", 5)
-        with pytest.warns(UserWarning, match="UI_PASSWORD"):
-            await bench.cancel()
-        with pytest.warns(UserWarning, match="UI_PASSWORD"):
-            _ = [frame async for frame in RaceHandlers(app).restart_tour(SimpleNamespace(session_hash="tab"))]
-
-    asyncio.run(try_all())
+            await refused
     assert app.bench_runner.now is None
