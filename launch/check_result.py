@@ -1,4 +1,4 @@
-"""One thing looked at before a start: the fact, and what to do where it is not good."""
+"""One finding of the doctor: the fact, and what to do where it is not good."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+GIB = 2**30
+
 
 class CheckStatus(StrEnum):
-    """Ordered by weight: only BAD keeps `up` from starting."""
+    """Only BAD keeps `up` from starting."""
 
     GOOD = "ok"
     NOTE = "note"
@@ -17,14 +19,26 @@ class CheckStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """One thing looked at: the fact, and what to do where it is not good."""
+    """What was looked at, how it is, and what to do about it; the fields of `./arena doctor --json`."""
 
     subject: str
-    verdict: CheckStatus
+    status: CheckStatus
     fact: str
     advice: str = ""
 
 
-def failed_checks(findings: Iterable[CheckResult]) -> tuple[CheckResult, ...]:
+def good(subject: str, fact: str) -> CheckResult:
+    return CheckResult(subject, CheckStatus.GOOD, fact)
+
+
+def note(subject: str, fact: str, advice: str = "") -> CheckResult:
+    return CheckResult(subject, CheckStatus.NOTE, fact, advice)
+
+
+def bad(subject: str, fact: str, advice: str) -> CheckResult:
+    return CheckResult(subject, CheckStatus.BAD, fact, advice)
+
+
+def failed_checks(results: Iterable[CheckResult]) -> tuple[CheckResult, ...]:
     """Those that keep the stack from starting."""
-    return tuple(finding for finding in findings if finding.verdict is CheckStatus.BAD)
+    return tuple(result for result in results if result.status is CheckStatus.BAD)

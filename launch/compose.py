@@ -1,23 +1,36 @@
-"""What `docker compose` is called with: which files, which profiles, as whom."""
+"""How `docker compose` is called: with which files and profiles, which environment, and as whom containers run."""
 
 from __future__ import annotations
 
 import json
 import os
+import stat
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from config import env_file
-from config.errors import StackError
+from config.errors import ConfigError, StackError
 from config.paths import ROOT, arena_home
 from config.run_state import containers_file
+from launch.stack import write_secret
 
 PROFILES = ("observability", "router")
 USER = 1000  # as docker-compose.yml has it; root's containers run as this, too
+HOST_PATHS = {  # of this machine, with the defaults of docker-compose.yml
+    "KV_STORE_DIR": "./.arena/kv",
+    "KV_KEY_DIR": "./.arena/key",
+    "LOCAL_HF_HOME": "~/.cache/huggingface",
+    "RESULTS_DIR": "./results",
+    "MODEL_DIR": "",
+    "HF_TOKEN_FILE": "/dev/null",
+    "UI_PASSWORD_FILE": "/dev/null",
+}
 
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
+WRITE, READ = stat.S_IWOTH | stat.S_IXOTH, stat.S_IROTH  # bits of a mode, as for others
+
+RunCompose = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,32 +49,60 @@ class Composition:
         profiles = (word for profile in self.profiles for word in ("--profile", profile))
         return ["docker", "compose", "--env-file", os.devnull, *named, *profiles, *arguments]
 
-    def remember(self, home: Path) -> None:
+    def environment(self) -> dict[str, str]:
+        """What Compose interpolates; a model that was named goes before `.env`."""
+        named = {"MODEL": self.model} if self.model else {}
+        return compose_environment({**os.environ, **named}, cpu=self.cpu)
+
+    def record(self, home: Path) -> None:
         """So that other commands know what runs."""
         path = containers_file(home)
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         path.write_text(json.dumps(asdict(self)))
 
+    @classmethod
+    def recorded(cls, home: Path) -> Composition:
+        """What `up --docker` started; the usual one where the record is damaged or missing."""
+        try:
+            kept = json.loads(containers_file(home).read_bytes())
+        except (OSError, ValueError, RecursionError):
+            kept = {}
+        fields = kept if isinstance(kept, dict) else {}
+        profiles, model = fields.get("profiles"), fields.get("model")
+        return cls(
+            fields.get("cpu") is True,
+            tuple(name for name in PROFILES if isinstance(profiles, list) and name in profiles),
+            model if isinstance(model, str) else "",
+        )
 
-def recorded_composition(home: Path) -> Composition:
-    """What `up --docker` started; the usual one where the record is damaged. Raises StackError when there is none."""
-    try:
-        kept = json.loads(containers_file(home).read_bytes())
-    except FileNotFoundError as exc:
-        raise StackError("no containers were started from here: ./arena up --docker") from exc
-    except (OSError, ValueError, RecursionError):
-        kept = {}
-    fields = kept if isinstance(kept, dict) else {}
-    profiles, model = fields.get("profiles"), fields.get("model")
-    return Composition(
-        fields.get("cpu") is True,
-        tuple(name for name in PROFILES if isinstance(profiles, list) and name in profiles),
-        model if isinstance(model, str) else "",
-    )
+
+@dataclass(frozen=True, slots=True)
+class ContainerUser:
+    """The user that containers run as. Its numbers alone count on a folder of the host, and root has no privilege."""
+
+    uid: int
+    gid: int
+
+    @classmethod
+    def of(cls, env: Mapping[str, str]) -> ContainerUser:
+        """Raises ConfigError when ARENA_UID or ARENA_GID is no number."""
+        uid, gid = (env.get(name) or str(USER) for name in ("ARENA_UID", "ARENA_GID"))
+        if not uid.isdecimal() or not gid.isdecimal():
+            raise ConfigError(f"ARENA_UID={uid}, ARENA_GID={gid}: both are numbers, as id -u and id -g print them")
+        return cls(int(uid), int(gid))
+
+    def may(self, path: Path, bits: int) -> bool:
+        """By owner, group and mode, where `bits` are READ or WRITE; access lists are not looked at."""
+        found = path.stat()
+        shift = 6 if found.st_uid == self.uid else 3 if found.st_gid == self.gid else 0
+        return (found.st_mode >> shift) & bits == bits
+
+    def __str__(self) -> str:
+        return f"{self.uid}:{self.gid}"
 
 
 def remove_record(home: Path) -> None:
-    """Afterwards commands are about the embedded stack again."""
+    """Afterwards commands are about the processes again; the token's file goes with the record."""
     for path in (containers_file(home), _token_file(home)):
         path.unlink(missing_ok=True)
 
@@ -69,7 +110,7 @@ def remove_record(home: Path) -> None:
 def compose_environment(
     environ: Mapping[str, str], *, cpu: bool = False, dotenv: Path = ROOT / ".env", uid: int | None = None
 ) -> dict[str, str]:
-    """What compose interpolates, without the token, which goes as a file only.
+    """What Compose interpolates, without the token, which goes as a file only.
 
     Containers that read and write folders of the host run as the caller; root's, and those on the CPU, as USER.
     """
@@ -84,32 +125,38 @@ def compose_environment(
     return env | {"HF_TOKEN_FILE": str(token)} if token.exists() else env
 
 
+def compose_path(env: Mapping[str, str], name: str) -> Path:
+    """A path of HOST_PATHS as Compose reads it: from the folder of docker-compose.yml, `~` as home.
+
+    Raises ConfigError for a bare word, which Compose takes for a volume's name.
+    """
+    word = env.get(name) or HOST_PATHS[name]
+    if word and not name.endswith("_FILE") and not word.startswith(("/", ".", "~")):
+        raise ConfigError(f"{name}={word}: Compose takes that for the name of a volume; a folder is ./{word}")
+    return Path(os.path.normpath(ROOT / Path(word).expanduser()))
+
+
 def write_token_file(env: Mapping[str, str], token: str) -> None:
-    """A token as a file that only the containers' user reads, till they are stopped; no file when it is empty."""
-    path, owner = _token_file(arena_home(env)), int(env["ARENA_UID"])
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path.unlink(missing_ok=True)
-    if not token:
-        return
-    path.touch(mode=0o600)
-    path.write_text(token)
-    if os.getuid() == 0:
-        os.chown(path, owner, -1)
+    """A token as a file that only the containers' user reads, until they are stopped; no file when it is empty."""
+    path = _token_file(arena_home(env))
+    write_secret(path, token)
+    if token and os.getuid() == 0:
+        os.chown(path, ContainerUser.of(env).uid, -1)
 
 
 def chown_folder(folder: Path, env: Mapping[str, str], *, filled: bool = False) -> None:
     """Makes a bind mount's folder the containers' user's, as Docker itself would make it root's.
 
-    Of those that are there only root's, which only root can give away: empty ones, or also `filled` ones without what
+    Of those that exist only root's, which only root can give away: empty ones, or also `filled` ones without what
     is inside.
     """
-    there = folder.exists()
+    user, existed = ContainerUser.of(env), folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
-    if os.getuid() == 0 and folder.stat().st_uid == 0 and (filled or not there or not any(folder.iterdir())):
-        os.chown(folder, int(env["ARENA_UID"]), int(env["ARENA_GID"]))
+    if os.getuid() == 0 and folder.stat().st_uid == 0 and (filled or not existed or not any(folder.iterdir())):
+        os.chown(folder, user.uid, user.gid)
 
 
-def run_output(command: Sequence[str], env: Mapping[str, str], run: Run = subprocess.run) -> str:
+def run_output(command: Sequence[str], env: Mapping[str, str], run: RunCompose = subprocess.run) -> str:
     """What it prints. Raises StackError with its last line when it fails."""
     result = run(list(command), env=dict(env), cwd=ROOT, capture_output=True, text=True)
     if result.returncode:

@@ -1,4 +1,4 @@
-"""What this machine lacks to run the stack, and what to do about it."""
+"""What this machine lacks for either form of the stack, and what to do about it, before minutes of waiting find out."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import errno
 import os
 import platform
 import shutil
-import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import psutil
+import requests
 
 from cache.volume import check_writable
 from config.errors import ConfigError
@@ -20,160 +20,158 @@ from config.paths import nearest_existing, results_folder
 from config.settings import Settings
 from config.topology import Topology
 from config.write_hints import unwritable_hint
-from launch.check_result import CheckResult, CheckStatus
+from engines.hub import HttpGet
+from launch import container_checks, docker_checks
+from launch.check_result import GIB, CheckResult, bad, good, note
+from launch.docker_checks import RunTool, run_tool
 from launch.ports import is_free, port_owner
-from launch.requirements import GIB, memory_needed
 
 CHUNK_FILES_GIB = 2.0  # room for a dozen 7,000-token documents of SmolLM2's KV, 0.15 GiB each
+# Proportional set size of one engine (the embedded model, no KV), of one cache server (no L1), and of the page.
+ENGINE_GIB, CACHE_GIB, PAGE_GIB = 2.2, 0.6, 0.4
 
 
-def check_machine(settings: Settings, *, running: bool = False) -> Iterator[CheckResult]:
-    """Everything, in the order in which a start would trip over it. A running stack has its memory and its ports."""
-    yield python()
+def check_processes(settings: Settings, *, running: bool = False) -> Iterator[CheckResult]:
+    """For ./arena up. A running stack has its memory and its ports."""
+    yield good("Python", f"{platform.python_version()} at {sys.executable}")
     if running:
-        yield from (cpu(), libnuma(), disk(settings), volume(settings))
-        yield CheckResult("stack", CheckStatus.GOOD, "it runs: ./arena status")
+        yield from (check_cpu(), check_libnuma(), check_disk(settings), check_volume(settings))
+        yield good("stack", "it runs: ./arena status")
     else:
-        yield from needed_by_up(settings)
-    yield results(results_folder())
-    yield docker()
-    yield gpus()
+        yield from needed_by_processes(settings)
+    yield check_results(results_folder())
 
 
-def needed_by_up(settings: Settings) -> Iterator[CheckResult]:
+def needed_by_processes(settings: Settings) -> Iterator[CheckResult]:
     """What `up` looks at before it starts anything."""
-    yield cpu()
-    yield libnuma()
-    yield memory(settings, psutil.virtual_memory().available)
-    yield disk(settings)
-    yield volume(settings)
-    yield from ports(settings)
+    yield check_cpu()
+    yield check_libnuma()
+    yield check_memory(settings, psutil.virtual_memory().available)
+    yield check_disk(settings)
+    yield check_volume(settings)
+    topology = Topology.of(settings)
+    wanted = {engine.port: ("ENGINE_PORT", engine.name) for engine in topology.engines}
+    wanted |= {port: ("CACHE_PORT", cache.name) for cache in topology.caches for port in (cache.port, cache.mq_port)}
+    yield from check_ports(wanted | {settings.ui_port: ("UI_PORT", "page")})
 
 
-def python() -> CheckResult:
-    return CheckResult("Python", CheckStatus.GOOD, f"{platform.python_version()} at {sys.executable}")
+def check_containers(
+    env: Mapping[str, str],
+    *,
+    cpu: bool,
+    run: RunTool = run_tool,
+    get: HttpGet = requests.get,
+    available: int | None = None,
+) -> Iterator[CheckResult]:
+    """For ./arena up --docker, in the order in which a start would fail. `env` is what Compose interpolates.
+
+    `available` is this machine's free memory in bytes. Raises ConfigError for a setting that is none.
+    """
+    # the rest of the settings is fixed in docker-compose.yml
+    settings = Settings.from_env({name: env.get(name, "") for name in ("KV_CACHE_MEMORY_GB", "L1_SIZE_GB", "UI_PORT")})
+    found, docker = docker_checks.check_docker(run)
+    yield found
+    yield docker_checks.check_compose_version(run)
+    published = docker_checks.published_ports(run, env) if docker else ""
+    if docker:
+        yield docker_checks.check_images(run, docker, cpu=cpu)
+    if f":{settings.ui_port}->" in published:
+        yield good("page", f"it runs: http://127.0.0.1:{settings.ui_port}")
+    else:
+        yield from check_ports({settings.ui_port: ("UI_PORT", "page")})
+    yield from container_checks.check_password(env)
+    yield container_checks.check_results(env, docker)
+    if cpu:
+        yield container_checks.check_generated_model(env)
+        if docker and not published:
+            free = psutil.virtual_memory().available if available is None else available
+            yield check_memory(settings, min(free, docker.memory or free))
+        return
+    if docker:
+        yield docker_checks.check_toolkit(tuple(docker.runtimes), docker.devices)
+    models, weights = container_checks.check_model(env, docker, get)
+    kv = settings.kv_cache_memory_gb if env.get("KV_CACHE_MEMORY_GB") else 0.0
+    yield from docker_checks.check_gpus(env, docker_checks.list_gpus(run), weights, kv)
+    yield container_checks.check_volume(env, docker)
+    yield container_checks.check_key(env, docker)
+    yield from models
 
 
-def cpu(cpuinfo: str | None = None, machine: str = platform.machine()) -> CheckResult:
+def check_cpu(cpuinfo: str | None = None, machine: str = platform.machine()) -> CheckResult:
     """vLLM's CPU build wants AVX2; AVX-512 and bf16 make it fast. Other processors than x86 are taken as they are."""
     flags = set((cpuinfo if cpuinfo is not None else Path("/proc/cpuinfo").read_text()).split())
     fact = f"{len(os.sched_getaffinity(0))} cores, {machine}"
     if machine == "x86_64" and "avx2" not in flags:
-        return CheckResult(
-            "CPU", CheckStatus.BAD, f"{fact}, no AVX2", "vLLM's CPU build needs AVX2: use another machine"
-        )
+        return bad("CPU", f"{fact}, no AVX2", "vLLM's CPU build needs AVX2: use another machine")
     if machine == "x86_64" and "avx512f" not in flags:
-        return CheckResult(
-            "CPU",
-            CheckStatus.NOTE,
-            f"{fact}, AVX2 only",
-            "it works, in float32 (DTYPE), some times slower than with AVX-512",
-        )
-    return CheckResult("CPU", CheckStatus.GOOD, fact)
+        return note("CPU", f"{fact}, AVX2 only", "it works, in float32 (DTYPE), some times slower than with AVX-512")
+    return good("CPU", fact)
 
 
-def libnuma(find: Callable[[str], str | None] = ctypes.util.find_library) -> CheckResult:
+def check_libnuma(find: Callable[[str], str | None] = ctypes.util.find_library) -> CheckResult:
     if find("numa"):
-        return CheckResult("libnuma", CheckStatus.GOOD, "found")
-    return CheckResult(
-        "libnuma",
-        CheckStatus.BAD,
-        "missing, and vLLM dies late without it",
-        "apt-get install libnuma1 (Fedora: dnf install numactl-libs)",
-    )
+        return good("libnuma", "found")
+    remedy = "apt-get install libnuma1 (Fedora: dnf install numactl-libs)"
+    return bad("libnuma", "missing, and vLLM ends without it late in its start", remedy)
 
 
-def memory(settings: Settings, available: int) -> CheckResult:
+def memory_needed(settings: Settings) -> float:
+    """GiB that the stack takes on CPUs; weights beyond the embedded model's are counted once for each engine."""
+    weights = sum(path.stat().st_size for path in Path(settings.model).glob("*.safetensors")) / GIB
+    engine = ENGINE_GIB + settings.kv_cache_memory_gb + max(0.0, weights - 0.25)
+    return settings.engines * engine + 2 * (CACHE_GIB + settings.l1_size_gb) + PAGE_GIB
+
+
+def check_memory(settings: Settings, available: int) -> CheckResult:
     """`available` in bytes."""
     needed, free = memory_needed(settings), available / GIB
     fact = f"{free:.1f} GiB available, about {needed:.1f} needed"
     if free >= needed:
-        return CheckResult("memory", CheckStatus.GOOD, fact)
-    less = settings.model_copy(update={"engines": 2})
-    if settings.engines == 4 and free >= memory_needed(less):
-        advice = f"start the lmcache pair alone, in {memory_needed(less):.1f} GiB: ./arena up --engines 2"
-    else:
-        advice = "free some, or turn down KV_CACHE_MEMORY_GB and L1_SIZE_GB in .env, and ENGINES to 2"
-    return CheckResult("memory", CheckStatus.BAD, fact, advice)
+        return good("memory", fact)
+    two = memory_needed(settings.model_copy(update={"engines": 2}))
+    if settings.engines == 4 and free >= two:
+        return bad("memory", fact, f"start the lmcache pair alone, in {two:.1f} GiB: ./arena up --engines 2")
+    advice = "free some, or turn down KV_CACHE_MEMORY_GB and L1_SIZE_GB in .env, with ./arena up --engines 2"
+    return bad("memory", fact, advice)
 
 
-def disk(settings: Settings) -> CheckResult:
+def check_disk(settings: Settings) -> CheckResult:
     try:
         folder = nearest_existing(settings.kv_store_dir)
     except OSError as exc:
-        return CheckResult(
-            "disk", CheckStatus.BAD, f"{settings.kv_store_dir}: {exc.strerror}", "set KV_STORE_DIR to another folder"
-        )
+        return bad("disk", f"{settings.kv_store_dir}: {exc.strerror}", "set KV_STORE_DIR to another folder")
     free = shutil.disk_usage(folder).free / GIB
     fact = f"{free:.1f} GiB free for the KV volume on {folder}"
     if free < CHUNK_FILES_GIB:
-        return CheckResult(
-            "disk", CheckStatus.BAD, fact, f"free {CHUNK_FILES_GIB:.0f} GiB, or set KV_STORE_DIR to a larger disk"
-        )
-    return CheckResult("disk", CheckStatus.GOOD, fact)
+        return bad("disk", fact, f"free {CHUNK_FILES_GIB:.0f} GiB, or set KV_STORE_DIR to a larger disk")
+    return good("disk", fact)
 
 
-def volume(settings: Settings) -> CheckResult:
+def check_volume(settings: Settings) -> CheckResult:
+    folder = settings.kv_store_dir
     try:
-        check_writable(settings.kv_store_dir)
+        check_writable(folder)
     except ConfigError as exc:
         reason = exc.__cause__ if isinstance(exc.__cause__, OSError) else OSError()
-        fact = f"KV_STORE_DIR={settings.kv_store_dir} cannot be written ({reason.strerror})"
-        return CheckResult(
-            "KV volume", CheckStatus.BAD, fact, unwritable_hint(settings.kv_store_dir, reason, "KV_STORE_DIR")
-        )
-    return CheckResult("KV volume", CheckStatus.GOOD, f"{settings.kv_store_dir} can be written")
+        fact = f"KV_STORE_DIR={folder} cannot be written ({reason.strerror})"
+        return bad("KV volume", fact, unwritable_hint(folder, reason, "KV_STORE_DIR"))
+    return good("KV volume", f"{folder} can be written")
 
 
-def results(folder: Path, may: Callable[[Path, int], bool] = os.access) -> CheckResult:
+def check_results(folder: Path, may: Callable[[Path, int], bool] = os.access) -> CheckResult:
     """Where benchmarks leave their results. They make it where it is missing."""
     if not folder.is_dir() or may(folder, os.W_OK | os.X_OK):
-        return CheckResult("results", CheckStatus.GOOD, f"{folder} can be written")
+        return good("results", f"{folder} can be written")
     remedy = unwritable_hint(folder, PermissionError(errno.EACCES, os.strerror(errno.EACCES)), "RESULTS_DIR")
-    return CheckResult(
-        "results", CheckStatus.NOTE, f"{folder} cannot be written, and benchmarks leave theirs there", remedy
-    )
+    return note("results", f"{folder} cannot be written, and benchmarks leave theirs there", remedy)
 
 
-def ports(settings: Settings) -> Iterator[CheckResult]:
-    """One finding when all are free, else one for each that is taken."""
-    topology = Topology.of(settings)
-    wanted = {engine.port: ("ENGINE_PORT", engine.name) for engine in topology.engines}
-    wanted |= {port: ("CACHE_PORT", cache.name) for cache in topology.caches for port in (cache.port, cache.mq_port)}
-    wanted |= {settings.ui_port: ("UI_PORT", "page")}
+def check_ports(wanted: Mapping[int, tuple[str, str]]) -> Iterator[CheckResult]:
+    """`wanted` is the setting and the service of each port. One finding when all are free, else one for each taken."""
     taken = [port for port in wanted if not is_free(port)]
     for port in taken:
         setting, name = wanted[port]
-        yield CheckResult(
-            "port",
-            CheckStatus.BAD,
-            f"{port}, for {name}, is taken{port_owner(port)}",
-            f"stop that, or set {setting} in .env to another",
-        )
+        fact = f"{port}, for {name}, is taken{port_owner(port)}"
+        yield bad("port", fact, f"stop that, or set {setting} in .env to another")
     if not taken:
-        yield CheckResult("ports", CheckStatus.GOOD, f"{', '.join(map(str, sorted(wanted)))} are free")
-
-
-def docker() -> CheckResult:
-    fact = _first_line(["docker", "info", "--format", "{{.ServerVersion}}"])
-    if fact is None:
-        return CheckResult(
-            "Docker", CheckStatus.NOTE, "no engine answers", "not needed here: ./arena up runs without it"
-        )
-    return CheckResult("Docker", CheckStatus.GOOD, f"engine {fact}")
-
-
-def gpus() -> CheckResult:
-    fact = _first_line(["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"])
-    if fact is None:
-        return CheckResult("GPUs", CheckStatus.NOTE, "none found", "not needed here: ./arena up runs on the CPU")
-    return CheckResult("GPUs", CheckStatus.GOOD, fact)
-
-
-def _first_line(command: list[str]) -> str | None:
-    try:
-        result = subprocess.run(command, capture_output=True, text=True, timeout=10)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    text = result.stdout.strip()
-    return text.splitlines()[0] if result.returncode == 0 and text else None
+        yield good("ports", f"free: {', '.join(map(str, sorted(wanted)))}")

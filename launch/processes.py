@@ -1,36 +1,41 @@
-"""The stack on one machine: the same commands that containers run, as processes; up, down and what is up."""
+"""The stack as processes of this machine, which run the same commands as containers do."""
 
 from __future__ import annotations
 
-import fcntl
+import asyncio
 import json
 import os
 import shlex
+import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import httpx
+from rich.console import Console
 
 from cache.lmcache_command import shm_name
 from client.http_client import local_http_client
-from config.errors import StackError
+from config.errors import ConfigError, StackError
+from config.exit_codes import caller_settings
 from config.paths import ROOT
-from config.run_state import settings_file
+from config.run_state import containers_file, settings_file
 from config.service_environment import ServiceRole, service_environment, supervisor_environment
 from config.settings import Settings
 from config.topology import ServiceKind, Topology
+from engines import prepare_model
+from launch import install
+from launch.doctor import needed_by_processes
 from launch.ports import is_free
 from launch.signals import uninterrupted
-from launch.start_progress import StartProgress
-from launch.supervisord import ProcessState, Supervisor
-from launch.supervisord_config import SupervisedProgram
+from launch.stack import ServiceStatus, console, expected_services, page_url, refuse_failed, say, write_secret
+from launch.supervisord import ProcessState, SupervisedProgram, Supervisor
 
 DEADLINE_S = 900  # for everything to be healthy; a start takes one to five minutes
 POLL_S = 0.5
+WAITING_S = 30  # between two lines about waiting, where there is no terminal to write one line anew
 ROLE_OF_KIND = {
     ServiceKind.PLAIN: ServiceRole.ENGINE,
     ServiceKind.LMCACHE: ServiceRole.ENGINE,
@@ -40,81 +45,124 @@ ROLE_OF_KIND = {
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  # where POSIX shared memory lies on Linux
 
 
-@dataclass(frozen=True, slots=True)
-class ServiceStatus:
-    """One line of `status`. `pid` is 0 when it does not run."""
-
-    name: str
-    kind: ServiceKind
-    url: str
-    healthy: bool
-    pid: int
-    state: str
-
-    def to_json(self) -> dict[str, object]:
-        return asdict(self)
-
-
 class LocalStack:
-    """The services of one ARENA_HOME."""
+    """The services of one ARENA_HOME; `page` False leaves out the page."""
 
-    def __init__(self, home: Path, settings: Settings, environ: Mapping[str, str] = os.environ) -> None:
-        self.home, self.settings, self._environ = home, settings, environ
+    def __init__(
+        self, home: Path, settings: Settings, environ: Mapping[str, str] = os.environ, *, page: bool = True
+    ) -> None:
+        self.home, self.settings, self._environ, self._page = home, settings, environ, page
         self.topology = Topology.of(settings)
         self.supervisor = Supervisor(home / "run")
-        self._settings, self._token_file, self._password_file = _files(home)
+        self._token_file, self._password_file = home / "run" / "hf_token", home / "run" / "ui_password"
+
+    @classmethod
+    def prepare(cls, home: Path, *, page: bool) -> LocalStack:
+        """One that can be started: none runs, the model is there, and the machine has what it takes.
+
+        What is left of a stack whose supervisord was killed is ended first.
+        """
+        settings = caller_settings()
+        stack = cls(home, settings)
+        if stack.supervisor.is_running():
+            raise StackError(f"the stack already runs at {stack.url}; ./arena status shows it, ./arena down ends it")
+        stack.supervisor.sweep()
+        stack._remove_files()
+        fact = "this machine cannot start the stack yet; ./arena doctor shows everything"
+        refuse_failed(tuple(needed_by_processes(settings)), fact)
+        if install.main(["engines"]):
+            raise StackError("the engines' environment could not be made")
+        python = home / "env" / "engines" / "bin" / "python"
+        served = prepare_model.resolve_model(settings.model, home / "models", python, say)
+        return cls(home, settings.model_copy(update={"model": served}), page=page)
 
     @property
     def url(self) -> str:
         """Where the page is."""
-        return f"http://127.0.0.1:{self.settings.ui_port}"
+        return page_url(self.settings)
 
-    @property
-    def roster(self) -> tuple[tuple[str, ServiceKind, str, str], ...]:
-        """Name, kind, URL and health path of each service, in the order in which they are started and shown."""
-        caches = tuple((cache.name, cache.kind, cache.url, "/healthcheck") for cache in self.topology.caches)
-        engines = tuple((engine.name, engine.kind, engine.url, "/health") for engine in self.topology.engines)
-        return (*caches, *engines, ("page", ServiceKind.PAGE, self.url, "/"))
+    def start(self) -> str:
+        """Cache servers come first: an lmcache engine that finds none gives up. Then every engine is preheated."""
+        from cache.preheat import preheat  # its SDK takes a second to import
 
-    def start(self, progress: StartProgress, *, page: bool = True) -> None:
-        """Starts everything and returns when all are healthy; raises StackError, with nothing left running, else.
-
-        Cache servers come first: an lmcache engine that finds none gives up.
-        """
-        programs = [self._program(name, kind) for name, kind, *_ in self.roster if page or kind is not ServiceKind.PAGE]
+        began = time.monotonic()
+        kinds = {each.name: each.kind for each, _ in expected_services(self.settings)}
         caches = [cache.name for cache in self.topology.caches]
-        try:
-            self.supervisor.start(programs, self._env())
-            self._remember()
+        names = [name for name, kind in kinds.items() if self._page or kind is not ServiceKind.PAGE]
+        say(f"starting {len(caches)} cache servers and {len(self.topology.engines)} engines: one to three minutes")
+        with StartProgress(console) as progress:
+            self.supervisor.start([self._program(name, kinds[name]) for name in names], self._common_env())
+            self._record_settings()
             self._start_together(caches, progress)
-            self._start_together([program.name for program in programs if program.name not in caches], progress)
-        except BaseException:
-            self.stop()
-            raise
+            self._start_together([name for name in names if name not in caches], progress)
+            say("preheating every engine")
+            asyncio.run(preheat(self.topology, progress.done))
+        say(f"everything is up after {time.monotonic() - began:.0f} s; KV volume {self.settings.kv_store_dir}")
+        return f"ready: {self.url}" if self._page else 'ready: ./arena ask lmcache-a "…"'
 
-    def stop(self) -> None:
-        """Ends all services and removes the shared memory that a killed cache server could not."""
+    def abandon(self, *, interrupted: bool) -> None:  # noqa: ARG002
+        self.stop()
+
+    def watch(self) -> None:
+        """Reports restarts."""
+        known = self.supervisor.processes()
+        while now := self.supervisor.processes():
+            for name, process in now.items():
+                _report(known.get(name), process)
+            known = now
+            time.sleep(1)
+        killed = not self.supervisor.was_stopped()  # else by ./arena down
+        self.stop()
+        if killed:
+            raise StackError("supervisord died, and the stack was ended with it; ./arena up starts it again")
+
+    def stop(self, *, volumes: bool = False) -> str:
+        """Also removes the shared memory that a killed cache server could not."""
+        if volumes:
+            raise ConfigError("--volumes deletes Docker's volumes, and no containers run: leave it out")
+        was_running = self.supervisor.is_running()
         with uninterrupted():
-            self._stop()
-
-    def _stop(self) -> None:
-        self.supervisor.stop()
-        _remove(self.home)
-        for cache in self.topology.caches:
-            if is_free(cache.mq_port):  # else it is another stack's, from another ARENA_HOME
-                (SHARED_MEMORY / f"lmcache_l1_pool_{shm_name(cache)}").unlink(missing_ok=True)
+            self.supervisor.stop()
+            self._remove_files()
+            for cache in self.topology.caches:
+                if is_free(cache.mq_port):  # else it is another stack's, from another ARENA_HOME
+                    (SHARED_MEMORY / f"lmcache_l1_pool_{shm_name(cache)}").unlink(missing_ok=True)
+        fact = "stopped" if was_running else "nothing ran"
+        if containers_file(self.home).exists():
+            fact += "\ncontainers were started from here, too: ./arena down once more ends them"
+        return fact
 
     def services(self) -> tuple[ServiceStatus, ...]:
-        """How each service does, right now."""
         processes = self.supervisor.processes()
         with local_http_client(2) as client:
             return tuple(
-                _service(client, processes.get(name), name, kind, url, path)
-                for name, kind, url, path in self.roster
-                if name in processes or not processes
+                _service(client, processes.get(service.name), service, path)
+                for service, path in expected_services(self.settings)
+                if service.name in processes or not processes
             )
 
-    def _start_together(self, names: list[str], progress: StartProgress) -> None:
+    def kv_store(self) -> str:
+        return str(self.settings.kv_store_dir)
+
+    def restart(self, names: Sequence[str]) -> None:
+        known = self.supervisor.processes()
+        if not known:
+            raise StackError("nothing runs: ./arena up")
+        if unknown := [name for name in names if name not in known]:
+            raise ConfigError(f"no service '{unknown[0]}'; there are: {', '.join(sorted(known))}")
+        for name in names:
+            self.supervisor.restart(name)
+            say(f"{name} is on its way up")
+
+    def show_log(self, name: str, *, follow: bool) -> NoReturn:
+        path = self.supervisor.logs / f"{name}.log"
+        if not path.is_file():
+            known = ", ".join(sorted(p.stem for p in path.parent.glob("*.log"))) or "none yet"
+            raise ConfigError(f"no log of '{name}'; there are: {known}")
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and tail would complain into `| head`
+        os.execvp("tail", ["tail", *(["-n", "50", "-F"] if follow else ["-n", "+1"]), str(path)])  # noqa: S606, S607
+
+    def _start_together(self, names: Sequence[str], progress: StartProgress) -> None:
         began = time.monotonic()
         for name in names:
             self.supervisor.run(name)
@@ -139,56 +187,79 @@ class LocalStack:
             log = self.supervisor.logs / f"{service.name}.log"
             raise StackError(f"{service.name} {fact}: {last_log_line(log)}\nall of it: {log}")
 
-    def _remember(self) -> None:
-        draft = self._settings.with_suffix(".partial")
+    def _record_settings(self) -> None:
+        """So that other commands know what runs (config/settings.py reads it)."""
+        draft = settings_file(self.home).with_suffix(".partial")
         draft.write_text(json.dumps(self.settings.to_env(), indent=1))
-        draft.replace(self._settings)
+        draft.replace(settings_file(self.home))
+
+    def _remove_files(self) -> None:
+        for path in (settings_file(self.home), self._token_file, self._password_file):
+            path.unlink(missing_ok=True)
 
     def _program(self, name: str, kind: ServiceKind) -> SupervisedProgram:
-        module = {ServiceKind.PAGE: ("frontend",), ServiceKind.CACHE: ("cache", "serve", name)}.get(
-            kind, ("engines", "serve", name)
-        )
-        return SupervisedProgram(name, (sys.executable, "-m", *module), self._given(kind))
+        package = {ServiceKind.PAGE: ("frontend",), ServiceKind.CACHE: ("cache", "serve", name)}
+        module = package.get(kind, ("engines", "serve", name))
+        return SupervisedProgram(name, (sys.executable, "-m", *module), self._service_env(kind))
 
-    def _env(self) -> dict[str, str]:
+    def _common_env(self) -> dict[str, str]:
         """supervisord's own, and so part of every service's: where things are."""
         env = supervisor_environment(self._environ)
         path = f"{self.home / 'env' / 'engines' / 'bin'}:{env.get('PATH', os.defpath)}"
         own = {"PATH": path, "ARENA_HOME": str(self.home), "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
         return env | own
 
-    def _given(self, kind: ServiceKind) -> dict[str, str]:
-        """What a service of this kind has besides: settings, what it needs of the caller's, its secret's file."""
-        offline = Path(self.settings.model).is_dir()
+    def _service_env(self, kind: ServiceKind) -> dict[str, str]:
+        """What a service has besides: settings, what it needs of the caller's variables, the file of its secret."""
+        role, offline = ROLE_OF_KIND[kind], Path(self.settings.model).is_dir()
         fetches = not offline or bool(self.settings.media_domains)
-        env = service_environment(ROLE_OF_KIND[kind], self._environ, self.settings.to_env(), fetches=fetches)
-        if kind is ServiceKind.PAGE:
-            return env | self._page_env()
-        offline_env = {"HF_HUB_OFFLINE": "1"} if offline else {}
-        return env | offline_env | (self._token() if ROLE_OF_KIND[kind] is ServiceRole.ENGINE else {})
+        env = service_environment(role, self._environ, self.settings.to_env(), fetches=fetches)
+        if role is ServiceRole.PAGE:
+            env["RESTART_COMMAND"] = shlex.join([sys.executable, "-m", "launch", "restart"])
+        elif offline:
+            env["HF_HUB_OFFLINE"] = "1"
+        secrets = {
+            ServiceRole.PAGE: (self.settings.ui_password, "UI_PASSWORD_FILE", self._password_file),
+            ServiceRole.ENGINE: (self.settings.hf_token, "HF_TOKEN_PATH", self._token_file),
+        }
+        if role in secrets:
+            secret, variable, file = secrets[role]
+            write_secret(file, secret.get_secret_value())
+            env |= {variable: str(file)} if file.exists() else {}
+        return env
 
-    def _token(self) -> dict[str, str]:
-        token = self.settings.hf_token.get_secret_value()
-        return {"HF_TOKEN_PATH": str(_secret(self._token_file, token))} if token else {}
 
-    def _page_env(self) -> dict[str, str]:
-        """How the page restarts a service, and where its password lies."""
-        password = self.settings.ui_password.get_secret_value()
-        restart = {"RESTART_COMMAND": shlex.join([sys.executable, "-m", "launch", "restart"])}
-        return restart | ({"UI_PASSWORD_FILE": str(_secret(self._password_file, password))} if password else {})
+class StartProgress:
+    """On a terminal the last line counts the seconds; in a log there is a line now and then."""
 
+    def __init__(self, console: Console) -> None:
+        self._console, self._status = console, console.status("")
+        self._last_s = 0.0
 
-def _secret(path: Path, text: str) -> Path:
-    """A file that only its owner reads."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path.unlink(missing_ok=True)
-    path.touch(mode=0o600)
-    path.write_text(text)
-    return path
+    def __enter__(self) -> StartProgress:
+        if self._console.is_terminal:
+            self._status.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._status.stop()
+
+    def done(self, what: str, seconds: float) -> None:
+        """One thing is finished, so many seconds after its start."""
+        self._console.print(f"  {what} after {seconds:.0f} s")
+
+    def waiting(self, names: Collection[str], seconds: float) -> None:
+        """These are not finished yet."""
+        text = f"waiting for {', '.join(names)}: {seconds:.0f} s"
+        if self._console.is_terminal:
+            self._status.update(text)
+        elif seconds - self._last_s >= WAITING_S or seconds < self._last_s:
+            self._last_s = seconds
+            self._console.print(f"  {text}")
 
 
 def last_log_line(log: Path) -> str:
-    """The last line that tells an error, or else the last line."""
+    """The last line that names an error, or else the last line."""
     text = log.read_text(errors="replace") if log.is_file() else ""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     wrapper = "See root cause above"  # how vLLM ends its log, with the cause some lines before
@@ -196,43 +267,21 @@ def last_log_line(log: Path) -> str:
     return (errors or lines or ["it wrote nothing"])[-1][:400]
 
 
-def _service(
-    client: httpx.Client, process: ProcessState | None, name: str, kind: ServiceKind, url: str, path: str
-) -> ServiceStatus:
+def _service(client: httpx.Client, process: ProcessState | None, service: ServiceStatus, path: str) -> ServiceStatus:
+    if process is None:
+        return service
     try:
-        healthy = process is not None and process.pid > 0 and client.get(url + path).is_success
+        healthy = process.pid > 0 and client.get(service.url + path).is_success
     except httpx.HTTPError:
         healthy = False
-    return ServiceStatus(
-        name, kind, url, healthy, process.pid if process else 0, process.state if process else "STOPPED"
-    )
+    return ServiceStatus(service.name, service.kind, service.url, healthy, process.pid, process.state)
 
 
-def _files(home: Path) -> tuple[Path, Path, Path]:
-    """Of a running stack: its settings, the token and the password."""
-    return settings_file(home), home / "run" / "hf_token", home / "run" / "ui_password"
-
-
-def _remove(home: Path) -> None:
-    for path in _files(home):
-        path.unlink(missing_ok=True)
-
-
-def remove_stale_files(home: Path) -> None:
-    """Ends what is left of a stack whose supervisord was killed, with its files; a running one is not touched."""
-    supervisor = Supervisor(home / "run")
-    if not supervisor.is_running():
-        supervisor.sweep()
-        _remove(home)
-
-
-@contextmanager
-def start_lock(home: Path) -> Iterator[None]:
-    """Held while a stack is started; the kernel frees it with its process. Raises StackError if held."""
-    home.mkdir(parents=True, exist_ok=True)
-    with (home / "up.lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as exc:
-            raise StackError("another ./arena up is at work; ./arena status shows how far it is") from exc
-        yield
+def _report(before: ProcessState | None, now: ProcessState) -> None:
+    if now.given_up and not (before and before.given_up):
+        say(f"{now.name} is given up after too many restarts; ./arena logs {now.name} says why")
+    elif before and before.pid and before.pid != now.pid:
+        fact = f"restarted as {now.pid}" if now.pid else f"is {now.state.lower()}: {now.description}"
+        say(f"{now.name} (process {before.pid}) died; {fact}; ./arena logs {now.name} says why")
+    elif before and not before.pid and now.pid:
+        say(f"{now.name} is back as process {now.pid}")

@@ -1,14 +1,17 @@
-"""The seam to supervisord, which starts, restarts and stops the services. Nothing else knows that it is there."""
+"""supervisord, which starts, restarts and stops the services. No other module knows that it is there."""
 
 from __future__ import annotations
 
+import io
+import shlex
 import subprocess
 import sys
 import time
 import xmlrpc.client
 from collections.abc import Mapping, Sequence
+from configparser import RawConfigParser
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
@@ -17,11 +20,24 @@ from supervisor.xmlrpc import SupervisorTransport
 from config.errors import StackError
 from config.paths import ROOT
 from config.run_state import read_pid, supervisord_pid
-from launch import orphans, service_exec
-from launch.supervisord_config import GRACE_S, GROUP, SupervisedProgram, render_config
+from launch import supervised
 
+STARTING_S = 60  # a service that dies sooner is restarted with a growing delay, later at once
+RETRIES = 20  # restarts in a row before it is given up
+GRACE_S = 10  # from SIGTERM to SIGKILL
 DEATH_S = 30  # that a killed process may take on a machine without a free core
+ANSWER_S = 10  # until a supervisord that was started answers
+GROUP = "arena"  # one group, so that all services are stopped at once and not one after the other
 SOCKET_PATH_LIMIT = 100  # a Unix socket's path holds 108 bytes, supervisord adds its pid
+
+
+@dataclass(frozen=True, slots=True)
+class SupervisedProgram:
+    """One service to keep running. `env` is added to the environment that all have."""
+
+    name: str
+    argv: Sequence[str]
+    env: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +47,7 @@ class ProcessState:
     name: str
     state: str
     pid: int
-    said: str
+    description: str
 
     @property
     def given_up(self) -> bool:
@@ -52,7 +68,7 @@ class Supervisor:
     def start(self, programs: Sequence[SupervisedProgram], env: Mapping[str, str]) -> None:
         """Starts supervisord with no service running yet. What a killed one left behind is ended first.
 
-        `env` is the whole environment of supervisord, and with `Program.env` of each service.
+        `env` is the whole environment of supervisord, and with `SupervisedProgram.env` of each service.
         """
         if len(str(self._socket)) > SOCKET_PATH_LIMIT:
             raise StackError(f"{self._socket} is too long a path for a socket: set ARENA_HOME to a shorter folder")
@@ -61,14 +77,14 @@ class Supervisor:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         for log in self.logs.glob("*.log"):
             log.replace(log.with_suffix(".log.before"))
-        service_exec.write_services(self._services, {each.name: (each.argv, {**env, **each.env}) for each in programs})
+        supervised.write_services(self._services, {each.name: (each.argv, {**env, **each.env}) for each in programs})
         self._config.write_text(render_config(programs, self._socket, self._pidfile, self.logs))
         command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(self._config)]
-        own = {**env, service_exec.SERVICES: str(self._services)}
+        own = {**env, supervised.SERVICES: str(self._services)}
         result = subprocess.run(command, env=own, cwd=ROOT, capture_output=True, text=True)
         if result.returncode:
             raise StackError(f"supervisord did not start: {result.stderr.strip() or result.stdout.strip()}")
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + ANSWER_S
         while not self._answers():
             if time.monotonic() > deadline:
                 raise StackError(f"supervisord does not answer: see {self.logs / 'supervisor.log'}")
@@ -100,7 +116,7 @@ class Supervisor:
         try:
             self._rpc().supervisor.startProcess(f"{GROUP}:{name}", False)
         except (OSError, xmlrpc.client.Error) as exc:
-            raise StackError(f"{name} was not started: the stack is being stopped from elsewhere") from exc
+            raise StackError(f"{name} was not started: the stack is being stopped by another command") from exc
 
     def restart(self, name: str) -> None:
         """Stops one service, waits for its end, and starts it again. Raises StackError when supervisord does not."""
@@ -113,7 +129,7 @@ class Supervisor:
 
     def stop(self) -> None:
         """Stops every service and supervisord; afterwards no process of theirs is left."""
-        leader = self._leader()
+        leader = read_pid(self._pidfile)
         if self.is_running():
             with suppress(OSError, xmlrpc.client.Error):  # it may be stopping already
                 self._rpc().supervisor.shutdown()
@@ -123,17 +139,14 @@ class Supervisor:
 
     def sweep(self) -> None:
         """Ends what is left of a supervisord that is gone, and removes its files."""
-        self._sweep(self._leader())
+        self._sweep(read_pid(self._pidfile))
 
     def _sweep(self, leader: int) -> None:
+        """`leader` is supervisord's pid, which leads the session of all services; 0 when none was started."""
         if leader:
-            orphans.end_session(leader, ROOT)
+            supervised.end_session(leader, ROOT)
         for path in (self._socket, self._pidfile, self._services):
             path.unlink(missing_ok=True)
-
-    def _leader(self) -> int:
-        """The pid of supervisord, which leads the session of all services; 0 when none was started."""
-        return read_pid(self._pidfile)
 
     def _answers(self) -> bool:
         try:
@@ -158,3 +171,48 @@ def _wait_or_kill(supervisord: psutil.Process) -> None:
             raise StackError(
                 f"supervisord ({supervisord.pid}) was killed and is not gone yet: ./arena down again"
             ) from exc
+
+
+def render_config(programs: Sequence[SupervisedProgram], socket: Path, pidfile: Path, logs: Path) -> str:
+    """supervisord's configuration. Nothing starts by itself: services are started in order, by name."""
+    factory = "supervisor.rpcinterface:make_main_rpcinterface"
+    sections: dict[str, dict[str, object]] = {
+        "unix_http_server": {"file": socket, "chmod": "0700"},
+        "rpcinterface:supervisor": {"supervisor.rpcinterface_factory": factory},
+        "supervisord": {"directory": ROOT, "pidfile": pidfile, "umask": "077"} | _log(logs, "supervisor", "log", 5, 1),
+        f"group:{GROUP}": {"programs": ",".join(program.name for program in programs)},
+        "eventlistener:reaper": {
+            "command": shlex.join([sys.executable, "-m", "launch.supervised", "listen"]),
+            "events": "PROCESS_STATE_EXITED,PROCESS_STATE_BACKOFF,PROCESS_STATE_FATAL",
+        }
+        | _log(logs, "reaper", "stderr_log", 1, 0),
+    }
+    for program in programs:
+        sections[f"program:{program.name}"] = {
+            "command": shlex.join([sys.executable, "-m", "launch.supervised", "exec", program.name]),
+            "autostart": "false",
+            "autorestart": "true",
+            "startsecs": STARTING_S,
+            "startretries": RETRIES,
+            "stopwaitsecs": GRACE_S,
+            "killasgroup": "true",
+            "redirect_stderr": "true",
+        } | _log(logs, program.name, "stdout_log", 10, 1)
+    return _text(sections)
+
+
+def _log(logs: Path, name: str, option: str, megabytes: int, backups: int) -> dict[str, object]:
+    """Options of a log that is rotated."""
+    file = f"{option}file"
+    return {file: logs / f"{name}.log", f"{file}_maxbytes": f"{megabytes}MB", f"{file}_backups": backups}
+
+
+def _text(sections: Mapping[str, Mapping[str, object]]) -> str:
+    """`%` introduces a placeholder in this format, so it is doubled."""
+    parser = RawConfigParser()
+    parser.read_dict(
+        {name: {key: str(v).replace("%", "%%") for key, v in pairs.items()} for name, pairs in sections.items()}
+    )
+    file = io.StringIO()
+    parser.write(file)
+    return file.getvalue()

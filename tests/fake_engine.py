@@ -54,7 +54,7 @@ class Behaviour:
     status: int = 200
     says: str = "the engine is dead"  # with any other status
     breaks_after: int | None = None  # chunks of the answer; then the connection is reset
-    between_chunks: str = ""  # a line that stands there, as it is
+    between_chunks: str = ""  # a line that is sent there, as it is
     breaks_from: int = 0  # the request from which on that line is sent
     bystander: int = 0  # tokens of another client's prompt, computed during each answer
     lying_reset: bool = False  # says success, and keeps the cache

@@ -49,6 +49,12 @@ def cpu():
     return config(CPU, PROFILES)
 
 
+@pytest.fixture(params=["gpu", "cpu"])
+def services(request):
+    """Of each form, with all profiles."""
+    return request.getfixturevalue(request.param)["services"]
+
+
 @pytest.fixture
 def topology():
     return Topology.of(Settings.from_env({"ENGINE_URL": "http://{name}:{port}", "CACHE_URL": "http://{name}:{port}"}))
@@ -108,9 +114,8 @@ def test_both_cache_servers_have_one_volume(gpu, cpu):
     assert mount(cpu["services"]["cache-a"], "/kv")["type"] == "volume"
 
 
-def test_both_kinds_of_engine_are_one_image(gpu, cpu):
-    for services in (gpu["services"], cpu["services"]):
-        assert len({services[n]["image"] for n in ("plain-a", "plain-b", "lmcache-a", "lmcache-b", "cache-a")}) == 1
+def test_both_kinds_of_engine_are_one_image(services):
+    assert len({services[n]["image"] for n in ("plain-a", "plain-b", "lmcache-a", "lmcache-b", "cache-a")}) == 1
 
 
 def test_on_the_cpu_nothing_asks_for_a_gpu_a_token_or_a_folder_of_the_host_but_for_results(cpu):
@@ -122,10 +127,9 @@ def test_on_the_cpu_nothing_asks_for_a_gpu_a_token_or_a_folder_of_the_host_but_f
             assert bound == ({"/results"} if name in ("page", "bench") else set()), name
 
 
-def test_benchmarks_of_the_page_lie_where_those_of_the_command_line_do(gpu, cpu):
-    for services in (gpu["services"], cpu["services"]):
-        assert mount(services["page"], "/results")["source"] == mount(services["bench"], "/results")["source"]
-        assert services["page"]["environment"]["RESULTS_DIR"] == "/results"
+def test_benchmarks_of_the_page_lie_where_those_of_the_command_line_do(services):
+    assert mount(services["page"], "/results")["source"] == mount(services["bench"], "/results")["source"]
+    assert services["page"]["environment"]["RESULTS_DIR"] == "/results"
 
 
 def test_only_the_model_service_gets_the_token(gpu):
@@ -134,42 +138,39 @@ def test_only_the_model_service_gets_the_token(gpu):
     assert who_gets(gpu, "hf_token") == ["model"]
 
 
-def test_only_the_page_gets_the_password_and_it_may_only_look_at_the_volume(gpu, cpu):
-    for services in (gpu["services"], cpu["services"]):
-        assert who_gets({"services": services}, "ui_password") == ["page"]
-        assert mount(services["page"], "/kv")["read_only"]
-        assert mount(services["page"], "/models")["read_only"]
+def test_only_the_page_gets_the_password_and_it_may_only_look_at_the_volume(services):
+    assert who_gets({"services": services}, "ui_password") == ["page"]
+    assert mount(services["page"], "/kv")["read_only"]
+    assert mount(services["page"], "/models")["read_only"]
 
 
 SERVERS = {"HEALTH", "MOUNTED", "ARENA_HOME", "HF_HUB_OFFLINE", "NO_PROXY", "no_proxy"}  # besides settings
 FETCHING = {"HF_ENDPOINT", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"}
 
 
-def test_each_server_gets_the_settings_that_it_needs_and_no_other(gpu, cpu):
-    for services in (gpu["services"], cpu["services"]):
-        for side in "ab":
-            roles = {
-                f"cache-{side}": ServiceRole.CACHE,
-                f"plain-{side}": ServiceRole.ENGINE,
-                f"lmcache-{side}": ServiceRole.ENGINE,
-            }
-            for name, role in roles.items():
-                assert set(services[name]["environment"]) - SERVERS <= set(VARIABLES_BY_ROLE[role].settings), name
-
-
-def test_what_a_visitor_or_a_benchmark_needs_is_with_the_page_and_the_benchmark(gpu, cpu):
-    for services in (gpu["services"], cpu["services"]):
-        having = {name: set(service.get("environment") or ()) for name, service in services.items()}
-        assert {n for n, env in having.items() if any(v.startswith("UI_") for v in env)} == {"page"}
-        assert {n for n, env in having.items() if any(v.startswith("MEDIA_") for v in env)} == {"page", "bench"}
-        assert {n for n, env in having.items() if "RESULTS_DIR" in env} == {"page", "bench"}
-        assert {n for n, env in having.items() if "KV_KEY_FILE" in env} == {"cache-a", "cache-b", "page"}
-        assert {n for n, env in having.items() if "HTTPS_PROXY" in env} == {"model"}
-        assert having["preheat"] == {"ARENA_HOME", "ENGINE_URL", "CACHE_URL", "NO_PROXY", "no_proxy"}
-        assert having["model"] - FETCHING == {
-            *("ARENA_HOME", "MODEL", "MODEL_REVISION", "LOCAL_HF_HOME", "HF_HUB_OFFLINE", "DEVICE", "DTYPE")
+def test_each_server_gets_the_settings_that_it_needs_and_no_other(services):
+    for side in "ab":
+        roles = {
+            f"cache-{side}": ServiceRole.CACHE,
+            f"plain-{side}": ServiceRole.ENGINE,
+            f"lmcache-{side}": ServiceRole.ENGINE,
         }
-        assert set(SETTING_NAMES) - set(having["page"]) - {"HF_TOKEN", "ENGINES", "ENGINE_PORT", "CACHE_PORT"} == set()
+        for name, role in roles.items():
+            assert set(services[name]["environment"]) - SERVERS <= set(VARIABLES_BY_ROLE[role].settings), name
+
+
+def test_what_a_visitor_or_a_benchmark_needs_is_with_the_page_and_the_benchmark(services):
+    having = {name: set(service.get("environment") or ()) for name, service in services.items()}
+    assert {n for n, env in having.items() if any(v.startswith("UI_") for v in env)} == {"page"}
+    assert {n for n, env in having.items() if any(v.startswith("MEDIA_") for v in env)} == {"page", "bench"}
+    assert {n for n, env in having.items() if "RESULTS_DIR" in env} == {"page", "bench"}
+    assert {n for n, env in having.items() if "KV_KEY_FILE" in env} == {"cache-a", "cache-b", "page"}
+    assert {n for n, env in having.items() if "HTTPS_PROXY" in env} == {"model"}
+    assert having["preheat"] == {"ARENA_HOME", "ENGINE_URL", "CACHE_URL", "NO_PROXY", "no_proxy"}
+    assert having["model"] - FETCHING == {
+        *("ARENA_HOME", "MODEL", "MODEL_REVISION", "LOCAL_HF_HOME", "HF_HUB_OFFLINE", "DEVICE", "DTYPE")
+    }
+    assert set(SETTING_NAMES) - set(having["page"]) - {"HF_TOKEN", "ENGINES", "ENGINE_PORT", "CACHE_PORT"} == set()
 
 
 def test_nothing_of_the_callers_reaches_a_container_that_no_file_names():
@@ -233,15 +234,13 @@ def test_the_short_way_uses_the_same_files():
     assert [w for w in words if w.endswith(".yml")] == [str(ROOT / f) for f in CPU]
 
 
-def test_the_page_and_the_bench_share_one_lock_in_a_folder_that_both_see(gpu, cpu):
-    for services in (gpu["services"], cpu["services"]):
-        page, bench = services["page"], services["bench"]
-        assert page["environment"]["MEASUREMENT_LOCK"] == bench["environment"]["MEASUREMENT_LOCK"]
-        assert page["environment"]["MEASUREMENT_LOCK"].startswith("/results/")
-        assert mount(page, "/results")["source"] == mount(bench, "/results")["source"]
+def test_the_page_and_the_bench_share_one_lock_in_a_folder_that_both_see(services):
+    page, bench = services["page"], services["bench"]
+    assert page["environment"]["MEASUREMENT_LOCK"] == bench["environment"]["MEASUREMENT_LOCK"]
+    assert page["environment"]["MEASUREMENT_LOCK"].startswith("/results/")
+    assert mount(page, "/results")["source"] == mount(bench, "/results")["source"]
 
 
-def test_the_page_knows_where_it_is_published(gpu, cpu):
-    for services in (gpu["services"], cpu["services"]):
-        page = services["page"]
-        assert {port["host_ip"] for port in page["ports"]} == {page["environment"]["UI_PUBLISHED_ON"]}
+def test_the_page_knows_where_it_is_published(services):
+    page = services["page"]
+    assert {port["host_ip"] for port in page["ports"]} == {page["environment"]["UI_PUBLISHED_ON"]}

@@ -5,34 +5,46 @@ import subprocess
 
 import pytest
 
-from config.errors import StackError
+from config.errors import ConfigError, StackError
+from config.paths import ROOT
 from config.settings import Settings
 from launch.compose import (
+    HOST_PATHS,
     Composition,
+    ContainerUser,
     chown_folder,
     compose_environment,
-    recorded_composition,
+    compose_path,
     remove_record,
     run_output,
     write_token_file,
 )
-from launch.container_status import list_containers
+from launch.containers import service_statuses
 
 
-def test_the_cpu_form_lays_its_file_over_the_first():
-    assert [w.rsplit("/")[-1] for w in Composition().command("ps") if w.endswith(".yml")] == ["docker-compose.yml"]
-    words = Composition(cpu=True, profiles=("router",)).command("ps")
-    assert [w.rsplit("/")[-1] for w in words if w.endswith(".yml")] == ["docker-compose.yml", "docker-compose.cpu.yml"]
-    assert words[-3:] == ["--profile", "router", "ps"]
+def test_the_cpu_form_lays_its_file_over_the_first_and_compose_itself_reads_no_file_of_settings():
+    for cpu, files in ((False, ["docker-compose.yml"]), (True, ["docker-compose.yml", "docker-compose.cpu.yml"])):
+        words = Composition(cpu=cpu, profiles=("router",)).command("ps")
+        assert [word for word in words if word.endswith(".yml")] == [str(ROOT / file) for file in files]
+        assert words[words.index("--env-file") + 1] == os.devnull
+        assert words[-3:] == ["--profile", "router", "ps"]
 
 
-def test_what_was_started_is_remembered_till_it_is_stopped(tmp_path):
+def test_what_was_started_is_recorded_until_it_is_stopped(tmp_path):
     chosen = Composition(cpu=True, profiles=("observability",), model="SmolLM2-135M-Omni")
-    chosen.remember(tmp_path)
-    assert recorded_composition(tmp_path) == chosen
+    chosen.record(tmp_path)
+    assert Composition.recorded(tmp_path) == chosen
     remove_record(tmp_path)
-    with pytest.raises(StackError, match=r"up --docker"):
-        recorded_composition(tmp_path)
+    assert Composition.recorded(tmp_path) == Composition()
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[1]", "null", '{"cpu": 1, "profiles": "x"}', '{"profiles": [["a"], 7, "router"]}', "[" * 100_000]
+)
+def test_a_damaged_record_is_that_of_a_plain_start(tmp_path, content):
+    Composition().record(tmp_path)
+    (tmp_path / "run" / "containers.json").write_text(content)
+    assert Composition.recorded(tmp_path) == Composition(profiles=("router",) if "router" in content else ())
 
 
 def test_the_token_goes_into_a_file_that_only_its_user_reads(tmp_path):
@@ -40,10 +52,8 @@ def test_the_token_goes_into_a_file_that_only_its_user_reads(tmp_path):
     write_token_file(compose_environment(given, dotenv=dotenv), "hf_secret")
     env = compose_environment(given, dotenv=dotenv)
     path = tmp_path / "run" / "hf_token"
-    assert "hf_secret" not in env.values()
-    assert env["HF_TOKEN_FILE"] == str(path)
-    assert path.read_text() == "hf_secret"
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert ("hf_secret" in env.values(), env["HF_TOKEN_FILE"]) == (False, str(path))
+    assert (path.read_text(), stat.S_IMODE(path.stat().st_mode)) == ("hf_secret", 0o600)
     write_token_file(env, "")
     assert not path.exists()
 
@@ -54,33 +64,25 @@ def test_containers_run_as_the_caller_and_never_as_root(tmp_path):
 
     assert (user(1234), user(0), user(1234, ARENA_UID="7"), user(1234, ARENA_UID="")) == ("1234", "1000", "7", "1234")
     assert user(1234, cpu=True) == "1000"  # as a plain `docker compose up` has it: they share Docker's volumes
+    with pytest.raises(ConfigError, match="ARENA_UID=me"):
+        ContainerUser.of({"ARENA_UID": "me"})
 
 
 def test_the_file_of_settings_counts_and_the_caller_counts_more(tmp_path):
     dotenv = tmp_path / ".env"
-    dotenv.write_text("GPU_PLAIN_A=4\nGPU_PLAIN_B=5\nMODEL=\n")
-    env = compose_environment({"GPU_PLAIN_B": "6"}, dotenv=dotenv)
+    dotenv.write_text("GPU_PLAIN_A=4\nGPU_PLAIN_B=5\nMODEL=\nKV_STORE_DIR=${HOME}/kv\nUI_PASSWORD=pa$$word1\n")
+    env = compose_environment({"GPU_PLAIN_B": "6", "HOME": "/home/me"}, dotenv=dotenv)
     assert (env["GPU_PLAIN_A"], env["GPU_PLAIN_B"], "MODEL" in env) == ("4", "6", False)
-
-
-@pytest.mark.parametrize(
-    "content", ["", "[1]", "null", '{"cpu": 1, "profiles": "x"}', '{"profiles": [["a"], 7, "router"]}', "[" * 100_000]
-)
-def test_a_damaged_record_is_that_of_a_plain_start(tmp_path, content):
-    Composition().remember(tmp_path)
-    (tmp_path / "run" / "containers.json").write_text(content)
-    assert recorded_composition(tmp_path) == Composition(profiles=("router",) if "router" in content else ())
-
-
-def test_compose_itself_reads_no_file_of_settings():
-    words = Composition().command("ps")
-    assert words[words.index("--env-file") + 1] == os.devnull
-
-
-def test_a_variable_in_the_file_reaches_compose_as_its_value(tmp_path):
-    (tmp_path / ".env").write_text("KV_STORE_DIR=${HOME}/kv\nUI_PASSWORD=pa$$word1\n")
-    env = compose_environment({"HOME": "/home/me"}, dotenv=tmp_path / ".env")
     assert (env["KV_STORE_DIR"], env["UI_PASSWORD"]) == ("/home/me/kv", "pa$word1")
+
+
+def test_a_path_is_what_compose_takes_it_for():
+    assert compose_path({}, "KV_STORE_DIR") == ROOT / ".arena" / "kv"
+    assert compose_path({"KV_STORE_DIR": "../kv"}, "KV_STORE_DIR") == ROOT.parent / "kv"
+    with pytest.raises(ConfigError, match=r"\./kv"):
+        compose_path({"KV_STORE_DIR": "kv"}, "KV_STORE_DIR")
+    compose = (ROOT / "docker-compose.yml").read_text()
+    assert all(f"{name}:-{default}}}" in compose for name, default in HOST_PATHS.items() if default)
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root gives folders away")
@@ -113,7 +115,7 @@ def test_status_lists_all_services_in_the_arenas_order_with_those_that_are_absen
         {"Service": "model", "ID": "x3", "State": "exited", "Health": ""},
     ]
     listed = "\n".join(map(json.dumps, rows))
-    found = {c.name: c for c in list_containers(listed, {"x1": 77}, Settings.from_env({}))}
+    found = {c.name: c for c in service_statuses(listed, {"x1": 77}, Settings.from_env({}))}
     assert list(found) == ["cache-a", "cache-b", "plain-a", "plain-b", "lmcache-a", "lmcache-b", "page"]
     assert (found["plain-a"].healthy, found["plain-a"].pid, found["plain-a"].state) == (True, 77, "running, healthy")
     assert (found["cache-b"].healthy, found["cache-b"].state) == (False, "exited")

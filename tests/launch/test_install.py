@@ -1,5 +1,4 @@
 import re
-import signal
 import subprocess
 import sys
 from contextlib import suppress
@@ -14,40 +13,48 @@ from launch.install import GIB, InstallError, VirtualEnv, check_disk, is_whole, 
 TINY = VirtualEnv("app", "app", GIB, "import sys")
 
 
-def test_an_environment_without_its_stamp_is_not_trusted(tmp_path):
-    (tmp_path / "env" / "app" / "bin").mkdir(parents=True)
-    assert not is_whole(TINY, tmp_path)
-
-
-def test_a_changed_lock_makes_it_unwhole(tmp_path):
+@pytest.mark.parametrize("content", [None, b"of another lock", b"\xff\xfe", b""])
+def test_an_environment_without_its_own_stamp_is_not_trusted(tmp_path, content):
     stamp_file(TINY, tmp_path).parent.mkdir(parents=True)
     stamp_file(TINY, tmp_path).write_text(install.digest(TINY))
     assert is_whole(TINY, tmp_path)
-    stamp_file(TINY, tmp_path).write_text("of another lock")
+    stamp_file(TINY, tmp_path).unlink()
+    if content is not None:
+        stamp_file(TINY, tmp_path).write_bytes(content)
     assert not is_whole(TINY, tmp_path)
 
 
-def test_what_an_interrupted_install_left_is_built_anew(tmp_path):
+@pytest.mark.parametrize("names", [["app"], ["app", "app"], ["app", "dev", "app"]])
+def test_an_environment_that_is_named_twice_is_made_once(tmp_path, monkeypatch, names):
+    made = []
+    monkeypatch.setenv("ARENA_HOME", str(tmp_path))
+    monkeypatch.setattr(install, "install", lambda environment, _: made.append(environment.name))
+    assert install.main(names) == 0
+    assert made == list(dict.fromkeys(names))
+
+
+def test_what_an_interrupted_install_left_is_built_anew(tmp_path, monkeypatch):
     half = tmp_path / "env" / "half-a-package.py"
     half.parent.mkdir()
     half.touch()
+    made = []
+    monkeypatch.setattr(install, "run", lambda command, _: made.append((command[1:], half.exists())))
     install.make_venv(tmp_path / "env")
-    assert not half.exists()
-    assert (tmp_path / "env" / "bin" / "python").exists()
+    assert made == [(["-m", "venv", str(tmp_path / "env")], False)]
 
 
 def test_a_disk_with_less_room_than_the_install_needs_is_refused_first(tmp_path):
     with pytest.raises(InstallError, match=r"has 0\.5 GiB free and the install needs 1\.0.*ARENA_HOME"):
-        check_disk([TINY], tmp_path, usage=lambda _: GIB // 2)
+        check_disk([TINY], tmp_path, free=GIB // 2)
 
 
-def test_a_failed_pip_is_told_with_its_own_words(tmp_path):
-    progress = install.PipProgress("app", 1, tmp_path)
-    with pytest.raises(InstallError, match="No matching distribution"):
-        install.run_pip(
-            [sys.executable, "-c", "import sys; print('ERROR: No matching distribution found for x'); sys.exit(1)"],
-            progress,
-        )
+@pytest.mark.parametrize("line", ["'ERROR: No such package\\n'", "b'ERROR: No such package \\xff\\n'"])
+def test_a_failed_command_is_reported_with_its_own_last_error(line):
+    """Which need not be UTF-8."""
+    write = f"{'sys.stdout.buffer' if line.startswith('b') else 'sys.stdout'}.write({line})"
+    program = f"import sys; {write}; sys.stdout.flush(); print('bye'); sys.exit(1)"
+    with pytest.raises(InstallError, match="pip failed: ERROR: No such package"):
+        install.run([sys.executable, "-c", program], "pip failed")
 
 
 @pytest.mark.parametrize(
@@ -59,31 +66,23 @@ def test_a_failed_pip_is_told_with_its_own_words(tmp_path):
     ],
 )
 def test_progress_counts_packages_wherever_pip_takes_them_from(line, package):
-    assert install.STEP.match(line)[1] == package
+    assert install.PACKAGE.match(line)[1] == package
 
 
 PARENT = "import subprocess; child = subprocess.Popen(['sleep', '600']); print(child.pid, flush=True); child.wait()"
 
 
 def test_an_interrupt_ends_pip_and_all_that_pip_has_started():
-    with suppress(KeyboardInterrupt), install.started([sys.executable, "-c", PARENT]) as child:
-        grandchild = psutil.Process(int(child.stdout.readline()))
+    grandchildren = []
+
+    def interrupt(line):
+        grandchildren.append(psutil.Process(int(line)))
         raise KeyboardInterrupt
-    gone, alive = psutil.wait_procs([grandchild], timeout=10)
-    assert ([each.pid for each in gone], alive, child.returncode) == ([grandchild.pid], [], -signal.SIGKILL)
 
-
-def test_what_pip_prints_need_not_be_utf_8(tmp_path):
-    say = "import sys; sys.stdout.buffer.write(b'ERROR: \\xff\\n'); sys.exit(1)"
-    with pytest.raises(InstallError, match="ERROR"):
-        install.run_pip([sys.executable, "-c", say], install.PipProgress("app", 1, tmp_path))
-
-
-@pytest.mark.parametrize("content", [b"\xff\xfe", b"", b"x"])
-def test_a_damaged_stamp_is_as_none(tmp_path, content):
-    stamp_file(TINY, tmp_path).parent.mkdir(parents=True)
-    stamp_file(TINY, tmp_path).write_bytes(content)
-    assert not is_whole(TINY, tmp_path)
+    with suppress(KeyboardInterrupt):
+        install.run([sys.executable, "-c", PARENT], "pip failed", interrupt)
+    _, alive = psutil.wait_procs(grandchildren, timeout=10)
+    assert (len(grandchildren), alive) == (1, [])
 
 
 def test_it_runs_on_a_bare_python():

@@ -1,12 +1,15 @@
+import io
 import socket
 import stat
 
 import pytest
+from rich.console import Console
 
 from cache.lmcache_command import shm_name
 from config.settings import Settings
 from config.topology import ServiceKind
-from launch.processes import ROLE_OF_KIND, SHARED_MEMORY, LocalStack
+from launch.processes import ROLE_OF_KIND, SHARED_MEMORY, LocalStack, StartProgress, last_log_line
+from launch.stack import expected_services
 
 CALLER = {"PATH": "/bin", "OPENAI_API_KEY": "sk-real", "SECRET_CANARY": "s3cret", "HTTPS_PROXY": "http://proxy:3128"}
 
@@ -16,7 +19,7 @@ def stack(home, **given):
 
 
 def programs(stack):
-    return {name: stack._program(name, kind) for name, kind, *_ in stack.roster}
+    return {each.name: stack._program(each.name, each.kind) for each, _ in expected_services(stack.settings)}
 
 
 def test_each_service_is_started_with_the_list_and_no_more(tmp_path):
@@ -66,3 +69,23 @@ def test_the_memory_of_another_stack_on_these_ports_is_left_alone(tmp_path, take
 
 def test_every_kind_of_service_has_a_role():
     assert set(ROLE_OF_KIND) == set(ServiceKind)
+
+
+def test_a_log_gets_a_line_about_waiting_now_and_then_and_one_for_each_thing_done():
+    out = io.StringIO()
+    with StartProgress(Console(file=out)) as progress:
+        for second in range(70):
+            progress.waiting({"plain-a": None, "plain-b": None}, second)
+        progress.done("plain-a is healthy", 70)
+    assert out.getvalue().splitlines() == [
+        "  waiting for plain-a, plain-b: 30 s",
+        "  waiting for plain-a, plain-b: 60 s",
+        "  plain-a is healthy after 70 s",
+    ]
+
+
+def test_of_a_dead_services_log_the_last_error_is_shown(tmp_path):
+    log = tmp_path / "a.log"
+    log.write_text("starting\nRuntimeError: no memory\nbye\n")
+    assert last_log_line(log) == "RuntimeError: no memory"
+    assert last_log_line(tmp_path / "none.log") == "it wrote nothing"

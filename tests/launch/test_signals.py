@@ -1,19 +1,18 @@
-import signal
 import subprocess
 import sys
 
 import pytest
 
 from config.paths import ROOT
+from launch.signals import END_SIGNALS
 
-# Ends at its second line: the handler has run by then, and a second signal would be seen in between
+# Ends at its second line: the handler has run by then, and a second signal would arrive in between
 PROGRAM = """
 import os, signal, sys
 from launch.signals import interrupt_once
 interrupt_once()
-how = signal.Signals(int(sys.argv[1]))
 try:
-    os.kill(os.getpid(), how)
+    os.kill(os.getpid(), int(sys.argv[1]))
     print("not reached")
 except KeyboardInterrupt:
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -30,15 +29,12 @@ print("still there")
 """
 
 
-def said(program, *words):
-    done = subprocess.run([sys.executable, "-c", program, *words], cwd=ROOT, capture_output=True, text=True)
-    return done.stdout.strip()
-
-
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_the_first_signal_interrupts_and_a_second_does_not_break_off_the_cleaning_up(how):
-    assert said(PROGRAM, str(int(how))) == "cleaned up"
-
-
-def test_what_nohup_ignores_stays_ignored():
-    assert said(NOHUP) == "still there"
+@pytest.mark.parametrize(
+    ("program", "number", "printed"),
+    [*((PROGRAM, number, "cleaned up") for number in END_SIGNALS), (NOHUP, 0, "still there")],
+)
+def test_the_first_signal_interrupts_a_second_breaks_nothing_off_and_what_nohup_ignores_stays_so(
+    program, number, printed
+):
+    command = [sys.executable, "-c", program, str(int(number))]
+    assert subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.strip() == printed

@@ -12,10 +12,9 @@ import pytest
 
 from config.errors import StackError
 from config.paths import ROOT
-from launch.orphans import is_alive
-from launch.processes import last_log_line, start_lock
-from launch.supervisord import Supervisor
-from launch.supervisord_config import SupervisedProgram, render_config
+from launch.stack import start_lock
+from launch.supervised import is_alive
+from launch.supervisord import SupervisedProgram, Supervisor, render_config
 
 SLEEPER = (sys.executable, "-c", "import time; time.sleep(600)")
 # as vLLM's API server: a child in the same group that outlives a killed parent
@@ -53,26 +52,21 @@ def pids(supervisor):
     return {name: process.pid for name, process in supervisor.processes().items()}
 
 
-def test_a_killed_service_is_started_again(supervisor):
-    pid = start(supervisor, SupervisedProgram("sleeper", SLEEPER))["sleeper"]
-    os.kill(pid, signal.SIGKILL)
-    again = until(lambda: pids(supervisor)["sleeper"] not in (0, pid) and pids(supervisor)["sleeper"])
-    assert is_alive(again)
-
-
-def test_what_a_killed_service_leaves_behind_is_ended(supervisor):
+def test_a_killed_service_is_started_again_and_what_it_left_behind_is_ended(supervisor):
     pid = start(supervisor, SupervisedProgram("parent", PARENT))["parent"]
     (child,) = until(lambda: psutil.Process(pid).children())
     os.kill(pid, signal.SIGKILL)
     until(lambda: not is_alive(child.pid))
+    assert is_alive(until(lambda: pids(supervisor)["parent"] not in (0, pid) and pids(supervisor)["parent"]))
 
 
-def test_stop_ends_every_process(supervisor):
-    pid = start(supervisor, SupervisedProgram("parent", PARENT))["parent"]
+def test_a_restarted_service_is_another_process_and_stop_ends_every_process(supervisor):
+    first = start(supervisor, SupervisedProgram("parent", PARENT))["parent"]
+    supervisor.restart("parent")
+    pid = until(lambda: pids(supervisor)["parent"])
     (child,) = until(lambda: psutil.Process(pid).children())
     supervisor.stop()
-    assert not is_alive(pid)
-    assert not is_alive(child.pid)
+    assert [is_alive(each) for each in (first, pid, child.pid)] == [False, False, False]
     assert not supervisor.is_running()
 
 
@@ -96,52 +90,30 @@ def test_a_stale_pid_file_of_somebody_elses_process_harms_nobody(supervisor, tmp
 ODD = {"QUOTED": "'\"", "PLACEHOLDER": "100%(here)s", "COMMENT": "a ;b #c", "ESCAPE": "\\n", "NOT_UTF8": "\udcff"}
 
 
-def test_a_service_has_the_environment_that_it_is_given_and_no_other(supervisor, tmp_path):
-    tell = "import json, os, sys, time; print(json.dumps(dict(os.environ)), flush=True); time.sleep(600)"
-    supervisor.start(
-        [SupervisedProgram("teller", (sys.executable, "-c", tell), ODD)], {"PATH": "/bin", "PYTHONPATH": str(ROOT)}
-    )
-    supervisor.run("teller")
-    log = tmp_path / "logs" / "teller.log"
-    said = until(lambda: log.is_file() and log.read_text())
-    assert {key: value for key, value in json.loads(said).items() if key != "LC_CTYPE"} == {  # Python's own
-        **ODD,
-        "PATH": "/bin",
-        "PYTHONPATH": str(ROOT),
-    }
-
-
-def test_supervisord_itself_has_no_more_than_that(supervisor, tmp_path):
-    supervisor.start([SupervisedProgram("sleeper", SLEEPER)], {"PATH": "/bin", "PYTHONPATH": str(ROOT)})
-    pid = int((tmp_path / "run" / "supervisord.pid").read_text())
-    assert set(psutil.Process(pid).environ()) - {"LC_CTYPE"} == {"PATH", "PYTHONPATH", "ARENA_SERVICES"}
+def test_a_service_and_supervisord_have_the_environment_that_they_are_given_and_no_other(supervisor, tmp_path):
+    show = "import json, os, sys, time; print(json.dumps(dict(os.environ)), flush=True); time.sleep(600)"
+    common = {"PATH": "/bin", "PYTHONPATH": str(ROOT)}
+    supervisor.start([SupervisedProgram("shows", (sys.executable, "-c", show), ODD)], common)
+    supervisor.run("shows")
+    log = tmp_path / "logs" / "shows.log"
+    printed = json.loads(until(lambda: log.is_file() and log.read_text()))
+    assert {key: value for key, value in printed.items() if key != "LC_CTYPE"} == ODD | common  # Python's own
+    own = psutil.Process(int((tmp_path / "run" / "supervisord.pid").read_text())).environ()
+    assert set(own) - {"LC_CTYPE"} == {*common, "ARENA_SERVICES"}
 
 
 def test_what_services_are_started_with_is_for_its_owner_and_gone_with_them(supervisor, tmp_path):
-    supervisor.start([SupervisedProgram("sleeper", SLEEPER, {"ONLY_MINE": "1"})], {"PATH": "/bin"})
+    programs = [SupervisedProgram("sleeper", SLEEPER, {"ONLY_MINE": "1"})]
+    supervisor.start(programs, {"PATH": "/bin"})
     file = tmp_path / "run" / "services.json"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert "ONLY_MINE" not in render_config(
-        [SupervisedProgram("sleeper", SLEEPER, {"ONLY_MINE": "1"})], file, file, tmp_path
-    )
+    assert "ONLY_MINE" not in render_config(programs, file, file, tmp_path)
     supervisor.stop()
     assert not file.exists()
 
 
-def test_two_starts_at_once_are_refused(tmp_path):
+def test_two_starts_at_once_are_refused_and_the_lock_is_free_again_afterwards(tmp_path):
     with start_lock(tmp_path), pytest.raises(StackError, match="another"), start_lock(tmp_path):
         pass
-
-
-def test_the_lock_is_free_again_afterwards(tmp_path):
     with start_lock(tmp_path):
         pass
-    with start_lock(tmp_path):
-        pass
-
-
-def test_a_dead_services_last_error_is_what_one_is_told(tmp_path):
-    log = tmp_path / "a.log"
-    log.write_text("starting\nRuntimeError: no memory\nbye\n")
-    assert last_log_line(log) == "RuntimeError: no memory"
-    assert last_log_line(tmp_path / "none.log") == "it wrote nothing"

@@ -1,0 +1,100 @@
+"""`ask`, `chat` and `bench` of a stack of containers: read here with their own options, run beside the engines."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NoReturn, cast
+from urllib.parse import urlsplit
+
+import typer
+from typer.core import TyperGroup
+
+from config.errors import ConfigError
+from config.exit_codes import caller_settings
+from config.run_state import containers_file
+from launch.containers import Containers
+
+PATH_OPTIONS = ("image", "video", "audio", "context", "result_dir", "json_file")  # of files that are read or written
+
+
+def run_client_command(home: Path, command: str, arguments: Sequence[str]) -> NoReturn:
+    """This process becomes the command: in a container where containers run and it asks engines of ours, else here.
+
+    Shows its help, and refuses wrong usage, as the command itself does. Raises ConfigError for what a container cannot
+    do or see.
+    """
+    bench = command == "bench"
+    module, prog, words = (
+        ("bench", "./arena bench", arguments) if bench else ("engines", "./arena", [command, *arguments])
+    )
+    if containers_file(home).exists():
+        name, values = parse_options(_application(module), prog, words)
+        own_engines = name not in ("report", "compare") and not values.get("base_url")
+        if own_engines and (containers := Containers.running(home)):
+            if name == "peer":
+                raise ConfigError("bench peer starts `vllm bench serve` beside it: it needs the stack of ./arena up")
+            check_paths(values, Path.cwd(), caller_settings().media_domains if command == "chat" else ())
+            containers.run_client(module, prog, words)
+    os.execve(sys.executable, [sys.executable, "-m", module, *words], {**os.environ, "ARENA_PROG": prog})  # noqa: S606
+
+
+def _application(module: str) -> typer.Typer:
+    """Imported when it is needed, because that takes a second."""
+    if module == "bench":
+        from bench.__main__ import app
+    else:
+        from engines.__main__ import app
+    return app
+
+
+def parse_options(app: typer.Typer, prog: str, words: Sequence[str]) -> tuple[str, dict[str, Any]]:
+    """The command's name, and the values of its options by parameter. What is wrong with them ends the program."""
+    group = cast(TyperGroup, typer.main.get_command(app))
+    for name, command in group.commands.items():
+        command.callback = partial(_values, name)
+    found = group.main(args=list(words), prog_name=prog, standalone_mode=False)
+    if not isinstance(found, tuple):  # its help was shown
+        raise typer.Exit(found or 0)
+    return cast("tuple[str, dict[str, Any]]", found)
+
+
+def _values(name: str, /, **values: Any) -> tuple[str, dict[str, Any]]:
+    return name, values
+
+
+def check_paths(values: Mapping[str, Any], here: Path, inside: Collection[str] = ()) -> None:
+    """Raises ConfigError for a file outside the folder `here`, and for an address of a host that is not `inside`.
+
+    `values` are a command's options by parameter. A container sees the folder `here`, and no network but the engines'.
+    """
+    for named in _named_files(values):
+        try:
+            parts = urlsplit(named)
+            host = (parts.hostname or "").lower()
+        except ValueError as exc:
+            raise ConfigError(f"{named[:200]} is neither a file nor an address ({exc})") from exc
+        if parts.scheme in ("http", "https"):
+            if host not in inside:
+                raise ConfigError(f"{named[:200]} is out of a container's reach: download it, and give the file")
+        elif parts.scheme != "data" and not _is_below(here, named):
+            raise ConfigError(
+                f"{named[:200]} is outside {here}, all that a container sees: go to its folder, or copy it here"
+            )
+
+
+def _is_below(here: Path, named: str) -> bool:
+    try:
+        return (here / named).resolve().is_relative_to(here.resolve())
+    except (OSError, RuntimeError, ValueError):  # too long a name, a ring of links, a zero byte
+        return False
+
+
+def _named_files(values: Mapping[str, Any]) -> Iterator[str]:
+    for option in PATH_OPTIONS:
+        given = values.get(option) or ()
+        names = map(str, given if isinstance(given, list | tuple) else (given,))
+        yield from (name for name in names if name != "-")

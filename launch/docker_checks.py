@@ -1,0 +1,221 @@
+"""Docker's engine, its Compose and the GPUs behind it: whether they answer, and whether they have room."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_validator
+
+from config.errors import StackError
+from launch.check_result import GIB, CheckResult, bad, good, note
+
+COMPOSE = (2, 24, 4)  # the first that knows !override
+IMAGES = {False: ("ttft-arena-engine", "ttft-arena-app"), True: ("ttft-arena-engine-cpu", "ttft-arena-app")}
+IMAGES_GIB = {False: 30, True: 8}
+ANSWER_S = 20
+GPU_DEFAULTS = {"GPU_PLAIN_A": "0", "GPU_PLAIN_B": "1", "GPU_LMCACHE_A": "2", "GPU_LMCACHE_B": "3"}
+GPU_QUERY = ["nvidia-smi", "--query-gpu=index,uuid,memory.total,name", "--format=csv,noheader,nounits"]
+OVERHEAD, RUNTIME_GIB = 1.15, 2.0  # activations and graphs grow with the weights; the CUDA context does not
+
+RunTool = Callable[[Sequence[str]], "CompletedProcess[str] | None"]
+
+
+def run_tool(command: Sequence[str]) -> CompletedProcess[str] | None:
+    """The finished command, or None when there is no such command."""
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=ANSWER_S)
+    except subprocess.TimeoutExpired:
+        return CompletedProcess(command, 124, "", f"no answer within {ANSWER_S} s")
+    except OSError:
+        return None
+
+
+class DockerInfo(BaseModel):
+    """`docker info`, as much of it as counts here."""
+
+    version: str = Field("", alias="ServerVersion")
+    root: Path = Field(Path(), alias="DockerRootDir")
+    memory: int = Field(0, alias="MemTotal")
+    runtimes: dict[str, Any] = Field({}, alias="Runtimes")
+    security: list[str] = Field([], alias="SecurityOptions")
+    discovered: list[dict[str, Any]] = Field([], alias="DiscoveredDevices")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _filled(cls, value: object, info: ValidationInfo) -> object:
+        return cls.model_fields[str(info.field_name)].default if value is None else value
+
+    @property
+    def devices(self) -> list[str]:
+        return [str(device.get("ID", "")) for device in self.discovered]
+
+    @property
+    def maps_users(self) -> bool:
+        """Rootless, or with user namespaces: a user's number inside is another one outside."""
+        return any(option in security for security in self.security for option in ("name=rootless", "name=userns"))
+
+
+def check_docker(run: RunTool) -> tuple[CheckResult, DockerInfo | None]:
+    """Whether the engine answers, and what it says of itself."""
+    result = run(["docker", "info", "--format", "{{json .}}"])
+    if result is None:
+        advice = "install Docker Engine (docs.docker.com/engine/install), or do without: ./arena up"
+        return bad("Docker", "there is no docker command", advice), None
+    try:
+        info = DockerInfo.model_validate_json(result.stdout)
+    except ValidationError:
+        info = DockerInfo.model_validate({})
+    if info.version:
+        return good("Docker", f"engine {info.version}"), info
+    if "permission denied" in (result.stdout + result.stderr).lower():
+        advice = "sudo usermod -aG docker $USER, then log in anew; or do without Docker: ./arena up"
+        return bad("Docker", "this user may not speak to the engine", advice), None
+    said = result.stderr.strip().splitlines() or ["no message"]
+    advice = "start it: sudo systemctl start docker; or do without Docker: ./arena up"
+    return bad("Docker", f"the engine does not answer ({said[-1]})", advice), None
+
+
+def check_compose_version(run: RunTool) -> CheckResult:
+    result = run(["docker", "compose", "version", "--short"])
+    said = result.stdout.strip() if result and not result.returncode else ""
+    numbers = re.match(r"v?(\d+)\.(\d+)(?:\.(\d+))?", said)
+    least = ".".join(map(str, COMPOSE))
+    advice = f"install the plugin docker-compose-plugin, {least} or newer (docs.docker.com/compose/install/linux)"
+    if not numbers:
+        return bad("Compose", "docker has no compose command", advice)
+    if tuple(int(number or 0) for number in numbers.groups()) < COMPOSE:
+        return bad("Compose", f"{said} is older than {least}", advice)
+    return good("Compose", said)
+
+
+def check_images(run: RunTool, docker: DockerInfo, *, cpu: bool, free: int | None = None) -> CheckResult:
+    """They are built already, or there is room for them: `free` bytes, or what their disk has."""
+    built = [run(["docker", "image", "ls", "--quiet", name]) for name in IMAGES[cpu]]
+    if all(result and result.stdout.strip() for result in built):
+        return good("images", "built")
+    if not docker.root.is_absolute() or not docker.root.exists():
+        return note("images", f"Docker keeps them where this user cannot look, and they take {IMAGES_GIB[cpu]} GiB")
+    room = (shutil.disk_usage(docker.root).free if free is None else free) / GIB
+    fact = f"{room:.1f} GiB free in {docker.root}, about {IMAGES_GIB[cpu]} needed"
+    if room < IMAGES_GIB[cpu]:
+        advice = "free some (docker system df shows what may go), or move Docker's data-root to a larger disk"
+        return bad("images", fact, advice)
+    return good("images", fact)
+
+
+def _project_filter(env: Mapping[str, str]) -> list[str]:
+    """By the label that Compose gives to our containers."""
+    return ["--filter", f"label=com.docker.compose.project={env.get('COMPOSE_PROJECT_NAME') or 'ttft-arena'}"]
+
+
+def containers_exist(env: Mapping[str, str], run: RunTool = run_tool) -> bool:
+    """Whether Docker has containers of ours, running or not. Raises StackError when it does not answer."""
+    listed = run(["docker", "ps", "--all", "--quiet", *_project_filter(env)])
+    if listed and not listed.returncode:
+        return bool(listed.stdout.strip())
+    found, _ = check_docker(run)
+    raise StackError(f"the stack was started as containers, and cannot be reached: {found.fact}; {found.advice}")
+
+
+def published_ports(run: RunTool, env: Mapping[str, str]) -> str:
+    """Of our own running containers, as Docker writes them: `127.0.0.1:7860->7860/tcp`; empty when none runs."""
+    result = run(["docker", "ps", *_project_filter(env), "--format", "{{.Names}} {{.Ports}}"])
+    return result.stdout if result and not result.returncode else ""
+
+
+def check_toolkit(
+    runtimes: Sequence[str], devices: Sequence[str], which: Callable[[str], str | None] = shutil.which
+) -> CheckResult:
+    """Docker reaches a GPU by NVIDIA's runtime, by its hook, which Docker looks for itself, or by a CDI device."""
+    if "nvidia" in runtimes or any(device.startswith("nvidia.com/") for device in devices):
+        return good("NVIDIA toolkit", "known to Docker")
+    if which("nvidia-container-runtime-hook"):
+        return good("NVIDIA toolkit", "installed")
+    return bad(
+        "NVIDIA toolkit",
+        "Docker knows neither NVIDIA's runtime nor a CDI device",
+        "install nvidia-container-toolkit, then: sudo nvidia-ctk runtime configure --runtime=docker && "
+        "sudo systemctl restart docker; or do without GPUs: ./arena up --docker --cpu",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """One GPU. `memory` in bytes, 0 where the driver does not say."""
+
+    index: str
+    uuid: str
+    memory: int
+    name: str
+
+    def __str__(self) -> str:
+        size = f", {self.memory / GIB:.0f} GiB" if self.memory else ""
+        return f"{self.index} ({self.name}{size})"
+
+
+def list_gpus(run: RunTool) -> tuple[Gpu, ...]:
+    """Empty also where there is no driver."""
+    result = run(GPU_QUERY)
+    lines = result.stdout.splitlines() if result and not result.returncode else []
+    rows = [[word.strip() for word in line.split(",", 3)] for line in lines if line.count(",") >= 3]
+    return tuple(Gpu(index, uuid, int(mib) * 2**20 if mib.isdecimal() else 0, name) for index, uuid, mib, name in rows)
+
+
+def check_gpus(
+    env: Mapping[str, str], found: Sequence[Gpu], weights: int | None, kv_gib: float
+) -> Iterator[CheckResult]:
+    """Whether each engine has one that is large enough.
+
+    `weights` in bytes of one engine's model, None where unknown; `kv_gib` 0 leaves the KV cache's size to vLLM.
+    """
+    if not found:
+        advice = "install NVIDIA's driver, or do without GPUs: ./arena up --docker --cpu"
+        yield bad("GPUs", "none found: nvidia-smi is missing or lists none", advice)
+        return
+    yield good("GPUs", ", ".join(map(str, found)))
+    by_name = {name: gpu for gpu in found for name in (gpu.index, gpu.uuid)}
+    engines = Counter[Gpu]()
+    for variable, default in GPU_DEFAULTS.items():
+        name = env.get(variable) or default
+        if name in by_name:
+            engines[by_name[name]] += 1
+        elif not name.startswith("MIG-"):
+            fact = f"{variable}={name}: there is no such GPU, only {', '.join(gpu.index for gpu in found)}"
+            advice = f"set {variable} in .env to one of these; engines that share one also need KV_CACHE_MEMORY_GB"
+            yield bad("GPU", fact, advice)
+    yield from _check_sharing(engines, kv_gib)
+    if weights is not None:
+        yield from _check_gpu_memory(engines, OVERHEAD * weights / GIB + RUNTIME_GIB + kv_gib, kv_gib)
+
+
+def _check_sharing(engines: Mapping[Gpu, int], kv_gib: float) -> Iterator[CheckResult]:
+    for gpu, number in engines.items():
+        if number > 1 and kv_gib:
+            yield note("GPU", f"{number} engines share {gpu}, and their timings disturb one another")
+        elif number > 1:
+            fact = f"{number} engines are to share {gpu}, and the first takes nearly all of it"
+            yield bad("GPU", fact, "set KV_CACHE_MEMORY_GB in .env, so that each takes no more")
+
+
+def _check_gpu_memory(engines: Mapping[Gpu, int], each_gib: float, kv_gib: float) -> Iterator[CheckResult]:
+    """One finding, about the GPU that has the least to spare; none where no size is known."""
+    spare = {gpu: gpu.memory / GIB - each_gib * number for gpu, number in engines.items() if gpu.memory}
+    if not spare:
+        return
+    gpu = min(spare, key=lambda gpu: spare[gpu])
+    needed = f"{engines[gpu]} engines take" if engines[gpu] > 1 else "an engine takes"
+    total = each_gib * engines[gpu]
+    fact = f"{needed} about {total:.1f} GiB with this model, GPU {gpu.index} has {gpu.memory / GIB:.1f}"
+    if spare[gpu] >= 0:
+        yield good("GPU memory", fact)
+    else:
+        less = "choose a larger GPU (GPU_* in .env) or a smaller MODEL"
+        yield bad("GPU memory", fact, f"{less}, or turn down KV_CACHE_MEMORY_GB" if kv_gib else less)
