@@ -1,4 +1,4 @@
-"""`python -m frontend`: serves the page until it is told to stop.
+"""`python -m frontend`: serves the page until the process ends.
 
 Everything is imported below, where the processes that decode media, which load this module, do not come.
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import gradio as gr
 
@@ -14,10 +15,9 @@ from config.settings import Settings
 from config.topology import Engine, ServiceKind, Topology
 from frontend.bars import title
 from frontend.bench_runs import BenchRunner
-from frontend.link import ShareLink
 from frontend.measurement_queue import MeasurementQueue
 from frontend.model_info import model_name
-from frontend.race import AskStream, ask_after_repaint, ask_engine
+from frontend.race import REPAINT_S, ask_all, ask_groups
 from frontend.restart import Restart
 from frontend.sessions import SessionStore, TabSession
 from frontend.tab_state import TabState
@@ -25,16 +25,16 @@ from frontend.tab_state import TabState
 
 @dataclass(frozen=True)
 class AppState:
-    """`pinned`: each engine has a GPU of its own. `locked` says why visitors may restart and run nothing, if so."""
+    """`read_only_reason` says why visitors may not restart engines or run benchmarks; empty if they may."""
 
     topology: Topology
     settings: Settings
-    pinned: bool
-    track: MeasurementQueue
-    reception: SessionStore
-    studies: BenchRunner
+    gpu_per_engine: bool
+    queue: MeasurementQueue
+    sessions: SessionStore
+    bench_runner: BenchRunner
     restart: Restart = field(default_factory=Restart.of)
-    locked: str = ""
+    read_only_reason: str = ""
 
     @classmethod
     def of(
@@ -42,53 +42,40 @@ class AppState:
         topology: Topology,
         settings: Settings,
         *,
-        pinned: bool,
+        gpu_per_engine: bool,
         lock: MeasurementLock | None = None,
-        locked: str = "",
+        read_only_reason: str = "",
     ) -> AppState:
-        """With nobody in it."""
-        track = MeasurementQueue(lock)
+        """Without any visitor."""
+        queue = MeasurementQueue(lock)
         recipe = find_recipe(settings.model)
-        start = TabState.of_the_handbook(topology.engines, model_name(settings))
-        start = replace(start, stand_in=recipe is not None and recipe.stand_in)
-        studies = BenchRunner(track, results_folder())
-        return cls(topology, settings, pinned, track, SessionStore(start), studies, locked=locked)
+        start = TabState.with_handbook(topology.engines, model_name(settings))
+        start = replace(start, random_media_weights=recipe is not None and recipe.stand_in)
+        # on shared cores a browser on this machine draws before the request is sent, and not while it is timed
+        sessions = SessionStore(start, queue, partial(ask_all, pause_s=0 if gpu_per_engine else REPAINT_S))
+        bench_runner = BenchRunner(queue, results_folder())
+        return cls(topology, settings, gpu_per_engine, queue, sessions, bench_runner, read_only_reason=read_only_reason)
 
-    def must_be_open(self) -> None:
-        """Raises ConfigError where visitors may restart and run nothing."""
-        if self.locked:
-            raise ConfigError(self.locked)
+    def check_not_read_only(self) -> None:
+        """Raises ConfigError where visitors may not restart engines or run benchmarks."""
+        if self.read_only_reason:
+            raise ConfigError(self.read_only_reason)
 
-    def desk(self, session: str | None) -> TabSession:
-        """Of the tab with this session. Raises gr.Error, which its visitor sees, for one that was closed."""
+    def session(self, session_hash: str | None) -> TabSession:
+        """The tab of this session. Raises gr.Error, which its visitor sees, if it was closed or dropped."""
         try:
-            return self.reception.desk(str(session))
+            return self.sessions.session(str(session_hash))
         except StackError as exc:
             raise gr.Error(str(exc), title="Not connected", print_exception=False) from exc
 
-    @property
-    def ask(self) -> AskStream:
-        """How this house asks an engine."""
-        return ask_engine if self.pinned else ask_after_repaint
-
-    def engines_of(self, target: str) -> tuple[Engine, ...]:
-        """All, one pair, or one engine. Raises ConfigError for a name that is none."""
-        if target == "all":
-            return self.topology.engines
-        if target in (ServiceKind.PLAIN, ServiceKind.LMCACHE):
-            return tuple(engine for engine in self.topology.engines if engine.kind == target)
-        return (self.topology.engine(target),)
+    def groups_of(self, target: str) -> tuple[tuple[Engine, ...], ...]:
+        """The engines of a target, by group: all, one pair, or one engine. Raises ConfigError for an unknown name."""
+        engines = tuple(engine for engine in self.topology.engines if target in ("all", engine.kind))
+        return ask_groups(engines or (self.topology.engine(target),), gpu_per_engine=self.gpu_per_engine)
 
     def targets(self) -> list[tuple[str, str]]:
-        """Titles and values of the choice of whom to ask."""
-        kinds = {engine.kind for engine in self.topology.engines}
-        groups = (
-            [("All", "all"), ("LMCache pair", "lmcache"), ("Plain pair", "plain")]
-            if len(kinds) > 1
-            else [("Both", "all")]
-        )
+        """Titles and values of the choice of engines to ask."""
+        several = len({engine.kind for engine in self.topology.engines}) > 1
+        pairs = [("All", "all"), ("LMCache pair", ServiceKind.LMCACHE.value), ("Plain pair", ServiceKind.PLAIN.value)]
+        groups = pairs if several else [("Both", "all")]
         return groups + [(title(engine), engine.name) for engine in self.topology.engines]
-
-    def target_of(self, link: ShareLink) -> str:
-        """The link's, where there is such a one."""
-        return link.target if link.target in {value for _, value in self.targets()} else "all"

@@ -13,19 +13,19 @@ SERVED_BY = {ServiceKind.PLAIN: "vLLM", ServiceKind.LMCACHE: "vLLM + LMCache"}
 
 
 def title(engine: Engine) -> str:
-    """As the panes, the charts and the choice of engine name it."""
+    """An engine's name on the whole page."""
     return f"{SERVED_BY[engine.kind]} ({engine.side.upper()})"
 
 
 def seconds(value: float) -> str:
-    """Three digits that count, or whole milliseconds."""
+    """Three significant digits, or whole milliseconds."""
     if value < 1:
         return f"{value * 1e3:.0f} ms"
     return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f} s"
 
 
 def ttft_bars(race: Race, engines: Sequence[Engine]) -> str:
-    """One bar for each engine that has a TTFT, to one scale; empty before the first."""
+    """A bar for each engine, to one scale; empty before the first TTFT."""
     longest = max((pane.ttft or 0 for pane in race.panes.values()), default=0)
     if not longest:
         return ""
@@ -45,39 +45,38 @@ def _row(engine: Engine, ttft: float | None, longest: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class TokenPart:
-    """Tokens of one source; `style` names its colour."""
+    """Tokens of one source; `style` is the CSS class that gives its colour."""
 
     style: str
     name: str
     tokens: int
 
 
-def parts(sources: Sources) -> tuple[TokenPart, ...]:
-    """Those with tokens; shared ones whose tier is not told stand apart."""
-    untold = sources.shared - sources.l1 - sources.l2
-    every = (
+def token_parts(sources: Sources) -> tuple[TokenPart, ...]:
+    """Sources that have tokens; shared tokens whose tier is unknown are a source of their own."""
+    parts = (
         TokenPart("computed", "computed", sources.computed),
         TokenPart("own", "own prefix cache", sources.prefix_cache),
         TokenPart("l1", "shared memory (L1)", sources.l1),
         TokenPart("l2", "shared volume (L2)", sources.l2),
-        TokenPart("shared", "shared", untold),
+        TokenPart("shared", "shared", sources.shared - sources.l1 - sources.l2),
     )
-    return tuple(part for part in every if part.tokens)
+    return tuple(part for part in parts if part.tokens)
 
 
 def sources_bar(reply: Reply) -> str:
-    """A stacked bar with its legend; where the sources are not told, a sentence."""
+    """A stacked bar with its legend; a sentence where the sources are unknown."""
     usage = reply.usage
     if reply.sources is None:
         return f'<p class="legend">{usage.cached} of {usage.prompt_tokens:,} prompt tokens cached ({reply.source})</p>'
-    found = parts(reply.sources)
-    whole = max(1, sum(part.tokens for part in found))
-    said = ", ".join(f"{part.tokens:,} {part.name}" for part in found)
+    parts = token_parts(reply.sources)
+    total = max(1, sum(part.tokens for part in parts))
+    label = ", ".join(f"{part.tokens:,} {part.name}" for part in parts)
     bar = "".join(
-        f'<span class="{part.style}" style="width:{100 * part.tokens / whole:.2f}%"></span>' for part in found
+        f'<span class="{part.style}" style="width:{100 * part.tokens / total:.2f}%"></span>' for part in parts
     )
-    legend = "".join(f'<li class="{part.style}"><b>{part.tokens:,}</b> {part.name}</li>' for part in found)
+    legend = "".join(f'<li class="{part.style}"><b>{part.tokens:,}</b> {part.name}</li>' for part in parts)
     return (
-        f'<div class="sources" role="img" aria-label="{usage.prompt_tokens:,} prompt tokens: {said}">{bar}</div>'
+        f'<div class="sources" role="img" aria-label="{usage.prompt_tokens:,} prompt tokens: {label}">{bar}</div>'
         f'<ul class="legend">{legend}</ul>'
     )

@@ -1,4 +1,4 @@
-"""Runs of the benchmark as child processes: `python -m bench`, its lines as they come, its report when it is done."""
+"""Runs of the benchmark as child processes: `python -m bench`, its lines as they come, its report when it has ended."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import signal
 import sys
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,9 +19,10 @@ from frontend.measurement_queue import MeasurementQueue
 from frontend.results_list import ResultSummary, list_results
 
 KINDS = ("ttft", "mm", "aa", "storage")
-LINES = 200  # shown of a run
-LONGEST_LINE = 2**20  # bytes
-GRACE_S = 20  # from Ctrl+C to being killed
+MAX_DOCUMENTS = 1000
+MAX_LINES = 200  # that are kept of a run
+MAX_LINE_BYTES = 2**20
+GRACE_S = 20  # from Ctrl+C to SIGKILL
 
 
 def kinds(settings: Settings, access: Callable[[Path, int], bool] = os.access) -> tuple[str, ...]:
@@ -32,7 +33,7 @@ def kinds(settings: Settings, access: Callable[[Path, int], bool] = os.access) -
 
 @dataclass(frozen=True, slots=True)
 class BenchRun:
-    """A run as far as it is; `code` is None while it runs."""
+    """A run as far as it has come; `code` is its exit code, None while it runs."""
 
     kind: str
     folder: Path
@@ -41,99 +42,96 @@ class BenchRun:
 
 
 class BenchRunner:
-    """One run at a time for all visitors, and the results of earlier ones; whoever looks sees the same."""
+    """One run at a time, which all visitors see, and the results of earlier ones."""
 
     def __init__(
-        self, track: MeasurementQueue, results: Path, command: Sequence[str] = (sys.executable, "-m", "bench")
+        self, queue: MeasurementQueue, results: Path, command: Sequence[str] = (sys.executable, "-m", "bench")
     ) -> None:
-        self.track, self.results, self.command = track, results, tuple(command)
+        self.queue, self.results, self.command = queue, results, tuple(command)
         self.now: BenchRun | None = None
         self._child: asyncio.subprocess.Process | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._reading: asyncio.Task[None] | None = None
         self._found: Sequence[ResultSummary] | None = None
 
     async def start(self, kind: str, num_prompts: int) -> None:
-        """Returns when the run has begun. Raises StackError when something else is measured just now."""
-        if kind not in KINDS or not 1 <= num_prompts <= 1000:
+        """Returns when the run has begun. Raises ConfigError for an unknown kind or a number out of bounds, and
+        StackError while something else is measured."""
+        if kind not in KINDS or not 1 <= num_prompts <= MAX_DOCUMENTS:
             raise ConfigError(
-                f"no bench {kind} with {num_prompts} documents: {', '.join(KINDS)}, and 1 to 1,000 of them"
+                f"there is no bench {kind} of {num_prompts} documents: choose one of {', '.join(KINDS)}, "
+                f"and 1 to {MAX_DOCUMENTS:,} documents"
             )
-        started = asyncio.Event()
-        task = asyncio.create_task(self._drive(kind, num_prompts, started))
-        task.add_done_callback(lambda _: started.set())
-        await started.wait()
-        if task.done():
-            task.result()
-        self._task = task
+        async with AsyncExitStack() as reservation:
+            await reservation.enter_async_context(self.queue.reserve_for_bench(kind))
+            folder = run_folder(self.results, kind)
+            self._child = await self._spawn(kind, "--num-prompts", str(num_prompts), "--result-dir", str(folder))
+            self.now = BenchRun(kind, folder)
+            self._reading = asyncio.create_task(self._read(self._child, self.now, reservation.pop_all()))
 
     async def ended(self) -> None:
         """Returns when no run is under way."""
-        if self._task:
-            await asyncio.wait({self._task})
+        if self._reading:
+            await asyncio.wait({self._reading})
 
     def cancel(self) -> None:
-        """As Ctrl+C does: the bench keeps what it has."""
+        """As Ctrl+C does: the bench keeps what it has measured."""
         if (child := self._child) and child.returncode is None:
             with suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGINT)
             asyncio.get_running_loop().call_later(GRACE_S, _kill, child)
 
     async def report(self, name: str) -> str:
-        """The report's HTML, made of what there is where a run was cancelled. Raises ConfigError when there is none."""
-        await self._listed(name)
+        """The report's HTML, made now where a cancelled run has left none. Raises ConfigError where that fails."""
+        await self._check_listed(name)
         page = self.results / name / "report.html"
-        said = "" if page.exists() else await self._said("report", self.results / name)
+        output = "" if page.exists() else await self._output("report", self.results / name)
         try:
             return await asyncio.to_thread(page.read_text)
         except OSError as exc:
-            raise ConfigError(f"{name} has no report: {said or exc.strerror}") from exc
+            raise ConfigError(f"{name} has no report: {output or exc.strerror}") from exc
 
     async def compare(self, old: str, new: str) -> str:
-        """What `bench compare` says of two results of the list."""
-        await self._listed(old, new)
-        if said := await self._said("compare", self.results / old, self.results / new):
-            return said
-        raise StackError("bench compare said nothing: ./arena bench compare OLD NEW shows why")
+        """What `bench compare` prints about two results of the list."""
+        await self._check_listed(old, new)
+        if output := await self._output("compare", self.results / old, self.results / new):
+            return output
+        raise StackError("bench compare printed nothing: ./arena bench compare OLD NEW shows why")
 
     async def earlier(self) -> Sequence[ResultSummary]:
         """Results, newest first; while something is measured those that were found before."""
-        if self._found is None or not self.track.measuring:
+        if self._found is None or not self.queue.current:
             self._found = await asyncio.to_thread(list_results, self.results)
         return self._found
 
-    async def _listed(self, *names: str) -> None:
-        """Only what is listed is read."""
-        known = {result.name for result in await self.earlier()}
-        if not known.issuperset(names):
+    async def _check_listed(self, *names: str) -> None:
+        """No other folder is read than those of the list."""
+        if not {result.name for result in await self.earlier()}.issuperset(names):
             raise ConfigError("choose results of the list")
 
-    async def _drive(self, kind: str, num_prompts: int, started: asyncio.Event) -> None:
-        async with self.track.reserved(kind):
-            folder = run_folder(self.results, kind)
-            size = ("--num-prompts", str(num_prompts))
-            child = self._child = await self._begin(kind, *size, "--result-dir", str(folder))
-            self.now = BenchRun(kind, folder)
-            started.set()
-            lines = deque[str](maxlen=LINES)
-            assert child.stdout
+    async def _read(self, child: asyncio.subprocess.Process, run: BenchRun, reservation: AsyncExitStack) -> None:
+        """Keeps the newest lines until the child has ended, and then frees the reservation."""
+        lines = deque[str](maxlen=MAX_LINES)
+        assert child.stdout
+        async with reservation:
             try:
                 async for line in child.stdout:
                     lines.append(line.decode(errors="replace").rstrip())
-                    self.now = replace(self.now, lines=tuple(lines))
+                    self.now = replace(run, lines=tuple(lines))
             finally:
-                if not child.stdout.at_eof():  # nobody reads it any more
+                if not child.stdout.at_eof():  # a child whose output is not read would wait for ever
                     _kill(child)
-                self.now = replace(self.now, code=await child.wait())
+                self.now = replace(run, lines=tuple(lines), code=await child.wait())
 
-    async def _said(self, *words: str | Path) -> str:
-        """All that a short command prints; it takes a core for seconds, so nothing is measured meanwhile."""
-        if measured := self.track.measuring:
+    async def _output(self, *words: str | Path) -> str:
+        """All that a short command prints. It takes a core for seconds, so nothing may be measured meanwhile."""
+        if measured := self.queue.current:
             raise StackError(f"{measured} is running, and this would disturb it: try again when it has ended")
-        async with self.track.turn(lambda *_: None, "a report that the page makes"):
-            said, _ = await (await self._begin(*map(str, words))).communicate()
-        return said.decode(errors="replace").strip()
+        async with self.queue.wait_turn(lambda *_: None, "a report that the page makes"):
+            output, _ = await (await self._spawn(*map(str, words))).communicate()
+        return output.decode(errors="replace").strip()
 
-    async def _begin(self, *words: str) -> asyncio.subprocess.Process:
+    async def _spawn(self, *words: str) -> asyncio.subprocess.Process:
+        """In a process group of its own, so that Ctrl+C reaches all that it starts."""
         return await asyncio.create_subprocess_exec(
             *self.command,
             *words,
@@ -142,14 +140,14 @@ class BenchRunner:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
-            limit=LONGEST_LINE,
+            limit=MAX_LINE_BYTES,
             start_new_session=True,
-            preexec_fn=_heed_ctrl_c,
+            preexec_fn=_accept_ctrl_c,
         )
 
 
-def _heed_ctrl_c() -> None:
-    """What a script starts in the background ignores Ctrl+C, and so would all that it starts."""
+def _accept_ctrl_c() -> None:
+    """A page that a script has started in the background ignores SIGINT, and its children would inherit that."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 

@@ -1,72 +1,71 @@
-"""TTFT of every engine over the time of the visit, as an SVG in the page's own colours."""
+"""TTFT of every engine over the time of the visit, as an SVG in the page's own colours.
+
+Gradio's plots have no logarithmic axis, and an own SVG is drawn without a plot library in the browser, whose cores the
+engines may share.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from math import ceil, floor, log10
 
 from config.topology import Engine
 from frontend.bars import title
 from frontend.history import HistoryRow
 
-WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 1400, 280, 70, 30, 14
-SPAN = timedelta(seconds=10)  # at least, from the left to the right
-POINTS = 400  # the newest; more would be one on another
-SHAPES = ("circle", "square", "diamond", "triangle")
+WIDTH, HEIGHT = 1400, 280  # in the SVG's own units, as are all below
+LEFT, RIGHT, TOP, BOTTOM = 70, 1380, 14, 250  # edges of the plot
+MARGIN = 10  # between an edge and the first or last point
+MIN_SPAN = timedelta(seconds=10)
+MAX_POINTS = 400  # the newest; more would lie on each other
+SHAPES = (  # around the origin, one for each engine, so that colour is not the only difference
+    '<circle r="4.5"/>',
+    '<rect x="-4" y="-4" width="8" height="8"/>',
+    '<polygon points="0,-6 6,0 0,6 -6,0"/>',
+    '<polygon points="0,-6 6,5 -6,5"/>',
+)
 
 
 def chart(rows: Sequence[HistoryRow], engines: Sequence[Engine]) -> str:
-    """TTFT on a logarithmic scale; empty before the first."""
-    found = [row for row in rows if row.reply][-POINTS:]
-    if not found:
-        return '<p class="quiet">No question yet: ask one, and its times stand here.</p>'
-    ttfts = [row.reply.ttft for row in found if row.reply]
-    low, high = floor(log10(min(ttfts))), max(ceil(log10(max(ttfts))), floor(log10(min(ttfts))) + 1)
-    first, last = min(row.at for row in found), max(row.at for row in found)
-    until = max(last, first + SPAN)
-
-    def x(at: datetime) -> float:
-        return LEFT + 10 + (WIDTH - LEFT - 40) * ((at - first) / (until - first))
+    """The newest rows that have a reply, with TTFT on a logarithmic scale; a sentence where there is none."""
+    answered = [(row, row.reply.ttft) for row in rows if row.reply][-MAX_POINTS:]
+    if not answered:
+        return '<p class="quiet">No question yet: ask one, and its times are drawn here.</p>'
+    low = floor(log10(min(ttft for _, ttft in answered)))
+    high = max(low + 1, ceil(log10(max(ttft for _, ttft in answered))))
+    first = min(row.at for row, _ in answered)
+    until = max(first + MIN_SPAN, *(row.at for row, _ in answered))
 
     def y(ttft: float) -> float:
-        return HEIGHT - BOTTOM - (HEIGHT - BOTTOM - TOP) * (log10(ttft) - low) / (high - low)
+        return BOTTOM - (BOTTOM - TOP) * (log10(ttft) - low) / (high - low)
 
-    lines = "".join(_grid(10.0**power, y(10.0**power)) for power in range(low, high + 1))
-    marks = []
-    for index, engine in enumerate(engines):
-        points = [(x(row.at), y(row.reply.ttft)) for row in found if row.reply and row.engine == engine.name]
-        marks.append(_series(engine, points, SHAPES[index % 4]))
-    legend = "".join(
-        f'<li class="{engine.name}"><svg width="14" height="14" aria-hidden="true">'
-        f"{_mark(7, 7, SHAPES[index % 4])}</svg> {title(engine)}</li>"
-        for index, engine in enumerate(engines)
-    )
+    points: dict[str, list[tuple[float, float]]] = {engine.name: [] for engine in engines}
+    for row, ttft in answered:
+        x = LEFT + MARGIN + (RIGHT - LEFT - 2 * MARGIN) * ((row.at - first) / (until - first))
+        points[row.engine].append((x, y(ttft)))
+    lines = "".join(_grid_line(10.0**power, y(10.0**power)) for power in range(low, high + 1))
+    drawn, legend = "", ""
+    for engine, shape in zip(engines, SHAPES, strict=False):
+        drawn += _series(engine.name, points[engine.name], shape)
+        icon = f'<svg width="14" height="14" viewBox="-7 -7 14 14" aria-hidden="true">{shape}</svg>'
+        legend += f'<li class="{engine.name}">{icon} {title(engine)}</li>'
     return (
         f'<figure class="chart" tabindex="0"><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
-        f'aria-label="TTFT of the last {len(found)} answers, over the time of the visit">{lines}{"".join(marks)}'
+        f'aria-label="TTFT of the last {len(answered)} answers, over the time of the visit">{lines}{drawn}'
         f'<text x="{LEFT}" y="{HEIGHT - 8}">{first:%H:%M:%S}</text>'
-        f'<text x="{WIDTH - 20}" y="{HEIGHT - 8}" text-anchor="end">{until:%H:%M:%S} UTC</text></svg>'
+        f'<text x="{RIGHT}" y="{HEIGHT - 8}" text-anchor="end">{until:%H:%M:%S} UTC</text></svg>'
         f"<ul>{legend}</ul></figure>"
     )
 
 
-def _grid(value: float, y: float) -> str:
-    name = f"{value * 1e3:.0f} ms" if value < 1 else f"{value:.0f} s"
-    line = f'<line x1="{LEFT}" x2="{WIDTH - 20}" y1="{y:.1f}" y2="{y:.1f}"/>'
+def _grid_line(ttft: float, y: float) -> str:
+    name = f"{ttft * 1e3:.0f} ms" if ttft < 1 else f"{ttft:.0f} s"
+    line = f'<line x1="{LEFT}" x2="{RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
     return f'{line}<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{name}</text>'
 
 
-def _series(engine: Engine, points: Sequence[tuple[float, float]], shape: str) -> str:
+def _series(name: str, points: Sequence[tuple[float, float]], shape: str) -> str:
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-    marks = "".join(_mark(x, y, shape) for x, y in points)
-    return f'<g class="{engine.name}"><polyline points="{path}"/>{marks}</g>'
-
-
-def _mark(x: float, y: float, shape: str) -> str:
-    if shape == "circle":
-        return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5"/>'
-    if shape == "square":
-        return f'<rect x="{x - 4:.1f}" y="{y - 4:.1f}" width="8" height="8"/>'
-    corners = ((0, -6), (6, 0), (0, 6), (-6, 0)) if shape == "diamond" else ((0, -6), (6, 5), (-6, 5))
-    return f'<polygon points="{" ".join(f"{x + dx:.1f},{y + dy:.1f}" for dx, dy in corners)}"/>'
+    marks = "".join(f'<g transform="translate({x:.1f} {y:.1f})">{shape}</g>' for x, y in points)
+    return f'<g class="{name}"><polyline points="{path}"/>{marks}</g>'

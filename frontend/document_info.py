@@ -1,4 +1,4 @@
-"""What is said of the document: its tokens, its share of the model's context, and the KV it makes on the volume."""
+"""The document's description: its tokens, its share of the model's context, and the KV that it makes on the volume."""
 
 from __future__ import annotations
 
@@ -16,75 +16,67 @@ SHOWN_CHARACTERS = 20_000
 
 
 def uncounted_html(name: str, nonce: str, measured: str) -> str:
-    """Of a document that nobody has counted yet, while something is measured."""
+    """For a document that was not counted before `measured` began."""
     return f"{_head(name, nonce)}<p>Its tokens are counted when {escape_html(measured)} has ended.</p>"
 
 
-def _head(name: str, nonce: str) -> str:
-    return f'<p class="document"><b>{escape_html(name)}</b> <span class="nonce">nonce <code>{nonce}</code></span></p>'
-
-
-def document_html(facts: DocumentSize, nonce: str, per_token: float | None) -> str:
-    """As HTML; `per_token` in bytes, None where nothing has been stored yet."""
-    name = _head(facts.name, nonce)
-    if facts.tokens is None or facts.limit is None:
-        return f"{name}<p>No engine answers yet, so its tokens are not counted.</p>"
-    share = 100 * facts.tokens / facts.limit
-    over = facts.tokens - facts.limit
-    talk = " with the conversation so far" if facts.turns else ""
-    said = (
-        f"<b>{facts.tokens:,}</b> tokens{talk}, {share:.0f} % of the {facts.limit:,} that the model leaves for a prompt"
-    )
+def document_html(size: DocumentSize, nonce: str, kv_bytes_per_token: float | None) -> str:
+    """`kv_bytes_per_token` is None where it is not known."""
+    head = _head(size.name, nonce)
+    if size.tokens is None or size.limit is None:
+        return f"{head}<p>No engine answers yet, so its tokens are not counted.</p>"
+    share = 100 * size.tokens / size.limit
+    over = size.tokens - size.limit
+    talk = " with the conversation so far" if size.turns else ""
     meter = (
         f'<div class="meter{" over" if over > 0 else ""}" role="meter" aria-label="Share of the context" '
         f'aria-valuemin="0" aria-valuemax="100" aria-valuenow="{min(100, share):.0f}">'
         f'<span style="width:{min(100, share):.1f}%"></span></div>'
     )
     warning = f'<p class="fault">{over:,} tokens too many: tick «Cut to fit», or bring less.</p>' if over > 0 else ""
-    if facts.cut > 0:
-        warning += f'<p class="note">Cut to fit: the last {facts.cut:,} characters of it were not sent.</p>'
-    return f"{name}<p>{said}{_stored(min(facts.tokens, facts.limit), per_token)}.</p>{meter}{warning}"
+    if size.cut > 0:
+        warning += f'<p class="note">Cut to fit: the last {size.cut:,} characters of it were not sent.</p>'
+    return (
+        f"{head}<p><b>{size.tokens:,}</b> tokens{talk}, {share:.0f} % of the {size.limit:,} that the model leaves for "
+        f"a prompt{_stored(min(size.tokens, size.limit), kv_bytes_per_token)}.</p>{meter}{warning}"
+    )
 
 
-def _stored(tokens: int, per_token: float | None) -> str:
+def _head(name: str, nonce: str) -> str:
+    return f'<p class="document"><b>{escape_html(name)}</b> <span class="nonce">nonce <code>{nonce}</code></span></p>'
+
+
+def _stored(tokens: int, kv_bytes_per_token: float | None) -> str:
     """LMCache stores whole chunks only."""
-    if not per_token:
+    if not kv_bytes_per_token:
         return ""
-    return f"; about {tokens // CHUNK_SIZE * CHUNK_SIZE * per_token / 2**20:,.0f} MiB of KV on the volume"
+    return f"; about {tokens // CHUNK_SIZE * CHUNK_SIZE * kv_bytes_per_token / 2**20:,.0f} MiB of KV on the volume"
 
 
 class KvBytesPerToken:
-    """Bytes of KV that a token makes."""
+    """Bytes of KV for a token: measured once on the volume, or else known from the model's recipe."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._measured: float | None = None
 
     async def get(self, *, look: bool = True) -> float | None:
-        """Measured on the volume; while that is empty or not visible, or without `look`, by the model's recipe.
-
-        None where there is no recipe. Measured once, and elsewhere than in the loop: a volume has many thousand files.
-        """
+        """Without `look`, or while the volume is empty or not visible, by the recipe; None where there is none."""
         if look and self._measured is None:
-            with suppress(OSError):
-                self._measured = await asyncio.to_thread(_on_the_volume, self._settings)
-        return self._measured or _by_recipe(self._settings)
+            with suppress(OSError):  # in a thread, since a volume has many thousand files
+                self._measured = await asyncio.to_thread(lambda: bytes_per_token(current_namespace(self._settings)))
+        return self._measured or self._by_recipe()
+
+    def _by_recipe(self) -> float | None:
+        if (recipe := find_recipe(self._settings.model)) is None:
+            return None
+        dtype = served_dtype(self._settings)
+        return (recipe.kv if dtype == "auto" else recipe.kv.model_copy(update={"dtype": dtype})).bytes_per_token
 
 
-def _on_the_volume(settings: Settings) -> float | None:
-    return bytes_per_token(current_namespace(settings))
-
-
-def _by_recipe(settings: Settings) -> float | None:
-    if (recipe := find_recipe(settings.model)) is None:
-        return None
-    chosen = served_dtype(settings)
-    return (recipe.kv if chosen == "auto" else recipe.kv.model_copy(update={"dtype": chosen})).bytes_per_token
-
-
-def excerpt(visit: TabState) -> str:
-    """The document as it is sent, for the eye: its beginning, where it is long."""
-    text = visit.sent
+def excerpt(state: TabState) -> str:
+    """The document as it is sent; of a long one its beginning."""
+    text = state.sent_document
     if len(text) <= SHOWN_CHARACTERS:
         return text
     return f"{text[:SHOWN_CHARACTERS]}\n… {len(text) - SHOWN_CHARACTERS:,} more characters"

@@ -1,4 +1,8 @@
-"""Every question of a visit to every engine as a row, and the rows as CSV and JSON."""
+"""The questions of one visitor to every engine as rows, and the rows as CSV and JSON.
+
+The server keeps them, not the browser (gr.BrowserState): a question that a reload stops becomes a row after its tab is
+gone, and 10,000 rows are more than a browser's local storage takes.
+"""
 
 from __future__ import annotations
 
@@ -17,30 +21,48 @@ from client.prompt import Prompt
 from client.reply import Reply
 from frontend.race import Pane
 
-ROWS = 10_000  # of one person; the oldest go
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would run
+MAX_ROWS = 10_000  # of one visitor; the oldest are dropped
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would run what begins so
 
 
 @dataclass(frozen=True, slots=True)
 class HistoryRow:
-    """One question to one engine. `reason` says why it has no whole answer."""
+    """One question to one engine. `reason` says why it has no whole answer.
+
+    What would be most of a row is left out: the prompt's document, media and earlier turns, and all inter-token
+    latencies of the reply but their mean.
+    """
 
     number: int
     at: datetime  # when the request was sent
-    question: str
-    context: str  # the document's name
     engine: str
-    nonce: str
-    max_tokens: int
-    temperature: float
-    seed: int
+    prompt: Prompt
+    context: str  # the document's name
     turns: int  # before the question
     media: tuple[str, ...]  # "image cat.png"
-    modality: str  # of the first of them
     text: str  # of the answer, as far as it came
-    reply: Reply | None  # without its inter-token latencies, which would be most of a row
-    mean_itl: float | None  # seconds
+    reply: Reply | None
     reason: str
+
+    @classmethod
+    def of(cls, number: int, pane: Pane, prompt: Prompt, context: str) -> HistoryRow:
+        """A pane that came to its end."""
+        reply = pane.reply
+        if reply:
+            mean = () if reply.mean_itl is None else (reply.mean_itl,)
+            reply = replace(reply, itl=mean, logprobs=())
+        return cls(
+            number,
+            datetime.fromtimestamp(pane.sent or time.time(), UTC),
+            pane.engine,
+            replace(prompt, document="", media=(), turns=()),
+            context,
+            len(prompt.turns),
+            tuple(f"{each.modality} {each.name}" for each in prompt.media),
+            pane.text,
+            reply,
+            pane.fault,
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The field names and units of a bench's sample, which are those of `vllm bench serve`."""
@@ -50,19 +72,19 @@ class HistoryRow:
             "arm": "page",
             "input_len": self.reply.usage.prompt_tokens if self.reply else 0,
             "date": self.at.isoformat(timespec="milliseconds"),
-            "nonce": self.nonce,
+            "nonce": self.prompt.nonce,
             "reason": self.reason,
             "valid": not self.reason,
-            "question": self.question,
+            "question": self.prompt.question,
             "context": self.context,
-            "modality": self.modality,
+            "modality": self.media[0].partition(" ")[0] if self.media else "",
             "media": list(self.media),
             "turns": self.turns,
-            "max_tokens": self.max_tokens,
-            "temperature": self.temperature,
-            "seed": self.seed,
+            "max_tokens": self.prompt.max_tokens,
+            "temperature": self.prompt.temperature,
+            "seed": self.prompt.seed,
+            "mean_itl_ms": None,
             **measured,
-            "mean_itl_ms": None if self.mean_itl is None else self.mean_itl * 1e3,
         }
 
 
@@ -70,17 +92,17 @@ class HistoryRow:
 class History:
     """Rows, oldest first."""
 
-    rows: deque[HistoryRow] = field(default_factory=lambda: deque(maxlen=ROWS))
+    rows: deque[HistoryRow] = field(default_factory=lambda: deque(maxlen=MAX_ROWS))
     count: int = 0
 
     def add(self, pane: Pane, context: str) -> None:
-        """A pane that came to its end."""
+        """A pane that came to its end; one that was not asked is no row."""
         if pane.prompt:
             self.count += 1
-            self.rows.append(_row(self.count, pane, pane.prompt, context))
+            self.rows.append(HistoryRow.of(self.count, pane, pane.prompt, context))
 
     def take(self, other: History) -> None:
-        """The rows of another, after one's own."""
+        """Appends the rows of another history."""
         for row in other.rows:
             self.count += 1
             self.rows.append(replace(row, number=self.count))
@@ -91,64 +113,11 @@ class History:
         return [self.rows[index] for index in range(last - 1, max(-1, last - 1 - size), -1)]
 
 
-def _row(number: int, pane: Pane, prompt: Prompt, context: str) -> HistoryRow:
-    reply = pane.reply
-    return HistoryRow(
-        number=number,
-        at=datetime.fromtimestamp(pane.sent or time.time(), UTC),
-        question=prompt.question,
-        context=context,
-        engine=pane.engine,
-        nonce=prompt.nonce,
-        max_tokens=prompt.max_tokens,
-        temperature=prompt.temperature,
-        seed=prompt.seed,
-        turns=len(prompt.turns),
-        media=tuple(f"{each.modality} {each.name}" for each in prompt.media),
-        modality=prompt.media[0].modality if prompt.media else "",
-        text=pane.text,
-        reply=reply and replace(reply, itl=(), logprobs=()),
-        mean_itl=reply.mean_itl if reply else None,
-        reason=pane.fault,
-    )
-
-
 def history_json(rows: Sequence[HistoryRow], model: str) -> str:
     """The rows as `samples`, in the frame that results of the bench share, as far as a visit has it."""
-    return json.dumps({**_frame(rows, model), "samples": list(_samples(rows))}, indent=1)
-
-
-def history_csv(rows: Sequence[HistoryRow]) -> str:
-    """One line a row; lists and objects stand as JSON. What a spreadsheet would take for a formula is quoted."""
-    flat = [{key: _cell(value) for key, value in sample.items()} for sample in _samples(rows)]
-    names = list(dict.fromkeys(name for row in flat for name in row))
-    file = io.StringIO()
-    writer = csv.DictWriter(file, names)
-    writer.writeheader()
-    writer.writerows(flat)
-    return file.getvalue()
-
-
-def _samples(rows: Sequence[HistoryRow]) -> Iterator[dict[str, Any]]:
-    """A document is what one nonce opens; positions count the questions about it, seconds from the first request on."""
-    documents = {nonce: number for number, nonce in enumerate(dict.fromkeys(row.nonce for row in rows))}
-    began = min((row.at for row in rows), default=None)
-    asked = Counter[str]()
-    for row in rows:
-        started_s = round((row.at - (began or row.at)).total_seconds(), 3)
-        yield {
-            "document": documents[row.nonce],
-            "position": asked[row.nonce],
-            "started_s": started_s,
-            **row.to_json(),
-        }
-        asked[row.nonce] += 1
-
-
-def _frame(rows: Sequence[HistoryRow], model: str) -> dict[str, Any]:
     now = datetime.now(UTC)
     counted = sum(not row.reason for row in rows)
-    return {
+    content = {
         "schema": 1,
         "kind": "page",
         "date": now.isoformat(timespec="seconds"),
@@ -161,16 +130,40 @@ def _frame(rows: Sequence[HistoryRow], model: str) -> dict[str, Any]:
         "backend": "openai-chat",
         "model_id": Path(model).name if Path(model).is_absolute() else model,
         "tokenizer_id": model,
-        "num_prompts": len({row.nonce for row in rows}),
+        "num_prompts": len({row.prompt.nonce for row in rows}),
         "completed": counted,
         "failed": len(rows) - counted,
         "warnings": ["questions of a visit to the page: no plan, no warm-up, no repetitions"],
+        "samples": list(_samples(rows)),
     }
+    return json.dumps(content, indent=1)
+
+
+def history_csv(rows: Sequence[HistoryRow]) -> str:
+    """One line a row; lists and objects are JSON. A quote is put before what a spreadsheet would take for a formula."""
+    flat = [{key: _cell(value) for key, value in sample.items()} for sample in _samples(rows)]
+    file = io.StringIO()
+    writer = csv.DictWriter(file, list(dict.fromkeys(name for row in flat for name in row)))
+    writer.writeheader()
+    writer.writerows(flat)
+    return file.getvalue()
+
+
+def _samples(rows: Sequence[HistoryRow]) -> Iterator[dict[str, Any]]:
+    """`document` numbers the nonces, `position` the questions of one nonce; `started_s` counts from the first row."""
+    documents = {nonce: number for number, nonce in enumerate(dict.fromkeys(row.prompt.nonce for row in rows))}
+    began = min((row.at for row in rows), default=None)
+    asked = Counter[str]()
+    for row in rows:
+        nonce = row.prompt.nonce
+        started_s = round((row.at - (began or row.at)).total_seconds(), 3)
+        yield {"document": documents[nonce], "position": asked[nonce], "started_s": started_s, **row.to_json()}
+        asked[nonce] += 1
 
 
 def _cell(value: object) -> object:
     if isinstance(value, dict | list | tuple):
         return json.dumps(value)
-    if isinstance(value, str) and value.startswith(FORMULA):
+    if isinstance(value, str) and value.startswith(FORMULA_STARTS):
         return f"'{value}"
     return value

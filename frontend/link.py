@@ -1,4 +1,4 @@
-"""A link that restores question, document and settings. It names a document, and never carries one."""
+"""A link that restores question, document and settings. It names a document, and never carries its text."""
 
 from __future__ import annotations
 
@@ -8,54 +8,53 @@ from urllib.parse import urlencode
 
 from frontend.question_options import DEFAULT_OPTIONS, QuestionOptions
 
-LONGEST = 2000  # characters of a question in a link
+MAX_QUESTION = 2000  # characters of a question in a link
+MAX_NAME = 200  # characters of a document's name
 
 
 @dataclass(frozen=True, slots=True)
 class ShareLink:
-    """What stands in the page's controls."""
+    """The values of the page's controls."""
 
     question: str = ""
     target: str = "all"
     document: str = ""
-    choices: QuestionOptions = DEFAULT_OPTIONS
+    options: QuestionOptions = DEFAULT_OPTIONS
 
     @property
     def fits(self) -> bool:
         """Whether the question is short enough for an address."""
-        return len(self.question) <= LONGEST
+        return len(self.question) <= MAX_QUESTION
 
     @classmethod
     def read(cls, query: Mapping[str, str]) -> ShareLink:
-        """From the address; what does not belong there, or is out of range, is the default."""
-        return cls(
-            query.get("q", "")[:LONGEST],
-            query.get("on", "all"),
-            query.get("doc", "")[:200],
-            QuestionOptions.of(
-                query.get("max_tokens"),
-                query.get("temperature"),
-                query.get("seed"),
-                cut=query.get("cut") == "1",
-                follow=query.get("follow") != "0",
-            ),
+        """From the address; what is unknown or out of range becomes the default."""
+        options = QuestionOptions.of(
+            query.get("max_tokens"),
+            query.get("temperature"),
+            query.get("seed"),
+            cut=query.get("cut") == "1",
+            follow=query.get("follow") != "0",
         )
+        return cls(query.get("q", "")[:MAX_QUESTION], query.get("on", "all"), query.get("doc", "")[:MAX_NAME], options)
 
     def query(self) -> str:
         """Starts with `?`; defaults are left out."""
-        default = _given(ShareLink())
-        return "?" + urlencode({key: value for key, value in _given(self).items() if value != default[key]})
+        default = NO_LINK._parameters()
+        return "?" + urlencode({key: value for key, value in self._parameters().items() if value != default[key]})
+
+    def _parameters(self) -> dict[str, object]:
+        options = self.options
+        return {
+            "q": self.question,
+            "on": self.target,
+            "doc": self.document,
+            "max_tokens": options.max_tokens,
+            "temperature": options.temperature,
+            "seed": options.seed,
+            "cut": int(options.cut),
+            "follow": int(options.follow),
+        }
 
 
-def _given(link: ShareLink) -> dict[str, object]:
-    choices = link.choices
-    return {
-        "q": link.question,
-        "on": link.target,
-        "doc": link.document,
-        "max_tokens": choices.max_tokens,
-        "temperature": choices.temperature,
-        "seed": choices.seed,
-        "cut": int(choices.cut),
-        "follow": int(choices.follow),
-    }
+NO_LINK = ShareLink()

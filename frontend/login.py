@@ -1,4 +1,4 @@
-"""The login, where UI_USERNAME and a password are set."""
+"""The login, where UI_USERNAME and a password are set, and what visitors may do without one."""
 
 from __future__ import annotations
 
@@ -9,12 +9,9 @@ from ipaddress import ip_address
 from config.errors import ConfigError
 from config.settings import Settings
 
-LOOPBACK = ("localhost",)
-Login = Callable[[str, str], bool]
 
-
-def login(settings: Settings) -> Login | None:
-    """Checks a name and password in constant time; None where nobody has to log in.
+def login(settings: Settings) -> Callable[[str, str], bool] | None:
+    """Checks a name and a password in constant time; None where no login is set.
 
     Raises ConfigError when one of the two is missing, or the password's file cannot be read.
     """
@@ -35,21 +32,21 @@ def login(settings: Settings) -> Login | None:
 def refusal(settings: Settings, environ: Mapping[str, str]) -> str:
     """Why visitors may not restart, start or cancel what others use; empty where they may.
 
-    They may with a login, and where nobody but this machine's users reaches the page. A container listens on all of its
+    They may with a login, and where only users of this machine reach the page. A container listens on all of its
     addresses; UI_PUBLISHED_ON is where Compose publishes it.
     """
     reached = environ.get("UI_PUBLISHED_ON") or settings.bind_host
     if login(settings) or _is_loopback(reached):
         return ""
     return (
-        f"The page can be reached from other machines ({reached}) and asks for no login, so nobody may restart engines "
-        "or run benchmarks from it: set UI_USERNAME and UI_PASSWORD (.env), and start it again."
+        f"The page can be reached from other machines ({reached}) and asks for no login, so it restarts no "
+        "engines and runs no benchmarks: set UI_USERNAME and UI_PASSWORD (.env), and start it again."
     )
 
 
 def _is_loopback(host: str) -> bool:
     try:
-        return host in LOOPBACK or ip_address(host).is_loopback
+        return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
         return False
 

@@ -1,11 +1,13 @@
-"""The one line in which questions wait, and the lock shared with the command line: one measurement at a time."""
+"""The line in which questions wait, and the lock shared with the command line: one measurement at a time.
+
+Gradio's own queue shows a position, too, but a benchmark cannot hold it, and whoever waits in it cannot be stopped.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 
 from client.measurement_lock import UNKNOWN, HeldLock, MeasurementLock
 from config.errors import StackError
@@ -14,84 +16,85 @@ POLL_S = 0.2  # between two attempts to get the lock from another process
 YIELD_TO_COMMANDS_S = 0.05  # between two visitors: a command that waits for the lock comes before the second one
 QUESTION = "a question on the page"
 
-OnPosition = Callable[[int, str], None]  # how many visitors are before one, and what is measured elsewhere
-
-
-@dataclass(eq=False, slots=True)
-class _QueueEntry:
-    told: OnPosition
-    first: asyncio.Event = field(default_factory=asyncio.Event)
+OnPosition = Callable[[int, str], None]  # how many visitors are ahead, and what is measured elsewhere
 
 
 class MeasurementQueue:
-    """First come, first served. Everyone in the line is told how many are before them."""
+    """First come, first served. Each entry of the line is informed when its position changes."""
 
     def __init__(self, lock: MeasurementLock | None = None) -> None:
         self.lock = lock or MeasurementLock(None)
-        self.study = ""  # the benchmark of this page that runs; its process holds the lock
-        self._line: list[_QueueEntry] = []
+        self.bench_kind = ""  # the benchmark of this page that runs; its process holds the lock
+        self._entries: list[OnPosition] = []
+        self._first = asyncio.Lock()  # held by the first of the line; it, too, is first come, first served
         self._elsewhere = ""
 
     @property
     def busy(self) -> bool:
-        return bool(self._line)
+        return bool(self._entries)
 
     @property
-    def measuring(self) -> str:
-        """What is measured now, be it here or by another process; empty while nothing is."""
-        if self.study:
-            return f"bench {self.study}"
-        if self._line and not self._elsewhere:
+    def current(self) -> str:
+        """What is measured now, here or by another process; empty while nothing is."""
+        if self.bench_kind:
+            return f"bench {self.bench_kind}"
+        if self._entries and not self._elsewhere:
             return QUESTION
         return self._elsewhere or str(self.lock.holder() or "")
 
     @asynccontextmanager
-    async def turn(self, told: OnPosition, what: str = QUESTION) -> AsyncGenerator[None]:
-        """Waits in the line and for the lock, and has both inside. Raises StackError while a benchmark of the page
-        runs."""
-        if self.study:
-            raise StackError(f"bench {self.study} is measuring, and a question would disturb it: wait, or cancel it")
-        place, waits = _QueueEntry(told), bool(self._line)
-        self._line.append(place)
-        self._tell()
+    async def wait_turn(self, on_position: OnPosition, what: str = QUESTION) -> AsyncGenerator[None]:
+        """Waits in the line and for the lock; inside, nothing else is measured.
+
+        Raises StackError while a benchmark of the page runs.
+        """
+        if self.bench_kind:
+            raise StackError(
+                f"bench {self.bench_kind} is measuring, and a question would disturb it: wait, or cancel it"
+            )
+        waits = bool(self._entries)
+        self._entries.append(on_position)
+        self._notify()
         try:
-            await place.first.wait()
-            if waits:
-                await asyncio.sleep(YIELD_TO_COMMANDS_S)
-            hold = await self._locked(what)
-            try:
-                yield
-            finally:
-                hold.release()
+            async with self._first:
+                if waits:
+                    await asyncio.sleep(YIELD_TO_COMMANDS_S)
+                held = await self._wait_for_lock(what)
+                try:
+                    yield
+                finally:
+                    held.release()
         finally:
-            self._line.remove(place)
-            self._tell()
+            self._entries.remove(on_position)
+            self._notify()
 
     @asynccontextmanager
-    async def reserved(self, study: str) -> AsyncGenerator[None]:
-        """No question comes meanwhile; the benchmark's own process takes the lock. Raises StackError unless the line is
-        empty: nobody should wait for minutes unseen."""
-        if self.busy or self.study:
-            who = f"bench {self.study}" if self.study else "a question"
-            raise StackError(f"{who} is under way, and both would measure each other: start when it is done")
-        self.study = study
+    async def reserve_for_bench(self, kind: str) -> AsyncGenerator[None]:
+        """No question comes meanwhile; the benchmark's own process takes the lock.
+
+        Raises StackError unless the line is empty: a benchmark that waited for minutes would not be visible.
+        """
+        if self.busy or self.bench_kind:
+            other = f"bench {self.bench_kind}" if self.bench_kind else "a question"
+            raise StackError(
+                f"{other} is under way, and both would disturb each other's timings: start when it has ended"
+            )
+        self.bench_kind = kind
         try:
             yield
         finally:
-            self.study = ""
+            self.bench_kind = ""
 
-    async def _locked(self, what: str) -> HeldLock:
+    async def _wait_for_lock(self, what: str) -> HeldLock:
         try:
-            while (hold := self.lock.attempt(what)) is None:
+            while (held := self.lock.attempt(what)) is None:
                 self._elsewhere = str(self.lock.holder() or UNKNOWN)
-                self._tell()
+                self._notify()
                 await asyncio.sleep(POLL_S)
         finally:
             self._elsewhere = ""
-        return hold
+        return held
 
-    def _tell(self) -> None:
-        for before, place in enumerate(self._line):
-            place.told(before, self._elsewhere)
-            if not before:
-                place.first.set()
+    def _notify(self) -> None:
+        for ahead, on_position in enumerate(self._entries):
+            on_position(ahead, self._elsewhere)

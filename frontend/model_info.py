@@ -1,4 +1,4 @@
-"""What the served model is, and what of it is not real."""
+"""What the served model is, and what of it is not trained."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from frontend.sanitize import escape_html
 
 
 def model_name(settings: Settings) -> str:
-    """For a picture's margin."""
+    """As the saved picture of a race names it."""
     recipe = find_recipe(settings.model)
     if recipe is None:
         return Path(settings.model).name
@@ -18,11 +18,11 @@ def model_name(settings: Settings) -> str:
 
 
 def model_note(settings: Settings) -> str:
-    """One line, and for a stand-in a warning that cannot be overlooked."""
+    """One line, and for a stand-in a warning."""
     recipe = find_recipe(settings.model)
     name = recipe.name if recipe else Path(settings.model).name
     takes = f" · takes {', '.join(['text', *recipe.modalities])}" if recipe else ""
-    said = f'<p class="quiet">Model: <b>{escape_html(name)}</b>{takes}</p>'
-    if recipe is None or not recipe.stand_in:
-        return said
-    return f'{said}<p class="stand-in">This model is a stand-in. {escape_html(recipe.note)}</p>'
+    note = f'<p class="quiet">Model: <b>{escape_html(name)}</b>{takes}</p>'
+    if recipe and recipe.stand_in:
+        note += f'<p class="stand-in">This model is a stand-in. {escape_html(recipe.note)}</p>'
+    return note

@@ -1,4 +1,4 @@
-// What must happen in the browser: clocks, the clipboard, downloads, and who this browser is. All else is Python.
+// What must happen in the browser: clocks, clipboard, downloads, theme, and the visitor's token. All else is Python.
 (() => {
   const began = new Map(); // engine -> when its clock starts
 
@@ -14,15 +14,15 @@
   };
   setInterval(tick, 200);
 
-  // Gradio names its upload buttons otherwise than they read
-  const renamed = () => {
+  // Gradio gives its upload buttons an aria-label that differs from their text
+  const relabel = () => {
     document.querySelectorAll("button.upload-container[aria-label]").forEach((button) => {
       button.setAttribute("aria-label", button.innerText.replace(/\s+/g, " ").trim() || "Upload");
     });
   };
-  setInterval(renamed, 1000);
+  setInterval(relabel, 1000);
 
-  const copied = async (text) => {
+  const copy = async (text) => {
     try {
       await navigator.clipboard.writeText(text);
     } catch {
@@ -34,7 +34,7 @@
     }
   };
 
-  const sources = {
+  const copySources = {
     code: (button) => button.closest("figure").querySelector("code").textContent,
     answer: (button) => button.closest(".pane").querySelector(".answer").innerText,
     words: (button) => button.closest(".asked").querySelector(".words").innerText,
@@ -59,7 +59,7 @@
     if (!button) return;
     if (button.matches("#ask, #again, #tours button")) document.getElementById("panes").scrollIntoView({ block: "nearest" });
     if (button.dataset.copy) {
-      await copied(sources[button.dataset.copy](button));
+      await copy(copySources[button.dataset.copy](button));
       button.dataset.label ??= button.textContent;
       button.textContent = "Copied";
       setTimeout(() => (button.textContent = button.dataset.label), 1200);
@@ -72,7 +72,7 @@
     }
   });
 
-  // Before the list or dialog that is open hears of it, since Escape is then for that one alone
+  // In the capturing phase, before an open list or dialog closes: Escape is then meant for that only
   const open = () => document.querySelector("[role=listbox], [role=dialog], dialog[open]");
   document.addEventListener(
     "keydown",

@@ -1,4 +1,4 @@
-"""One engine's pane as HTML: its clock or TTFT, what it is worth against plain vLLM, what it cost, the answer."""
+"""One engine's pane as HTML: its clock or TTFT, the comparison with plain vLLM, its cost, the answer."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from frontend.bars import seconds, sources_bar, title
 from frontend.race import Pane, PaneStatus, Race
 from frontend.sanitize import escape_html, render_markdown
 
-SAME_TTFT = 1.05
-WAITS = {
+SAME_TTFT = 1.05  # up to this ratio one engine's own times differ
+WITHOUT_TTFT = {
     PaneStatus.IDLE: "not asked yet",
     PaneStatus.QUEUED: "waiting for its turn",
     PaneStatus.STOPPED: "stopped",
     PaneStatus.FAILED: "no answer",
 }
-NOW = {
+DOING = {
     PaneStatus.ASKED: "reading the prompt",
     PaneStatus.ANSWERING: "answering",
     PaneStatus.STORING: "storing on the KV volume",
@@ -24,69 +24,59 @@ NOW = {
 
 def pane_html(race: Race, engine: Engine) -> str:
     """The whole pane."""
-    pane = race.panes[engine.name]
+    pane, name = race.panes[engine.name], title(engine)
+    ttft_ms = "" if pane.ttft is None else f"{pane.ttft * 1e3:.1f}"
     copy = '<button type="button" data-copy="answer">Copy</button>' if pane.text and not pane.at_work else ""
     return (
-        f'<section class="pane {engine.name}" data-engine="{engine.name}" data-stage="{pane.stage}" '
+        f'<section class="pane {engine.name}" data-engine="{engine.name}" data-stage="{pane.status}" '
         f'data-first-ms="{pane.first * 1e3:.1f}" '
-        f'aria-label="{title(engine)}"><header><h2>{title(engine)}</h2><code>{engine.name}</code></header>'
-        f'<p class="ttft" data-ttft-ms="{_ms(pane)}">{_large(pane)}</p>'
-        f'<p class="state">{NOW.get(pane.stage, "")}</p>{_against(race, engine, pane)}{_cost(pane)}{_fault(pane)}'
-        f'{_reasoning(pane)}<div class="answer" tabindex="0" role="region" aria-label="Answer of {title(engine)}">'
+        f'aria-label="{name}"><header><h2>{name}</h2><code>{engine.name}</code></header>'
+        f'<p class="ttft" data-ttft-ms="{ttft_ms}">{_headline(pane)}</p>'
+        f'<p class="state">{DOING.get(pane.status, "")}</p>{_comparison(race, engine, pane)}{_cost(pane)}{_fault(pane)}'
+        f'{_reasoning(pane)}<div class="answer" tabindex="0" role="region" aria-label="Answer of {name}">'
         f"{render_markdown(pane.text)}</div>"
         f"<footer>{copy}</footer></section>"
     )
 
 
-def _ms(pane: Pane) -> str:
-    return "" if pane.ttft is None else f"{pane.ttft * 1e3:.1f}"
-
-
-def _large(pane: Pane) -> str:
-    """The clock runs in the browser from soon after it is first shown (page.js), which costs the server nothing."""
+def _headline(pane: Pane) -> str:
+    """The clock runs in the browser (page.js), which costs the server nothing."""
     if pane.ttft is not None:
         return f"{seconds(pane.ttft)} <small>to first token</small>"
-    if pane.stage is PaneStatus.ASKED:
-        data = f'data-clock="{pane.engine}" data-calm-s="{pane.calm}"'
+    if pane.status is PaneStatus.ASKED:
+        data = f'data-clock="{pane.engine}" data-calm-s="{pane.pause_s}"'
         return f'<span class="clock" {data} aria-hidden="true">0.0 s</span>'
-    return f'<span class="quiet">{WAITS.get(pane.stage, "")}</span>'
+    return f'<span class="quiet">{WITHOUT_TTFT.get(pane.status, "")}</span>'
 
 
-def _against(race: Race, engine: Engine, pane: Pane) -> str:
-    """Says what the plain engine did, so that a warm one is not taken for a cold one."""
+def _comparison(race: Race, engine: Engine, pane: Pane) -> str:
+    """Names the plain engine's source, so that a warm engine is not taken for a cold one."""
     baseline, reply = race.baseline(engine), pane.reply
     base = baseline.reply if baseline else None
     if base is None or reply is None:
         return f'<p class="against quiet">{escape_html(reply.source) if reply else ""}</p>'
-    said = f"<strong>{_times(base.ttft / reply.ttft)}</strong> {base.engine}: {reply.source} against {base.source}"
-    return f'<p class="against">{said}{_sameness(reply, base)}</p>'
-
-
-def _times(ratio: float) -> str:
-    """Up to ALIKE is what one engine differs from itself by."""
+    ratio = base.ttft / reply.ttft
     if 1 / SAME_TTFT <= ratio <= SAME_TTFT:
-        return "as fast as"
-    return f"{ratio:.1f}× faster than" if ratio > 1 else f"{1 / ratio:.1f}× slower than"
-
-
-def _sameness(reply: Reply, other: Reply) -> str:
-    word = first_difference(reply.text, other.text)
-    if word is None:
-        return ' · <span class="same">same answer</span>'
-    return f' · <span class="differs">differs at word {word}</span>'
+        speed = "as fast as"
+    else:
+        speed = f"{ratio:.1f}× faster than" if ratio > 1 else f"{1 / ratio:.1f}× slower than"
+    word = first_difference(reply.text, base.text)
+    same = f'<span class="differs">differs at word {word}</span>' if word else '<span class="same">same answer</span>'
+    said = f"<strong>{speed}</strong> {base.engine}: {reply.source} against {base.source}"
+    return f'<p class="against">{said} · {same}</p>'
 
 
 def first_difference(one: str, other: str) -> int | None:
-    """The number, from 1, of the first word in which two texts differ; None when they are alike."""
+    """The number, from 1, of the first word in which two texts differ; None if they are the same."""
     left, right = one.split(), other.split()
     if left == right:
         return None
-    alike = next((n for n, (a, b) in enumerate(zip(left, right, strict=False)) if a != b), min(len(left), len(right)))
-    return alike + 1
+    same = next((n for n, (a, b) in enumerate(zip(left, right, strict=False)) if a != b), min(len(left), len(right)))
+    return same + 1
 
 
 def _reasoning(pane: Pane) -> str:
-    """Seen while there is no answer yet, folded once there is."""
+    """Open while there is no answer yet."""
     if not pane.reasoning:
         return ""
     opened = "" if pane.text else " open"
@@ -97,26 +87,22 @@ def _reasoning(pane: Pane) -> str:
 def _cost(pane: Pane) -> str:
     if pane.reply is None:
         return ""
-    facts = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in numbers(pane.reply))
+    facts = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in _cost_numbers(pane.reply))
     return f'{sources_bar(pane.reply)}<dl class="cost">{facts}</dl>'
 
 
-def numbers(reply: Reply) -> tuple[tuple[str, str], ...]:
-    """What stands under the bar: inter-token latency, speed, and how many tokens."""
-    itl = "–" if reply.mean_itl is None else f"{reply.mean_itl * 1e3:.0f} ms"
-    speed = "–" if not reply.tpot else f"{1 / reply.tpot:.1f}"
-    usage = reply.usage
+def _cost_numbers(reply: Reply) -> tuple[tuple[str, str], ...]:
     return (
-        ("ITL", itl),
-        ("tokens/s", speed),
-        ("prompt tokens", f"{usage.prompt_tokens:,}"),
-        ("cached", usage.cached),
+        ("ITL", "–" if reply.mean_itl is None else f"{reply.mean_itl * 1e3:.0f} ms"),
+        ("tokens/s", f"{1 / reply.tpot:.1f}" if reply.tpot else "–"),
+        ("prompt tokens", f"{reply.usage.prompt_tokens:,}"),
+        ("cached", reply.usage.cached),
     )
 
 
 def _fault(pane: Pane) -> str:
-    """A question that failed, and what went wrong after one that did not."""
-    if pane.stage is PaneStatus.STOPPED:
+    """Why a question failed, or what went wrong after its answer."""
+    if pane.status is PaneStatus.STOPPED:
         return '<p class="note">stopped</p>' if pane.ttft is not None else ""
     if pane.fault:
         return f'<p class="fault" role="alert">{escape_html(pane.fault)}</p>'

@@ -1,4 +1,4 @@
-"""What is chosen for a question, and its words: bounded here, whoever sends them."""
+"""The settings of a question, and its text: bounded here, whoever sends them."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ QUESTION_CHARACTERS = 100_000
 
 @dataclass(frozen=True, slots=True)
 class QuestionOptions:
-    """What stands under "more", and whether the document goes along."""
+    """The controls under "More", and whether the document is sent."""
 
     max_tokens: int = MAX_TOKENS
     temperature: float = 0.0
     seed: int = 0
     cut: bool = False  # the document, to fit the model
-    follow: bool = True  # the conversation so far goes along
+    follow: bool = True  # the conversation so far is sent, too
     document: bool = True
 
     @classmethod
     def of(cls, max_tokens: object, temperature: object, seed: object, cut: bool, follow: bool) -> QuestionOptions:
-        """From controls, of which an emptied one is None, or a link: what is out of range is the default."""
+        """From controls, of which an emptied one is None, or a link: what is out of range becomes the default."""
         return cls(
             int(_within(max_tokens, 1, LONGEST_ANSWER, MAX_TOKENS)),
             _within(temperature, 0, HOTTEST, 0),
@@ -38,7 +38,7 @@ DEFAULT_OPTIONS = QuestionOptions()
 
 
 def checked_question(question: str) -> str:
-    """As it can be sent. Raises DocumentError for one that cannot be asked, before anybody waits for it."""
+    """As it can be sent. Raises DocumentError for one that is empty or too long."""
     if not question.strip():
         raise DocumentError("the question is empty: type one")
     if len(question) > QUESTION_CHARACTERS:

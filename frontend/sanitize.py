@@ -1,4 +1,4 @@
-"""Text of engines, people and files as HTML that can do nothing: no tag, script, picture or template of theirs runs."""
+"""Text of engines, visitors and files as harmless HTML: no tag, script, picture or template in it takes effect."""
 
 from __future__ import annotations
 
@@ -8,18 +8,25 @@ from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 
-# Raw HTML is shown as text, and pictures stay links: one would be fetched from wherever an answer says.
+# Raw HTML is shown as text; a picture would be fetched from whichever host an answer names
 _MARKDOWN = MarkdownIt("js-default", {"html": False, "linkify": False}).disable("image")
+# Gradio takes HTML for a template
 _TEMPLATE = str.maketrans({"{": "&#123;", "}": "&#125;", "$": "&#36;", "`": "&#96;"})
 
 
 def escape_html(text: str) -> str:
-    """As it stands."""
+    """Shown as it is written."""
     return escape(text).translate(_TEMPLATE)
 
 
+def one_line(text: str, most: int) -> str:
+    """On one line, and shortened to `most` characters; not escaped."""
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
 def render_markdown(text: str) -> str:
-    """Markdown with tables and code; links open elsewhere and tell nobody where they were."""
+    """Markdown with tables and code; links open in another tab and send no referrer."""
     return str(_MARKDOWN.render(text)).translate(_TEMPLATE)
 
 

@@ -15,42 +15,42 @@ from config.settings import Settings
 from config.topology import Topology
 from frontend.app import build
 from frontend.app_state import AppState
+from frontend.gradio_internals import set_up_queue
 from frontend.known_hosts import AllowedHosts, HostCheckMiddleware
 from frontend.login import login, refusal
 from frontend.theme import head_html, page_css, theme
 
-SESSIONS = 200  # that Gradio remembers at most, a third of a MiB each
-JOBS = 1000  # at once: each who waits in the line is one, and nobody's Stop or page may wait for theirs
-QUEUE = {  # Gradio's own settings of its queue, which it offers no other way to
-    "sleep_when_free": 0.05,  # it looks for work 1,000 times a second else, and takes 6 % of a shared core
-    "ANAYLTICS_CACHE_FREQUENCY": 10**9,  # (sic) statistics that nobody sees, of all events after each one
-    "ANALYTICS_MAX_EVENTS": 100,
-}
+MAX_SESSIONS = 200  # that Gradio remembers, a third of a MiB each
+MAX_THREADS = 1000  # each waiting visitor takes one, and must not delay another's Stop or page
 UPLOAD_BYTES = 64 * 2**20  # or what media may have; documents have narrower limits of their own
 
 
 def main() -> None:
-    """On UI_PORT of BIND_HOST; asks nobody outside."""
+    """On UI_PORT of BIND_HOST; asks no host outside the stack."""
     settings = caller_settings()
     try:
-        lock, locked = MeasurementLock.of(os.environ), refusal(settings, os.environ)
-        topology = Topology.of(settings)
-        launch(build(AppState.of(topology, settings, pinned=_pinned(settings), lock=lock, locked=locked)), settings)
+        topology, cards = Topology.of(settings), os.environ.get("GPUS", "").split()  # Compose lists in it what it pins
+        app = AppState.of(
+            topology,
+            settings,
+            gpu_per_engine=settings.device == "cuda" and len(set(cards)) == len(topology.engines),
+            lock=MeasurementLock.of(os.environ),
+            read_only_reason=refusal(settings, os.environ),
+        )
+        launch(build(app), settings)
     except ArenaError as exc:
         sys.exit(f"arena: {exc}")
 
 
 def launch(page: gr.Blocks, settings: Settings, *, wait: bool = True) -> None:
-    """Serves the page; with `wait`, until the process is told to stop. Raises ConfigError for half a login."""
-    page.queue(default_concurrency_limit=None)
-    for name, value in QUEUE.items():
-        setattr(page._queue, name, value)
+    """Serves the page; with `wait`, until the process ends. Raises ConfigError for half a login."""
+    set_up_queue(page)
     page.launch(
         server_name=settings.bind_host,
         server_port=settings.ui_port,
         max_file_size=max(UPLOAD_BYTES, settings.media_max_mb * 2**20),
-        max_threads=JOBS,
-        state_session_capacity=SESSIONS,
+        max_threads=MAX_THREADS,
+        state_session_capacity=MAX_SESSIONS,
         auth=login(settings),
         app_kwargs={"middleware": [Middleware(HostCheckMiddleware, hosts=AllowedHosts.of(settings))]},
         auth_message="TTFT Arena",
@@ -63,9 +63,3 @@ def launch(page: gr.Blocks, settings: Settings, *, wait: bool = True) -> None:
         ssr_mode=False,
         prevent_thread_lock=not wait,
     )
-
-
-def _pinned(settings: Settings) -> bool:
-    """Whether each engine has a GPU of its own; GPUS lists them where Compose pins them."""
-    cards = os.environ.get("GPUS", "").split()
-    return settings.device == "cuda" and len(set(cards)) == len(Topology.of(settings).engines)

@@ -1,32 +1,40 @@
-"""Who is here: a desk for each open tab, and a person's history that outlives a reload. Nobody sees another's."""
+"""One session for each open tab, and one history for each visitor, which outlives a reload.
+
+`gr.State` does not hold a tab: Gradio keeps what a closed tab had for an hour and drops sessions without calling
+`delete_callback`, so a visitor would be answered about another document, and nothing bounds the memory of all tabs.
+`gr.BrowserState` does not hold a history: the row of a question that a reload stopped comes when the browser has left.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from typing import Any
 
-from client import documents as documents
-from client.documents import read_document
+from client.documents import BUILT_IN, read_document
 from config.errors import ArenaError, StackError
 from frontend.history import History
+from frontend.link import ShareLink
 from frontend.measurement_queue import MeasurementQueue
-from frontend.tab_state import TabState
+from frontend.question_options import DEFAULT_OPTIONS, QuestionOptions
+from frontend.race import AskAll, Groups, Pane, ask_all
+from frontend.tab_state import TabState, fit_prompt
+from media import Media
 
 FRAME_S = 0.03  # between two frames of one tab: more often, text comes no sooner, and the engines lose CPU time
 KEPT_S = 3600  # a history after its last tab was closed
-MAX_TABS, MAX_VISITORS = 500, 500  # at most; the idlest go
+MAX_TABS, MAX_VISITORS = 500, 500  # the least recently used are dropped
 MAX_CLOSED = 100_000  # sessions that are remembered as closed
 HELD_BYTES = 512 * 2**20  # of all visitors' documents and media: a quarter of the memory that the page's container has
 CLOSED = "the connection to this tab was lost, and with it the document: reload the page"
 DROPPED = "more visitors came than the page has room for, and this tab's document was dropped: reload the page"
+FAILED = "the page failed; its log says why"
 
-BUILT_IN_TEXTS = frozenset(read_document(path) for path in documents.BUILT_IN)  # which all visitors share
-
-StateStream = Callable[[TabState], AsyncGenerator[TabState]]
+BUILT_IN_TEXTS = frozenset(read_document(path) for path in BUILT_IN)  # which all visitors share
 
 
 @dataclass(eq=False)
@@ -34,19 +42,15 @@ class Visitor:
     """One browser, known by a random token that it keeps."""
 
     history: History = field(default_factory=History)
-    tabs: int = 0
-    left: float = 0.0  # when the last tab was closed, on a monotonic clock
-
-    @property
-    def busy(self) -> bool:
-        return self.tabs > 0
+    closed_at: float = 0.0  # when its last tab was closed, on a monotonic clock
 
 
 class TabSession:
-    """One tab: its visit, and at most one run at a time."""
+    """One tab: its state, and at most one run at a time, which is a task so that Stop ends it at once."""
 
-    def __init__(self, visit: TabState, person: Visitor) -> None:
-        self.visit, self.person = visit, person
+    def __init__(self, state: TabState, queue: MeasurementQueue, ask: AskAll = ask_all) -> None:
+        self.state, self.visitor = state, Visitor()
+        self._queue, self._ask_all = queue, ask
         self._run: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
 
@@ -54,161 +58,188 @@ class TabSession:
     def busy(self) -> bool:
         return self._run is not None
 
-    async def play(self, track: MeasurementQueue, script: StateStream) -> AsyncGenerator[TabState]:
-        """The visit as it changes, at most every FRAME_S, its last state always.
+    async def run(self, work: Coroutine[Any, Any, None]) -> AsyncGenerator[TabState]:
+        """Runs `work` and yields the state when it has changed, at most every FRAME_S seconds, and always the last one.
 
-        Raises what the script raises, and StackError when this tab's last run is still under way. Closing it stops the
-        run and frees the engine.
+        Raises what `work` raises, and StackError if this tab's last run is still under way. Closing the generator
+        stops the run and frees the engine.
         """
         if self._run:
+            work.close()
             raise StackError("this tab's last question is still being answered: wait, or press Stop")
-        self._changed.clear()
-        run = self._run = asyncio.create_task(self._drive(track, script))
+        self._changed, shown = asyncio.Event(), self.state
+        run = self._run = asyncio.create_task(work)
         run.add_done_callback(lambda _: self._changed.set())
         try:
             while not run.done():
                 await self._changed.wait()
                 self._changed.clear()
-                yield self.visit
-                await asyncio.sleep(FRAME_S)
+                if self.state is not shown:
+                    yield (shown := self.state)
+                    await asyncio.sleep(FRAME_S)
             if not run.cancelled():
                 run.result()
         finally:
             await self.stop()
             self._run = None
-        yield self.visit
+        yield self.state
+
+    def cancel(self) -> None:
+        """Begins to end the run. Only once: a second time would break off the closing of its requests."""
+        if self._run and not self._run.cancelling():
+            self._run.cancel()
 
     async def stop(self) -> None:
-        """Ends the run, if there is one; returns when its requests are closed."""
+        """Ends the run, if there is one; returns when its requests are closed.
+
+        Gradio's `cancels=` would not do: it ends a generator at its next yield only, a minute late for a slow prompt.
+        """
         self.cancel()
         if self._run:
             await asyncio.wait({self._run})
 
+    @asynccontextmanager
+    async def turn(self, link: ShareLink) -> AsyncGenerator[None]:
+        """Waits in the line and shows how many visitors are ahead; inside, this tab alone measures.
+
+        `link` restores what is asked now. However it ends, no pane stays at work. Raises StackError while a benchmark
+        of the page runs.
+        """
+        try:
+            async with self._queue.wait_turn(self._show_position):
+                self.show(replace(self.state, visitors_ahead=0, measured_elsewhere="", caption="", link=link))
+                yield
+        except asyncio.CancelledError:
+            self.show(self.state.stopped())
+            raise
+        except Exception as exc:
+            self.show(self.state.failed(str(exc) if isinstance(exc, ArenaError) else FAILED))
+            raise
+
+    async def ask(
+        self,
+        groups: Groups,
+        question: str,
+        options: QuestionOptions = DEFAULT_OPTIONS,
+        media: Sequence[Media] = (),
+        *,
+        again: bool = False,
+    ) -> None:
+        """Asks group by group; returns when all panes have ended. Raises DocumentError, without a request, for a prompt
+        that cannot be sent or is too long."""
+        engines = [engine for group in groups for engine in group]
+        prompt = self.state.next_prompt(engines, question, options, media, again=again)
+        prompt = await fit_prompt(engines, prompt, cut=options.cut)
+        self.show(self.state.with_prompt(prompt, engines))
+        await self._ask_all(groups, prompt, self._show_pane)
+
+    def show(self, state: TabState) -> None:
+        """The tab's new state. A pane whose work has ended becomes a row of the history."""
+        old, self.state = self.state.race.panes, state
+        for name, pane in state.race.panes.items():
+            if old[name].at_work and not pane.at_work and pane.prompt:
+                self.visitor.history.add(pane, state.context(pane.prompt))
+        self._changed.set()
+
     @property
     def held_bytes(self) -> int:
         """Of the tab's document and media, as they are kept in memory; each counts once."""
-        visit = self.visit
-        asked = [pane.prompt for pane in visit.race.panes.values() if pane.prompt]
-        media = {*visit.media, *(each for prompt in asked for each in prompt.media)}
-        documents = {visit.document, *(prompt.document for prompt in asked)} - BUILT_IN_TEXTS
+        state = self.state
+        asked = [pane.prompt for pane in state.race.panes.values() if pane.prompt]
+        media = {*state.media, *(each for prompt in asked for each in prompt.media)}
+        documents = {state.document, *(prompt.document for prompt in asked)} - BUILT_IN_TEXTS
         return sum(len(each.base64) for each in media) + sum(map(len, documents))
 
-    def cancel(self) -> None:
-        """Begins to end the run. Once: a second time would break off the closing of its requests."""
-        if self._run and not self._run.cancelling():
-            self._run.cancel()
+    def _show_pane(self, pane: Pane) -> None:
+        self.show(replace(self.state, race=self.state.race.with_pane(pane)))
 
-    async def _drive(self, track: MeasurementQueue, script: StateStream) -> None:
-        def told(before: int, elsewhere: str) -> None:
-            if (before, elsewhere) != (self.visit.before, self.visit.elsewhere):
-                self._show(replace(self.visit, before=before, elsewhere=elsewhere))
-
-        try:
-            async with track.turn(told), aclosing(script(replace(self.visit, before=0, elsewhere=""))) as visits:
-                async for visit in visits:
-                    self._show(visit)
-        except asyncio.CancelledError:
-            self._show(self.visit.stopped())
-            raise
-        except Exception as exc:
-            self._show(
-                self.visit.broken(str(exc) if isinstance(exc, ArenaError) else "the page failed; its log says why")
-            )
-            raise
-
-    def _show(self, visit: TabState) -> None:
-        """A pane whose work is over becomes a row."""
-        was, self.visit = self.visit.race.panes, visit
-        for name, pane in visit.race.panes.items():
-            if was[name].at_work and not pane.at_work and pane.prompt:
-                self.person.history.add(pane, visit.context(pane.prompt))
-        self._changed.set()
+    def _show_position(self, ahead: int, elsewhere: str) -> None:
+        if (ahead, elsewhere) != (self.state.visitors_ahead, self.state.measured_elsewhere):
+            self.show(replace(self.state, visitors_ahead=ahead, measured_elsewhere=elsewhere))
 
 
 class SessionStore:
-    """All desks, by the tab's session, and all people, by their token."""
+    """All tabs by Gradio's session hash, and all visitors by their token."""
 
     def __init__(
         self,
         start: TabState,
+        queue: MeasurementQueue,
+        ask: AskAll = ask_all,
+        *,
         clock: Callable[[], float] = time.monotonic,
-        desks: int = MAX_TABS,
+        max_tabs: int = MAX_TABS,
         held_bytes: int = HELD_BYTES,
     ) -> None:
-        self._start, self._clock, self._most, self._most_bytes = start, clock, desks, held_bytes
-        self._desks = OrderedDict[str, TabSession]()
-        self._left = OrderedDict[str, str]()  # and why
-        self._people = OrderedDict[str, Visitor]()
+        self._start, self._queue, self._ask_all, self._clock = start, queue, ask, clock
+        self._max_tabs, self._max_bytes = max_tabs, held_bytes
+        self._sessions = OrderedDict[str, TabSession]()  # least recently used first
+        self._closed = OrderedDict[str, str]()  # and why
+        self._visitors = OrderedDict[str, Visitor]()
 
-    def desk(self, session: str) -> TabSession:
-        """This tab's, made at its first call; such a tab has a history of its own until it tells who it is.
+    def session(self, key: str) -> TabSession:
+        """This tab's, made at its first call, with a history of its own until `attach_visitor`.
 
-        Raises StackError for one that was closed or dropped: what it asked about is gone, but not from the eyes of its
-        visitor.
+        Raises StackError for a tab that was closed or dropped: its document is gone, but the visitor may still see it.
         """
-        if why := self._left.get(session):
+        if why := self._closed.get(key):
             raise StackError(why)
-        if session not in self._desks:
-            if len(self._desks) >= self._most:
-                self._drop(_least_recent(self._desks))
-            self._desks[session] = TabSession(self._start.cold(), Visitor())
-        self._desks.move_to_end(session)
-        return self._desks[session]
+        if key not in self._sessions:
+            if len(self._sessions) >= self._max_tabs:
+                idle = (key for key, tab in self._sessions.items() if not tab.busy)
+                self._remove(next(idle, next(iter(self._sessions))), DROPPED).cancel()
+            self._sessions[key] = TabSession(self._start.with_new_nonce(), self._queue, self._ask_all)
+        self._sessions.move_to_end(key)
+        return self._sessions[key]
 
-    def greet(self, session: str, token: str) -> TabSession:
-        """The tab tells who it is: its history is then that of the person's other tabs, and of before a reload."""
-        self._forget()
-        desk = self.desk(session)
-        if token and desk.person is not (person := self._person(token)):
-            person.history.take(desk.person.history)
-            desk.person = person
-            person.tabs += 1
-        return desk
+    def attach_visitor(self, key: str, token: str) -> TabSession:
+        """The history is then the one of the visitor's other tabs, and of before a reload."""
+        self._expire()
+        tab = self.session(key)
+        if token and tab.visitor is not (visitor := self._visitor(token)):
+            visitor.history.take(tab.visitor.history)
+            tab.visitor = visitor
+        return tab
 
-    async def leave(self, session: str) -> None:
+    async def close(self, key: str) -> None:
         """The tab was closed: its run is stopped, and its engine free."""
-        if session in self._desks:
-            await self._take_down(session, CLOSED).stop()
-        self._forget()
+        if key in self._sessions:
+            await self._remove(key, CLOSED).stop()
+        self._expire()
 
-    def make_room(self, keep: TabSession) -> None:
-        """Drops the desks that were used least recently, but for `keep`, until what is held is within the budget."""
-        held = {session: desk.held_bytes for session, desk in self._desks.items()}
-        over = sum(held.values()) - self._most_bytes
-        for session in sorted(held, key=lambda session: self._desks[session].busy):  # those at work go last
-            if over > 0 and held[session] and self._desks[session] is not keep:
-                self._drop(session)
-                over -= held[session]
+    def enforce_budget(self, keep: TabSession) -> None:
+        """Drops the least recently used tabs, except `keep`, until all hold no more bytes than the budget allows."""
+        held = {key: tab.held_bytes for key, tab in self._sessions.items()}
+        over = sum(held.values()) - self._max_bytes
+        for key in sorted(held, key=lambda key: self._sessions[key].busy):  # idle ones first
+            if over > 0 and held[key] and self._sessions[key] is not keep:
+                self._remove(key, DROPPED).cancel()
+                over -= held[key]
 
-    def _person(self, token: str) -> Visitor:
-        if token not in self._people and len(self._people) >= MAX_VISITORS:
-            del self._people[_least_recent(self._people)]
-        person = self._people.setdefault(token, Visitor())
-        self._people.move_to_end(token)
-        return person
+    def _visitor(self, token: str) -> Visitor:
+        if token not in self._visitors and len(self._visitors) >= MAX_VISITORS:
+            present = self._present()
+            gone = (token for token, visitor in self._visitors.items() if visitor not in present)
+            del self._visitors[next(gone, next(iter(self._visitors)))]
+        self._visitors.setdefault(token, Visitor())
+        self._visitors.move_to_end(token)
+        return self._visitors[token]
 
-    def _drop(self, session: str) -> None:
-        self._take_down(session, DROPPED).cancel()
+    def _present(self) -> set[Visitor]:
+        """Those with an open tab."""
+        return {tab.visitor for tab in self._sessions.values()}
 
-    def _take_down(self, session: str, why: str) -> TabSession:
-        self._left[session] = why
-        if len(self._left) > MAX_CLOSED:
-            self._left.popitem(last=False)
-        desk = self._desks.pop(session)
-        desk.person.tabs -= 1
-        desk.person.left = self._clock()
-        return desk
+    def _remove(self, key: str, why: str) -> TabSession:
+        self._closed[key] = why
+        if len(self._closed) > MAX_CLOSED:
+            self._closed.popitem(last=False)
+        tab = self._sessions.pop(key)
+        tab.visitor.closed_at = self._clock()
+        return tab
 
-    def _forget(self) -> None:
-        gone = [
-            token
-            for token, person in self._people.items()
-            if person.tabs <= 0 and (not person.history.rows or self._clock() - person.left > KEPT_S)
-        ]
-        for token in gone:
-            del self._people[token]
-
-
-def _least_recent(known: Mapping[str, TabSession] | Mapping[str, Visitor]) -> str:
-    """Whoever came first of those who do nothing, or else of all."""
-    return next((key for key, each in known.items() if not each.busy), next(iter(known)))
+    def _expire(self) -> None:
+        """Forgets histories that are empty, or whose visitor left more than KEPT_S seconds ago."""
+        present, oldest = self._present(), self._clock() - KEPT_S
+        for token, visitor in list(self._visitors.items()):
+            if visitor not in present and (not visitor.history.rows or visitor.closed_at < oldest):
+                del self._visitors[token]

@@ -1,4 +1,4 @@
-"""What every service says of itself just now, for the stack panel: health, load, memory, and its exact command line."""
+"""What every service and the KV volume report just now, as cards for the stack's tab; and each service's command."""
 
 from __future__ import annotations
 
@@ -13,124 +13,99 @@ import httpx
 
 from cache.lmcache_command import lmcache_command
 from cache.volume import current_namespace
-from client.http_client import http_client as client_of_services
+from client.http_client import http_client
 from client.metrics import sum_metrics
 from config.settings import Settings
 from config.topology import CacheServer, Engine, Topology
 from engines.vllm_command import vllm_command
+from frontend.bars import title
 
 TIMEOUT_S = 2
 RUNNING, WAITING = "vllm:num_requests_running", "vllm:num_requests_waiting"
 KV_USE = "vllm:kv_cache_usage_perc"
 OWN_HITS, OWN_QUERIES = "vllm:prefix_cache_hits_total", "vllm:prefix_cache_queries_total"
 L1_USED = "lmcache_mp_l1_memory_usage_bytes"
-ASKED = "lmcache_mp_lookup_requested_tokens_total"
-HIT_L1, HIT_L2 = "lmcache_mp_lookup_hit_l1_tokens_total", "lmcache_mp_lookup_hit_l2_tokens_total"
+LOOKUPS = "lmcache_mp_lookup_requested_tokens_total"
+L1_HITS, L2_HITS = "lmcache_mp_lookup_hit_l1_tokens_total", "lmcache_mp_lookup_hit_l2_tokens_total"
 
 
 @dataclass(frozen=True, slots=True)
-class EngineState:
-    """`None` is what the engine does not say; `kv_use` and `hit_rate` are shares of one."""
+class StackCard:
+    """One service, or the volume, which has no `name` and no health. `facts` are values as they are shown."""
 
-    engine: Engine
-    healthy: bool
-    model: str = ""
-    context: int | None = None
-    running: float | None = None
-    waiting: float | None = None
-    kv_use: float | None = None
-    hit_rate: float | None = None
+    name: str
+    heading: str
+    kind: str
+    healthy: bool | None
+    facts: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class CacheState:
-    """Memory in bytes; rates are shares of the tokens that were looked for."""
-
-    cache: CacheServer
-    healthy: bool
-    l1_used: float | None = None
-    l1_rate: float | None = None
-    l2_rate: float | None = None
+async def read_stack(topology: Topology, settings: Settings) -> list[StackCard]:
+    """Asks all services at once; one that does not answer within TIMEOUT_S is not healthy."""
+    async with http_client(TIMEOUT_S) as client:
+        engines = [_engine_card(client, engine) for engine in topology.engines]
+        caches = [_cache_card(client, cache) for cache in topology.caches]
+        return await asyncio.gather(*engines, *caches, asyncio.to_thread(volume_card, settings))
 
 
-@dataclass(frozen=True, slots=True)
-class VolumeState:
-    """Of the namespace; sizes in bytes, None where the volume cannot be seen from here."""
-
-    folder: Path
-    used: int | None = None
-    files: int | None = None
-    free: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class StackState:
-    """Everything that the panel shows."""
-
-    engines: tuple[EngineState, ...]
-    caches: tuple[CacheState, ...]
-    volume: VolumeState
+async def _engine_card(client: httpx.AsyncClient, engine: Engine) -> StackCard:
+    metrics = await _metrics(client, engine.url, "/health", RUNNING, WAITING, KV_USE, OWN_HITS, OWN_QUERIES)
+    model = await _model(client, engine.url) if metrics is not None else {}
+    found = metrics if metrics and model else {}
+    facts = {
+        "model": Path(str(model.get("root") or model.get("id") or "–")).name,
+        "context (tokens)": _count(model.get("max_model_len")),
+        "KV in use": _percent(found.get(KV_USE)),
+        "running": _count(found.get(RUNNING)),
+        "waiting": _count(found.get(WAITING)),
+        "own prefix cache hits": _percent(_ratio(found, OWN_HITS, OWN_QUERIES)),
+    }
+    return StackCard(engine.name, title(engine), engine.kind, bool(model), facts)
 
 
-async def read_stack(topology: Topology, settings: Settings) -> StackState:
-    """Asks all services at once; who does not answer within TIMEOUT_S is not healthy."""
-    async with client_of_services(TIMEOUT_S) as client:
-        engines = asyncio.gather(*(_engine(client, engine) for engine in topology.engines))
-        caches = asyncio.gather(*(_cache(client, cache) for cache in topology.caches))
-        volume = asyncio.to_thread(volume_state, settings)
-        return StackState(tuple(await engines), tuple(await caches), await volume)
+async def _cache_card(client: httpx.AsyncClient, cache: CacheServer) -> StackCard:
+    metrics = await _metrics(client, cache.url, "/healthcheck", L1_USED, LOOKUPS, L1_HITS, L2_HITS)
+    found = metrics or {}
+    facts = {
+        "L1 in use": _size(found.get(L1_USED)),
+        "hits in memory": _percent(_ratio(found, L1_HITS, LOOKUPS)),
+        "hits on the volume": _percent(_ratio(found, L2_HITS, LOOKUPS)),
+    }
+    heading = f"Cache server ({cache.side.upper()})"
+    return StackCard(cache.name, heading, "lmcache server", metrics is not None, facts)
 
 
-async def _engine(client: httpx.AsyncClient, engine: Engine) -> EngineState:
+async def _metrics(client: httpx.AsyncClient, url: str, health: str, *names: str) -> Mapping[str, float] | None:
+    """None where the service is not healthy, or does not answer."""
     try:
-        (await client.get(f"{engine.url}/health")).raise_for_status()
-        seen = sum_metrics(
-            (await client.get(f"{engine.url}/metrics")).text, RUNNING, WAITING, KV_USE, OWN_HITS, OWN_QUERIES
-        )
-        card = (await client.get(f"{engine.url}/v1/models")).json()["data"][0]
-    except (httpx.HTTPError, LookupError, ValueError):
-        return EngineState(engine, healthy=False)
-    return EngineState(
-        engine,
-        healthy=True,
-        model=Path(str(card.get("root") or card.get("id"))).name,
-        context=card.get("max_model_len"),
-        running=seen.get(RUNNING),
-        waiting=seen.get(WAITING),
-        kv_use=seen.get(KV_USE),
-        hit_rate=_share(seen, OWN_HITS, OWN_QUERIES),
-    )
-
-
-async def _cache(client: httpx.AsyncClient, cache: CacheServer) -> CacheState:
-    try:
-        (await client.get(f"{cache.url}/healthcheck")).raise_for_status()
-        seen = sum_metrics((await client.get(f"{cache.url}/metrics")).text, L1_USED, ASKED, HIT_L1, HIT_L2)
+        (await client.get(url + health)).raise_for_status()
+        return sum_metrics((await client.get(f"{url}/metrics")).text, *names)
     except (httpx.HTTPError, ValueError):
-        return CacheState(cache, healthy=False)
-    return CacheState(
-        cache,
-        healthy=True,
-        l1_used=seen.get(L1_USED),
-        l1_rate=_share(seen, HIT_L1, ASKED),
-        l2_rate=_share(seen, HIT_L2, ASKED),
-    )
+        return None
 
 
-def _share(seen: Mapping[str, float], part: str, whole: str) -> float | None:
-    return seen.get(part, 0.0) / seen[whole] if seen.get(whole) else None
+async def _model(client: httpx.AsyncClient, url: str) -> Mapping[str, Any]:
+    """What the engine says of its model; empty where it says nothing."""
+    try:
+        return dict((await client.get(f"{url}/v1/models")).json()["data"][0])
+    except (httpx.HTTPError, LookupError, ValueError, TypeError):
+        return {}
 
 
-def volume_state(settings: Settings) -> VolumeState:
-    """Walks the namespace's files."""
-    folder = current_namespace(settings)
-    if not settings.kv_store_dir.is_dir():
-        return VolumeState(folder)
-    sizes = [size for path in folder.rglob("*.data") if (size := _size(path)) is not None]
-    return VolumeState(folder, sum(sizes), len(sizes), shutil.disk_usage(settings.kv_store_dir).free)
+def volume_card(settings: Settings) -> StackCard:
+    """Walks the files of the namespace; there are no sizes where the volume cannot be seen from here."""
+    folder, visible = current_namespace(settings), settings.kv_store_dir.is_dir()
+    sizes = [size for path in folder.rglob("*.data") if (size := _file_size(path)) is not None] if visible else []
+    facts = {
+        "namespace": folder.name,
+        "size": _size(sum(sizes) if visible else None),
+        "files": _count(len(sizes) if visible else None),
+        "free": _size(shutil.disk_usage(settings.kv_store_dir).free if visible else None),
+    }
+    return StackCard("", "KV volume", "" if visible else "Not visible from the page.", None, facts)
 
 
-def _size(path: Path) -> int | None:
+def _file_size(path: Path) -> int | None:
     """None for a file that was evicted meanwhile."""
     try:
         return path.stat().st_size
@@ -143,3 +118,21 @@ def stack_commands(topology: Topology, settings: Settings) -> dict[str, str]:
     lines: dict[str, Any] = {engine.name: vllm_command(engine, settings) for engine in topology.engines}
     lines |= {cache.name: lmcache_command(cache, settings, current_namespace(settings)) for cache in topology.caches}
     return {name: str(line) for name, line in lines.items()}
+
+
+def _ratio(metrics: Mapping[str, float], part: str, whole: str) -> float | None:
+    return metrics.get(part, 0.0) / metrics[whole] if metrics.get(whole) else None
+
+
+def _percent(ratio: float | None) -> str:
+    return "–" if ratio is None else f"{100 * ratio:.0f} %"
+
+
+def _count(value: float | None) -> str:
+    return "–" if value is None else f"{value:,.0f}"
+
+
+def _size(size: float | None) -> str:
+    if size is None:
+        return "–"
+    return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.0f} MiB"

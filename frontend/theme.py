@@ -1,4 +1,4 @@
-"""How the page looks before anything is on it: theme, styles, script and head. Nothing comes from another host."""
+"""How the page looks before anything is on it: colours, theme, styles, script and head. No other host is asked."""
 
 from __future__ import annotations
 
@@ -6,24 +6,37 @@ from pathlib import Path
 
 import gradio as gr
 
-from frontend.palette import variables
-
 HERE = Path(__file__).parent
 HEAD = """<div class="top"><h1>TTFT Arena</h1>
 <p>The same question to vLLM engines, two of them with LMCache on one shared KV volume: what (A) has read, (B) loads
 instead of computing it again. <b>TTFT</b>: from just before the request is sent to the first text.</p>
 <button type="button" data-theme>Light / dark</button></div>"""
 
+# In light and in dark. All nine can be told apart with each kind of colour blindness, and from the page behind them
+# (tests/frontend/test_theme.py). Sources have patterns besides (page.css), and all have their names beside them.
+ENGINE_COLOURS = {
+    "plain-a": ("#af3300", "#ee863b"),
+    "plain-b": ("#ac518a", "#cd9fc0"),
+    "lmcache-a": ("#258ec6", "#4398cd"),
+    "lmcache-b": ("#157655", "#48c99a"),
+}
+SOURCE_COLOURS = {
+    "computed": ("#504657", "#e1ddeb"),
+    "own": ("#b38b10", "#ebc32f"),
+    "l1": ("#2e4e9e", "#6d778e"),
+    "l2": ("#1d4922", "#b4e58d"),
+    "shared": ("#7357d8", "#9397ff"),
+}
+
 
 def theme() -> gr.themes.Base:
-    """The system's own fonts."""
+    """The system's own fonts; darker grey and blue than Gradio's, which are hard to read."""
     base = gr.themes.Base(
         primary_hue="blue",
         neutral_hue="slate",
         font=["system-ui", "sans-serif"],
         font_mono=["ui-monospace", "monospace"],
     )
-    # Gradio's own lighter blue and grey are hard to read
     return base.set(
         body_text_color_subdued="*neutral_600",
         block_info_text_color="*neutral_600",
@@ -34,9 +47,15 @@ def theme() -> gr.themes.Base:
 
 
 def page_css() -> str:
-    return f"{variables()}\n{(HERE / 'page.css').read_text()}"
+    """`--engine` is set on an engine's elements, `--source` on a source's."""
+    rules = [
+        f".{key} {{ {variable}: {light}; }} .dark .{key} {{ {variable}: {dark}; }}"
+        for variable, colours in (("--engine", ENGINE_COLOURS), ("--source", SOURCE_COLOURS))
+        for key, (light, dark) in colours.items()
+    ]
+    return "\n".join([*rules, (HERE / "page.css").read_text()])
 
 
 def head_html() -> str:
-    """The page's one script, inside the document."""
+    """The page's only script, inside the document."""
     return f"<script>{(HERE / 'page.js').read_text()}</script>"

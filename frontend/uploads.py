@@ -13,13 +13,13 @@ from media import Media
 from media.limits import Limits
 from media.load import load_media
 
-DECODED_WITHIN_S = 60  # one file
+DECODE_TIMEOUT_S = 60  # for one file
 
 
 def check_uploads(paths: Sequence[str | None], limits: Limits) -> tuple[Path, ...]:
-    """The files, in the order given, without their content: the page may keep many for those who wait.
+    """The files, in the order given, without their content, which would take memory while a question waits.
 
-    Raises MediaError for what needs no decoding to be refused.
+    Raises MediaError for what can be refused without decoding it.
     """
     files = tuple(Path(path) for path in paths if path)
     limits.check_count(len(files))
@@ -31,18 +31,18 @@ def check_uploads(paths: Sequence[str | None], limits: Limits) -> tuple[Path, ..
     return files
 
 
-async def load_uploads(files: Sequence[Path], limits: Limits, within_s: float = DECODED_WITHIN_S) -> tuple[Media, ...]:
-    """Checked and encoded, one after the other, each in a process that is killed after `within_s`.
+async def load_uploads(files: Sequence[Path], limits: Limits, timeout_s: float = DECODE_TIMEOUT_S) -> tuple[Media, ...]:
+    """Checked and encoded, one after the other, each in a process that is killed after `timeout_s` seconds.
 
-    Decoding takes a core: call it where nothing is measured meanwhile. Raises MediaError that says what is wrong.
+    Decoding takes a core: call it where nothing is measured meanwhile. Raises MediaError.
     """
     media: list[Media] = []
     for file in files:
         try:
-            with anyio.fail_after(within_s):
+            with anyio.fail_after(timeout_s):
                 media.append(await to_process.run_sync(load_media, file, limits, cancellable=True))
         except TimeoutError as exc:
-            raise MediaError(f"{file.name} takes over {within_s:g} s to check: give a smaller one") from exc
+            raise MediaError(f"{file.name} takes over {timeout_s:g} s to check: give a smaller one") from exc
         except anyio.BrokenWorkerProcess as exc:
             raise MediaError(f"{file.name} cannot be decoded: its decoder crashed; convert it first") from exc
         limits.check_prompt(media)

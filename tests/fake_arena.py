@@ -11,8 +11,10 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -27,7 +29,7 @@ from config.settings import Settings
 from frontend.app import build
 from frontend.app_state import AppState
 from frontend.bench_runs import BenchRunner
-from frontend.race import Pane, PaneStatus
+from frontend.race import REPAINT_S, Pane, PaneStatus, ask_all
 from frontend.restart import Restart
 from frontend.server import launch
 from frontend.sessions import SessionStore, TabSession
@@ -62,39 +64,41 @@ def fake_arena(behaviour: Behaviour, *, pinned: bool, rows: int, port: int = 796
         plain = [FakeEngine(name, behaviour) for name in ("plain-a", "plain-b")]
         shared = [FakeEngine(name, behaviour, volume) for name in ("lmcache-a", "lmcache-b")]
         engines = [stack.enter_context(fake) for fake in plain + shared]
-        page = build(_house(engines, settings, pinned, rows))
+        page = build(_app(engines, settings, pinned, rows))
         launch(page, settings, wait=False)
         stack.callback(page.close, verbose=False)
         yield Served(f"http://127.0.0.1:{port}", {fake.name: fake.engine.url for fake in engines})
 
 
-def _house(engines: Sequence[FakeEngine], settings: Settings, pinned: bool, rows: int) -> AppState:
-    house = AppState.of(topology_of(engines), settings, pinned=pinned, lock=MeasurementLock.of(os.environ))
+def _app(engines: Sequence[FakeEngine], settings: Settings, pinned: bool, rows: int) -> AppState:
+    lock = MeasurementLock.of(os.environ)
+    app = AppState.of(topology_of(engines), settings, gpu_per_engine=pinned, lock=lock)
+    start, ask = TabState.with_handbook(app.topology.engines), partial(ask_all, pause_s=0 if pinned else REPAINT_S)
     return replace(
-        house,
-        reception=FakeReception(TabState.of_the_handbook(house.topology.engines), rows),
-        studies=BenchRunner(house.track, results_folder(), BENCH),
+        app,
+        sessions=FakeSessions(rows, start, app.queue, ask),
+        bench_runner=BenchRunner(app.queue, results_folder(), BENCH),
         restart=FakeRestart(("restart",), engines),
     )
 
 
-class FakeReception(SessionStore):
-    """Everyone who comes has asked for so many rows already."""
+class FakeSessions(SessionStore):
+    """Every visitor has asked so many questions already."""
 
-    def __init__(self, start: TabState, rows: int) -> None:
-        super().__init__(start)
+    def __init__(self, rows: int, *given: Any) -> None:
+        super().__init__(*given)
         self.rows = rows
 
-    def greet(self, session: str, token: str) -> TabSession:
-        desk = super().greet(session, token)
-        history, engines = desk.person.history, desk.visit.engines
+    def attach_visitor(self, key: str, token: str) -> TabSession:
+        tab = super().attach_visitor(key, token)
+        history, engines = tab.visitor.history, tab.state.engines
         while history.count < self.rows:
             engine = engines[history.count % len(engines)]
-            prompt = Prompt(f"Question {history.count + 1}", desk.visit.document, desk.visit.nonce)
+            prompt = Prompt(f"Question {history.count + 1}", tab.state.document, tab.state.nonce)
             reply = a_reply(engine, ttft=0.2 + history.count % 7)
             sent = time.time() - 5 * (self.rows - history.count)
-            history.add(Pane(engine.name, PaneStatus.DONE, prompt, sent=sent, reply=reply), desk.visit.name)
-        return desk
+            history.add(Pane(engine.name, PaneStatus.DONE, prompt, sent=sent, reply=reply), tab.state.name)
+        return tab
 
 
 @dataclass(frozen=True)

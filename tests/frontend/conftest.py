@@ -1,4 +1,4 @@
-"""Engines of these tests are nobody's, unless a test brings its own: a stack may be running beside them."""
+"""The page's tests ask no engine but their own, since a stack may be running beside them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,12 @@ import pytest
 from config.settings import Settings
 
 NOWHERE = "http://127.0.0.1:9"
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Tests that are coroutines are marked `anyio`."""
+    return "asyncio"
 
 
 @pytest.fixture

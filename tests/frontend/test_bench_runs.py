@@ -4,28 +4,24 @@ import signal
 import sys
 
 import pytest
-from fakes import a_reply
 
-from client.prompt import Prompt
-from client.reply import Sources
 from config.errors import ConfigError, StackError
 from config.settings import Settings
 from frontend.bench_runs import KINDS, BenchRun, BenchRunner, kinds
-from frontend.bench_tab import BenchHandlers
-from frontend.bench_view import framed, progress, results_table
-from frontend.estimate import CLAIMING, UNKNOWN, USUAL, estimate, too_few
-from frontend.history import History
+from frontend.bench_tab import BenchHandlers, report_frame, results_table, run_html
 from frontend.measurement_queue import MeasurementQueue
-from frontend.race import Pane, PaneStatus
-from frontend.results_list import ResultSummary, list_results
+from frontend.results_list import list_results
+
+pytestmark = pytest.mark.anyio
 
 QUICK = "import sys; print('1/3 cold on plain-a: 9 ms'); print('3/3 cold', *sys.argv[1:])"
 ENDLESS = (
     "import time\ntry:\n  print('started', flush=True)\n  time.sleep(600)\nexcept KeyboardInterrupt:\n  print('kept')"
 )
+REPORTS = "import pathlib, sys; pathlib.Path(sys.argv[2], 'report.html').write_text(sys.argv[1])"
 
 
-def studies_of(results, script):
+def runner_of(results, script=QUICK):
     return BenchRunner(MeasurementQueue(), results, (sys.executable, "-c", script))
 
 
@@ -36,68 +32,77 @@ def a_result(folder, name="ttft-1", **more):
     return folder / name
 
 
-def test_a_run_is_the_bench_itself_with_its_lines_and_its_exit_code(tmp_path):
-    async def run():
-        studies = studies_of(tmp_path, QUICK)
-        await studies.start("ttft", 3)
-        await studies.ended()
-        return studies.now
-
-    now = asyncio.run(run())
-    assert now.code == 0
-    assert "ttft --num-prompts 3 --result-dir" in now.lines[-1]
-    assert 'aria-valuenow="100"' in progress(now)
+async def test_a_run_is_the_bench_itself_with_its_lines_and_its_exit_code(tmp_path):
+    runner = runner_of(tmp_path)
+    await runner.start("ttft", 3)
+    await runner.ended()
+    assert runner.now.code == 0
+    assert "ttft --num-prompts 3 --result-dir" in runner.now.lines[-1]
+    assert 'aria-valuenow="100"' in run_html(runner.now)
 
 
 @pytest.mark.parametrize(("code", "said"), [(None, "running"), (130, "cancelled"), (2, "ended with exit code 2")])
 def test_the_page_says_how_a_run_ended(tmp_path, code, said):
-    assert f"<b>bench ttft</b>: {said} " in progress(BenchRun("ttft", tmp_path, code=code))
+    assert f"<b>bench ttft</b>: {said} " in run_html(BenchRun("ttft", tmp_path, code=code))
 
 
-def test_whoever_comes_back_to_the_tab_sees_the_report_of_the_run_that_ended(tmp_path):
+async def test_a_visitor_who_comes_back_to_the_tab_sees_the_report_of_the_run_that_ended(tmp_path):
     folder = a_result(tmp_path)
     (folder / "report.html").write_text("<p>It pays off.</p>")
-    studies = studies_of(tmp_path, QUICK)
-    studies.now, ended = BenchRun("ttft", folder), BenchRun("ttft", folder, code=0)
-    seen = studies.now
-    tab = BenchHandlers(studies)
-    assert not isinstance(asyncio.run(tab.look(seen))[-1], str)
-    studies.now = ended
-    assert "It pays off." in asyncio.run(tab.look(seen))[-1]
-    assert not isinstance(asyncio.run(tab.look(ended))[-1], str)
+    runner = runner_of(tmp_path)
+    runner.now, ended = BenchRun("ttft", folder), BenchRun("ttft", folder, code=0)
+    seen, tab = runner.now, BenchHandlers(runner)
+    assert not isinstance((await tab.look(seen))[-1], str)
+    runner.now = ended
+    assert "It pays off." in (await tab.look(seen))[-1]
+    assert not isinstance((await tab.look(ended))[-1], str)
 
 
-def test_cancel_is_a_ctrl_c_and_frees_the_track(tmp_path):
-    async def run():
-        studies = studies_of(tmp_path, ENDLESS)
-        await studies.start("ttft", 3)
-        with pytest.raises(StackError, match="bench ttft"):
-            await studies.start("aa", 3)
-        while not studies.now.lines:  # noqa: ASYNC110 - a child process sets no event
-            await asyncio.sleep(0.01)
-        studies.cancel()
-        await studies.ended()
-        return studies
-
-    studies = asyncio.run(run())
-    assert studies.now.lines[-1] == "kept"
-    assert not studies.track.study
+async def test_cancel_is_a_ctrl_c_and_frees_the_line(tmp_path):
+    runner = runner_of(tmp_path, ENDLESS)
+    await runner.start("ttft", 3)
+    with pytest.raises(StackError, match="bench ttft"):
+        await runner.start("aa", 3)
+    while not runner.now.lines:  # noqa: ASYNC110 - a child process sets no event
+        await asyncio.sleep(0.01)
+    runner.cancel()
+    await runner.ended()
+    assert runner.now.lines[-1] == "kept"
+    assert not runner.queue.bench_kind
 
 
-def test_no_run_begins_while_a_question_is_under_way(tmp_path):
-    async def run():
-        studies = studies_of(tmp_path, QUICK)
-        async with studies.track.turn(lambda *_: None):
-            with pytest.raises(StackError, match="a question"):
-                await studies.start("ttft", 3)
-
-    asyncio.run(run())
+async def test_a_run_whose_output_cannot_be_read_is_ended_and_frees_the_line(tmp_path):
+    runner = runner_of(tmp_path, "import time; print('x' * 2_000_000, flush=True); time.sleep(600)")
+    await runner.start("ttft", 3)
+    await runner.ended()
+    assert runner.now.code == -signal.SIGKILL
+    assert not runner.queue.bench_kind
 
 
-@pytest.mark.parametrize(("kind", "number"), [("peer", 3), ("ttft", 0), ("--help", 1)])
-def test_only_known_runs_of_a_sane_size_are_started(tmp_path, kind, number):
+async def test_a_bench_that_cannot_be_started_frees_the_line(tmp_path):
+    runner = BenchRunner(MeasurementQueue(), tmp_path, ("/no/such/program",))
+    with pytest.raises(FileNotFoundError):
+        await runner.start("ttft", 3)
+    assert not runner.queue.bench_kind
+
+
+async def test_no_run_begins_while_a_question_is_under_way(tmp_path):
+    runner = runner_of(tmp_path)
+    async with runner.queue.wait_turn(lambda *_: None):
+        with pytest.raises(StackError, match="a question"):
+            await runner.start("ttft", 3)
+
+
+@pytest.mark.parametrize(("kind", "number"), [("peer", 3), ("ttft", 0), ("ttft", 1001), ("--help", 1)])
+async def test_only_known_runs_of_a_sane_size_are_started(tmp_path, kind, number):
     with pytest.raises(ConfigError):
-        asyncio.run(studies_of(tmp_path, QUICK).start(kind, number))
+        await runner_of(tmp_path).start(kind, number)
+
+
+def test_storage_is_offered_where_it_can_write_to_the_volume(tmp_path):
+    settings = Settings.from_env({"ARENA_HOME": str(tmp_path)})
+    assert kinds(settings) == KINDS
+    assert kinds(settings, lambda *_: False) == ("ttft", "mm", "aa")
 
 
 def test_results_are_listed_newest_first_and_broken_ones_passed_over(tmp_path):
@@ -107,63 +112,42 @@ def test_results_are_listed_newest_first_and_broken_ones_passed_over(tmp_path):
     (tmp_path / "half" / "result.json").write_text("{")
     a_result(tmp_path, "<b>", kind="<script>")
     found = list_results(tmp_path)
-    assert next(result.name for result in found) == "new"
+    assert found[0].name == "new"
     assert len(found) == 3
     assert "<script>" not in results_table(found)
 
 
-def test_a_report_is_shown_in_a_frame_that_runs_nothing(tmp_path):
+async def test_a_report_is_shown_in_a_frame_that_runs_nothing(tmp_path):
     (a_result(tmp_path) / "report.html").write_text("<script>alert('1')</script>")
-    shown = framed(asyncio.run(studies_of(tmp_path, QUICK).report("ttft-1")))
+    shown = report_frame(await runner_of(tmp_path).report("ttft-1"))
     assert 'sandbox=""' in shown
     assert "<script>" not in shown
 
 
 @pytest.mark.parametrize("name", ["../../etc", "ttft-2", ""])
-def test_only_listed_results_are_read(tmp_path, name):
+async def test_only_listed_results_are_read(tmp_path, name):
     a_result(tmp_path)
-    with pytest.raises(ConfigError):
-        asyncio.run(studies_of(tmp_path, QUICK).report(name))
-    with pytest.raises(ConfigError):
-        asyncio.run(studies_of(tmp_path, QUICK).compare(name, "ttft-1"))
+    runner = runner_of(tmp_path)
+    for reads in (runner.report(name), runner.compare(name, "ttft-1")):
+        with pytest.raises(ConfigError):
+            await reads
 
 
-def test_two_results_are_compared_by_the_bench(tmp_path):
+async def test_two_results_are_compared_by_the_bench(tmp_path):
     a_result(tmp_path, "one")
     a_result(tmp_path, "two")
-    assert "compare" in asyncio.run(studies_of(tmp_path, QUICK).compare("one", "two"))
+    assert "compare" in await runner_of(tmp_path).compare("one", "two")
 
 
-REPORTS = "import pathlib, sys; pathlib.Path(sys.argv[2], 'report.html').write_text(sys.argv[1])"
-
-
-def test_a_run_that_was_cancelled_gets_a_report_of_what_there_is(tmp_path):
+async def test_a_run_that_was_cancelled_gets_a_report_of_what_there_is(tmp_path):
     a_result(tmp_path, complete=False)
-    assert asyncio.run(studies_of(tmp_path, REPORTS).report("ttft-1")) == "report"
+    assert await runner_of(tmp_path, REPORTS).report("ttft-1") == "report"
 
 
-def test_a_result_that_no_report_can_be_made_of_says_what_the_bench_says(tmp_path):
+async def test_a_result_that_no_report_can_be_made_of_says_what_the_bench_says(tmp_path):
     a_result(tmp_path)
     with pytest.raises(ConfigError, match="has no report: it is of another version"):
-        asyncio.run(studies_of(tmp_path, "print('it is of another version')").report("ttft-1"))
-
-
-def test_a_run_that_cannot_be_read_is_ended_and_frees_the_track(tmp_path):
-    async def run():
-        studies = studies_of(tmp_path, "import time; print('x' * 2_000_000, flush=True); time.sleep(600)")
-        await studies.start("ttft", 3)
-        await studies.ended()
-        return studies
-
-    studies = asyncio.run(run())
-    assert studies.now.code == -signal.SIGKILL
-    assert not studies.track.study
-
-
-def test_storage_is_offered_where_it_can_write_to_the_volume(tmp_path):
-    settings = Settings.from_env({"ARENA_HOME": str(tmp_path)})
-    assert kinds(settings) == KINDS
-    assert kinds(settings, lambda *_: False) == ("ttft", "mm", "aa")
+        await runner_of(tmp_path, "print('it is of another version')").report("ttft-1")
 
 
 COMPARED = {"comparison": {"verdict": "faster"}}
@@ -207,35 +191,3 @@ def test_a_result_is_read_once_until_it_changes(tmp_path):
     (folder / "result.json").write_text(json.dumps({"kind": "ttft", "date": "2027", "completed": 7}))
     assert first is again
     assert list_results(tmp_path)[0].completed == 7
-
-
-@pytest.mark.parametrize("kind", CLAIMING)
-def test_the_tab_opens_with_enough_documents_and_warns_of_fewer_before_anything_is_sent(tmp_path, kind):
-    tab = BenchHandlers(studies_of(tmp_path, QUICK))
-    assert "no claim" not in asyncio.run(tab.expected(kind, USUAL, ()))
-    assert "no claim" in asyncio.run(tab.expected(kind, 3, ()))
-    assert not too_few("storage", 3)
-
-
-def test_how_long_a_run_takes_goes_by_what_was_measured_here():
-    def a_run(kind, documents, duration):
-        return ResultSummary(
-            f"{kind}-1", kind, "2026", complete=True, completed=9, verdict="", documents=documents, duration=duration
-        )
-
-    runs = [a_run("aa", 10, 200.0), a_run("mm", 10, 100.0)]
-    assert "about 2 minutes" in estimate("aa", 5, runs, ())  # 20 s each, and the warm-up
-    assert "aa-1" in estimate("ttft", 5, runs, ())  # three prompts instead of two
-    assert "3 minutes" in estimate("ttft", 5, runs, ())
-    assert estimate("storage", 3, runs, ()) == UNKNOWN
-    assert estimate("ttft", 5, [], ()) == UNKNOWN
-
-
-def test_without_runs_it_goes_by_the_visitors_last_computed_question():
-    history = History()
-    prompt = Prompt("Why?", "A document.", "n0nce")
-    reply = a_reply(ttft=3.392, prompt=3392, sources=Sources(3392, 0, 0))
-    history.add(Pane("plain-a", PaneStatus.DONE, prompt, reply=reply), "a name")
-    said = estimate("aa", 6, [], history.rows)  # 6,784 tokens take 6.8 s, twice a document
-    assert "about 2 minutes" in said
-    assert estimate("mm", 6, [], history.rows) == UNKNOWN

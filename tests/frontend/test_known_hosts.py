@@ -1,5 +1,7 @@
 """Who the page answers to: asked of a real page over HTTP, by header."""
 
+import socket
+
 import httpx
 import pytest
 
@@ -10,17 +12,18 @@ from frontend.app import build
 from frontend.app_state import AppState
 from frontend.known_hosts import AllowedHosts
 from frontend.server import launch
-from launch.ports import is_free
 
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     """Its address."""
-    port = next(number for number in range(7920, 7940) if is_free(number))
+    with socket.socket() as probe:  # the system's choice, which another run of the tests beside this one does not get
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
     settings = Settings.from_env(
         {"ARENA_HOME": str(tmp_path_factory.mktemp("home")), "UI_PORT": str(port), "UI_ALLOWED_HOSTS": "arena.example"}
     )
-    page = build(AppState.of(Topology.of(settings), settings, pinned=False))
+    page = build(AppState.of(Topology.of(settings), settings, gpu_per_engine=False))
     launch(page, settings, wait=False)
     yield f"http://127.0.0.1:{port}"
     page.close(verbose=False)

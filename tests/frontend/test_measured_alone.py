@@ -3,27 +3,27 @@
 import asyncio
 import re
 import threading
+import time
 from contextlib import aclosing, asynccontextmanager
-from types import SimpleNamespace
 
 import pytest
 from fake_engine import FakeEngine, Volume, topology_of
+from page_builders import a_request, all_of, asking, take_turn
 from pdfs import a_pdf
 
 from bench.synthetic_media import image
 from client.measurement_lock import MeasurementLock
-from frontend import document_handlers as reader_module
-from frontend import measurement_queue as track_module
+from frontend import document_handlers, measurement_queue
 from frontend.app_state import AppState
 from frontend.bench_tab import BenchHandlers
 from frontend.document_handlers import DocumentHandlers
 from frontend.measurement_queue import MeasurementQueue
 from frontend.race_handlers import RaceHandlers
-from frontend.sessions import TabSession, Visitor
 from frontend.stack_tab import StackPanel
 from frontend.tab_view import status_line
 
-TAB = SimpleNamespace(session_hash="tab")
+pytestmark = pytest.mark.anyio
+TAB = a_request()
 
 
 class Counting(FakeEngine):
@@ -42,8 +42,8 @@ class Counting(FakeEngine):
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch):
-    monkeypatch.setattr(reader_module, "POLL_S", 0.01)
-    monkeypatch.setattr(track_module, "POLL_S", 0.01)
+    for module in (document_handlers, measurement_queue):
+        monkeypatch.setattr(module, "POLL_S", 0.01)
 
 
 @pytest.fixture
@@ -58,254 +58,173 @@ def lock(tmp_path):
 
 
 @pytest.fixture
-def house(fakes, settings, lock):
-    return AppState.of(topology_of(fakes), settings, pinned=True, lock=lock)
+def app(fakes, settings, lock):
+    return AppState.of(topology_of(fakes), settings, gpu_per_engine=True, lock=lock)
 
 
 def asked(fakes):
     return sum(fake.requests + fake.asked for fake in fakes)
 
 
+async def until(true):
+    """Nothing tells when it is true: it is shown, or a lock is held."""
+    while not true():  # noqa: ASYNC110
+        await asyncio.sleep(0.001)
+
+
 @asynccontextmanager
-async def by_the_command_line(house):
-    hold = MeasurementLock(house.track.lock.path).attempt("bench ttft")
+async def by_the_command_line(app):
+    held = MeasurementLock(app.queue.lock.path).attempt("bench ttft")
     try:
-        yield hold
+        yield held
     finally:
-        hold.release()
+        held.release()
 
 
-@asynccontextmanager
-async def by_another_visitor(house):
-    async with house.track.turn(lambda *_: None):
-        yield
+def by_another_visitor(app):
+    return app.queue.wait_turn(lambda *_: None)
 
 
-@asynccontextmanager
-async def by_the_pages_bench(house):
-    async with house.track.reserved("ttft"):
-        yield
+def by_the_pages_bench(app):
+    return app.queue.reserve_for_bench("ttft")
 
 
-EVERYONE = pytest.mark.parametrize("measured", [by_the_command_line, by_another_visitor, by_the_pages_bench])
+BY_ANYONE = pytest.mark.parametrize("measured", [by_the_command_line, by_another_visitor, by_the_pages_bench])
 
 
-@EVERYONE
-def test_opening_the_page_its_documents_and_its_stack_ask_the_engines_for_nothing(house, fakes, measured):
-    async def look_about():
-        reader, sight = DocumentHandlers(house), StackPanel(house)
-        async with measured(house):
-            house.reception.greet("tab", "me")
-            async with aclosing(reader.described(64, True, TAB)) as said:
-                first = (await anext(said))[2]
-                await reader.pasted("Words of mine.", TAB)
-                second = (await anext(said))[2]
-                drawn, _ = await sight.drawn()
-                await sight.redrawn("")
-                assert asked(fakes) == 0
-                return first, second, drawn
-
-    first, second, drawn = asyncio.run(look_about())
-    assert "has ended" in first
-    assert "Pasted text" in second
-    assert "has ended" in drawn
+@BY_ANYONE
+async def test_opening_the_page_its_documents_and_its_stack_asks_the_engines_for_nothing(app, fakes, measured):
+    documents, stack = DocumentHandlers(app), StackPanel(app)
+    async with measured(app):
+        app.sessions.attach_visitor("tab", "me")
+        async with aclosing(documents.described(64, True, TAB)) as described:
+            assert "has ended" in (await anext(described))[2]
+            await documents.pasted("Words of mine.", TAB)
+            assert "Pasted text" in (await anext(described))[2]
+        assert "has ended" in (await stack.drawn())[0]
+        await stack.redrawn("")
+    assert asked(fakes) == 0
 
 
-@EVERYONE
-def test_what_was_known_before_is_shown_with_its_age(house, fakes, measured):
-    async def look_twice():
-        reader, sight = DocumentHandlers(house), StackPanel(house)
-        [counted] = [each async for each in reader.described(64, True, TAB)]
-        await sight.drawn()
-        before = asked(fakes)
-        async with measured(house), aclosing(reader.described(64, True, TAB)) as said:
-            known, seen = (await anext(said))[2], (await sight.drawn())[0]
-        assert asked(fakes) == before > 0
-        return counted[2], known, seen
-
-    counted, known, seen = asyncio.run(look_twice())
-    assert known.startswith(counted[:200])
-    assert re.search(r"\d s ago", known)
-    assert re.search(r"\d s ago", seen)
+@BY_ANYONE
+async def test_what_was_known_before_is_shown_with_its_age(app, fakes, measured):
+    documents, stack = DocumentHandlers(app), StackPanel(app)
+    [counted] = await all_of(documents.described(64, True, TAB))
+    await stack.drawn()
+    before = asked(fakes)
+    async with measured(app), aclosing(documents.described(64, True, TAB)) as described:
+        known, seen = (await anext(described))[2], (await stack.drawn())[0]
+    assert asked(fakes) == before > 0
+    assert known.startswith(counted[2][:200])
+    assert all(re.search(r"\d s ago", html) for html in (known, seen))
     assert 'data-service="plain-a"' in seen
 
 
-def test_when_the_measurement_has_ended_the_document_is_counted(house):
-    async def wait():
-        said = []
-        async with by_the_command_line(house) as hold:
-            async for each in DocumentHandlers(house).described(64, True, TAB):
-                said.append(each[2])
-                hold.release()
-        return said
-
-    waiting, counted = asyncio.run(wait())
-    assert "has ended" in waiting
-    assert "tokens" in counted
-    assert "has ended" not in counted
+async def test_when_the_measurement_has_ended_the_document_is_counted(app):
+    sizes = []
+    async with by_the_command_line(app) as held:
+        async for *_, size in DocumentHandlers(app).described(64, True, TAB):
+            sizes.append(size)
+            held.release()
+    assert ["has ended" in size for size in sizes] == [True, False]
+    assert "tokens" in sizes[-1]
 
 
-def test_a_question_waits_for_the_command_line_and_says_what_for_and_who_is_before(house, fakes):
-    async def line():
-        player, places = RaceHandlers(house), [house.desk(f"tab-{number}") for number in range(2)]
-        asking = [
-            player.ask("plain-a", "Why?", 8, 0, 0, False, True, None, None, None, None, SimpleNamespace(session_hash=s))
-            for s in ("tab-0", "tab-1")
-        ]
-
-        async def play(frames):
-            async for _ in frames:
-                pass
-
-        async with by_the_command_line(house) as hold:
-            runs = [asyncio.create_task(play(frames)) for frames in asking]
-            while not all(desk.visit.elsewhere for desk in places):  # noqa: ASYNC110 - shown, and no event
-                await asyncio.sleep(0.01)
-            said = [status_line(desk.visit) for desk in places]
-            assert asked(fakes) == 0
-            hold.release()
-            await asyncio.gather(*runs)
-        return said, [desk.visit.race.panes["plain-a"].stage for desk in places]
-
-    (first, second), stages = asyncio.run(line())
+async def test_a_question_waits_for_the_command_line_and_says_what_for_and_who_is_before(app, fakes):
+    handlers, tabs = RaceHandlers(app), [app.session(session) for session in ("first", "second")]
+    async with by_the_command_line(app) as held:
+        runs = asyncio.gather(*(all_of(asking(handlers, session=session)) for session in ("first", "second")))
+        await until(lambda: all(tab.state.measured_elsewhere for tab in tabs))
+        first, second = (status_line(tab.state) for tab in tabs)
+        assert asked(fakes) == 0
+        held.release()
+        await runs
     assert "bench ttft" in first
     assert "comes next" in first
     assert "1 visitor is before you" in second
-    assert stages == ["done", "done"]
+    assert [tab.state.race.panes["plain-a"].status for tab in tabs] == ["done", "done"]
 
 
-def test_a_question_holds_the_lock_and_frees_it(house, lock):
-    async def ask():
-        track, seen = house.track, []
+async def test_a_question_holds_the_lock_and_frees_it(app, lock):
+    tab, holders = app.session("tab"), []
 
-        async def script(visit):
-            seen.append(lock.holder())
-            yield visit
+    async def look():
+        holders.append(lock.holder().what)
 
-        desk = TabSession(house.desk("tab").visit, Visitor())
-        _ = [visit async for visit in desk.play(track, script)]
-        return seen
-
-    [holder] = asyncio.run(ask())
-    assert holder.what == "a question on the page"
+    await all_of(tab.run(take_turn(tab, look())))
+    assert holders == ["a question on the page"]
     assert lock.holder() is None
 
 
-def test_stopping_while_the_command_line_is_waited_for_leaves_the_line(house):
-    async def leave():
-        desk = TabSession(house.desk("tab").visit, Visitor())
-
-        async def never(visit):
-            raise AssertionError
-            yield visit
-
-        async with by_the_command_line(house):
-            async for visit in desk.play(house.track, never):
-                if visit.elsewhere:
-                    await desk.stop()
-        return desk.visit.elsewhere, house.track.busy, house.track.measuring
-
-    assert asyncio.run(leave()) == ("", False, "")
+async def test_stopping_while_the_command_line_is_waited_for_leaves_the_line(app):
+    tab = app.session("tab")
+    async with by_the_command_line(app):
+        async for state in tab.run(take_turn(tab)):
+            if state.measured_elsewhere:
+                await tab.stop()
+    assert (tab.state.measured_elsewhere, app.queue.busy, app.queue.current) == ("", False, "")
 
 
-def test_a_command_that_waits_comes_before_the_second_visitor(lock):
-    async def both():
-        track, order = MeasurementQueue(lock), []
+async def test_a_command_that_waits_comes_before_the_second_visitor(lock):
+    queue, order, waiting = MeasurementQueue(lock), [], threading.Event()
 
-        async def visitor(name):
-            async with track.turn(lambda *_: None):
-                order.append(name)
-                if name == "first":
-                    await asyncio.to_thread(waiting.wait)
+    async def visitor(name):
+        async with queue.wait_turn(lambda *_: None):
+            order.append(name)
+            if name == "first":
+                await asyncio.to_thread(waiting.wait)
 
-        def command():
-            with MeasurementLock(lock.path).held("ask", lambda _: waiting.set()):
-                order.append("command")
+    def command():
+        with MeasurementLock(lock.path).held("ask", lambda _: waiting.set()):
+            order.append("command")
 
-        waiting = threading.Event()
-        first = asyncio.create_task(visitor("first"))
-        while not order:  # noqa: ASYNC110 - it has the lock then
-            await asyncio.sleep(0)
-        second, other = asyncio.create_task(visitor("second")), asyncio.to_thread(command)
-        await asyncio.gather(first, second, other)
-        return order
-
-    assert asyncio.run(both()) == ["first", "command", "second"]
+    first = asyncio.create_task(visitor("first"))
+    await until(lambda: order)  # it has the lock then
+    await asyncio.gather(first, visitor("second"), asyncio.to_thread(command))
+    assert order == ["first", "command", "second"]
 
 
-@EVERYONE
-def test_no_report_is_made_meanwhile(house, tmp_path, measured):
-    async def report():
-        async with measured(house):
-            (tmp_path / "ttft-1").mkdir()
-            (tmp_path / "ttft-1" / "result.json").write_text('{"kind": "ttft", "date": "2026"}')
-            house.studies.results = tmp_path
-            return await BenchHandlers(house.studies).report("ttft-1")
-
-    assert "when it has ended" in asyncio.run(report())
+@BY_ANYONE
+async def test_no_report_is_made_meanwhile(app, tmp_path, measured):
+    (tmp_path / "ttft-1").mkdir()
+    (tmp_path / "ttft-1" / "result.json").write_text('{"kind": "ttft", "date": "2026"}')
+    app.bench_runner.results = tmp_path
+    async with measured(app):
+        assert "when it has ended" in await BenchHandlers(app.bench_runner).report("ttft-1")
 
 
-def test_a_pdf_is_read_and_a_film_decoded_when_the_measurement_has_ended(house, tmp_path):
+async def test_a_pdf_is_read_and_a_film_decoded_when_the_measurement_has_ended(app, tmp_path):
     path, picture = a_pdf(tmp_path / "a.pdf"), tmp_path / "a.png"
     picture.write_bytes(image(1, 8, 8).content)
-
-    async def bring():
-        house.desk("tab").visit = house.desk("tab").visit.without_document()
-        other, order = SimpleNamespace(session_hash="other"), []
-        house.desk("other").visit = house.desk("other").visit.without_document()
-
-        async def read():
-            await DocumentHandlers(house).uploaded(str(path), TAB)
-            order.append("pdf")
-
-        async def ask():
-            asking = RaceHandlers(house).ask(
-                "plain-a", "What?", 8, 0, 0, False, True, [str(picture)], None, None, None, other
-            )
-            async for _ in asking:
-                pass
-            order.append("picture")
-
-        async with by_the_command_line(house) as hold:
-            both = [asyncio.create_task(read()), asyncio.create_task(ask())]
-            while house.desk("other").visit.elsewhere == "":  # noqa: ASYNC110 - shown, and no event
-                await asyncio.sleep(0.01)
-            assert order == []
-            order.append("measured")
-            hold.release()
-            await asyncio.gather(*both)
-        return order
-
-    assert asyncio.run(bring())[0] == "measured"
-    assert house.desk("tab").visit.name == "a.pdf"
-    assert house.desk("other").visit.media
+    reads, asks = app.session("reads"), app.session("asks")
+    for tab in (reads, asks):
+        tab.state = tab.state.without_document()
+    async with by_the_command_line(app) as held:
+        both = asyncio.gather(
+            DocumentHandlers(app).uploaded(str(path), a_request("reads")),
+            all_of(asking(RaceHandlers(app), files=[str(picture)], session="asks")),
+        )
+        await until(lambda: asks.state.measured_elsewhere)
+        assert (reads.state.name, asks.state.media) == ("No document", ())
+        held.release()
+        await both
+    assert reads.state.name == "a.pdf"
+    assert asks.state.media
 
 
-def test_slow_pdfs_are_read_one_at_a_time_and_leave_threads_to_the_others(house, tmp_path):
-    path = a_pdf(tmp_path / "a.pdf")
+async def test_slow_pdfs_are_read_one_at_a_time_and_leave_threads_to_the_others(app, tmp_path):
+    path, reading, most = a_pdf(tmp_path / "a.pdf"), [], []
 
-    async def crowd():
-        at_once, most, all_read = 0, 0, threading.Event()
-        lock = threading.Lock()
+    def slow(state, _):
+        reading.append(1)
+        most.append(len(reading))
+        time.sleep(0.02)
+        reading.pop()
+        return state
 
-        def slow(visit, _):
-            nonlocal at_once, most
-            with lock:
-                at_once += 1
-                most = max(most, at_once)
-            all_read.wait(0.02)
-            with lock:
-                at_once -= 1
-            return visit
-
-        uploaded = DocumentHandlers(house).replaced(slow)
-        reading = [
-            asyncio.create_task(uploaded(str(path), SimpleNamespace(session_hash=f"tab-{number}")))
-            for number in range(8)
-        ]
-        await asyncio.sleep(0)
-        assert await asyncio.wait_for(asyncio.to_thread(lambda: "free"), 5) == "free"
-        await asyncio.gather(*reading)
-        return most
-
-    assert asyncio.run(crowd()) == 1
+    uploaded = DocumentHandlers(app).replaces(slow)
+    uploads = asyncio.gather(*(uploaded(str(path), a_request(f"tab-{number}")) for number in range(8)))
+    await asyncio.sleep(0)
+    assert await asyncio.wait_for(asyncio.to_thread(lambda: "free"), 5) == "free"
+    await uploads
+    assert most == [1] * 8
