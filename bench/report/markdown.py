@@ -68,7 +68,7 @@ def _titled(table: ReportTable) -> Iterator[str]:
 def _table(table: ReportTable) -> Iterator[str]:
     if table.rows:
         yield markdown_table(table)
-        yield from [escape(table.note)] if table.note else []
+        yield from [_paragraph(table.note)] if table.note else []
 
 
 def _section(title: str, lines: Sequence[str]) -> Iterator[str]:
@@ -79,7 +79,12 @@ def _section(title: str, lines: Sequence[str]) -> Iterator[str]:
 
 def _lines(lines: Sequence[str]) -> Iterator[str]:
     if lines:
-        yield "\n".join(f"- {escape(line)}" for line in lines)
+        yield "\n".join(f"- {_paragraph(line)}" for line in lines)
+
+
+def _paragraph(text: str) -> str:
+    """Escaped; what it begins with is no bullet or number of a list."""
+    return re.sub(r"^(\d*)([-+.)])(?= |$)", r"\1\\\2", escape(text))
 
 
 def _strong(table: ReportTable, index: int, row: Sequence[str]) -> str:

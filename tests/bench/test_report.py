@@ -142,6 +142,15 @@ def test_text_of_others_is_shown_and_never_markup():
     assert "<script" not in files["report.md"].replace("\\<", "")
 
 
+def test_a_warning_that_looks_like_nested_lists_hides_none_that_follows():
+    result = a_result("ttft", {"warnings": ["- " * 40 + "x", "1. y", "the last"]})
+    page = Page(render_reports(result)["report.html"])
+    assert "- " * 40 + "x" in page.text
+    assert "1. y" in page.text
+    assert "the last" in page.text
+    assert "ol" not in page.tags
+
+
 def test_every_row_of_a_markdown_table_has_as_many_cells_as_its_head():
     reason = {"samples.0.valid": False, "samples.0.reason": HOSTILE + "\nsecond line"}
     for block in render_reports(a_result("ttft", {"warnings": [HOSTILE], **reason}))["report.md"].split("\n\n"):
