@@ -138,7 +138,7 @@ def storage_(
 ) -> Fields:
     """How fast is the KV volume, and from which prompt length on does sharing win on it?
 
-    Measures the volume's bandwidth (with fio where it is installed), then TTFT of recomputing and of loading at each
+    Measures the volume's bandwidth with fio (apt-get install fio), then TTFT of recomputing and of loading at each
     length, and confirms the break-even at half and at twice its length. Exit code 1 when that does not hold.
     """
     lengths = tuple(input_len or storage.LENGTHS)

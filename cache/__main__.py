@@ -1,4 +1,4 @@
-"""`python -m cache serve NAME` becomes a cache server; `python -m cache preheat` readies a stack that has started."""
+"""`python -m cache serve NAME` runs a cache server; `python -m cache preheat` warms up a stack that has started."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
-from cache import preheat as heat
-from cache.key import check_not_exposed
+from cache.key import is_readable_by_others
 from cache.lmcache_command import lmcache_command
+from cache.preheat import preheat as preheat_stack
 from cache.versions import serving_versions
 from cache.volume import namespace_path, prepare_namespace
 from config.exit_codes import run_app
@@ -31,7 +31,7 @@ def serve(
     name: Annotated[str, typer.Argument(help="cache-a or cache-b")],
     show: Annotated[bool, typer.Option("--print", help="Show the command without running it.")] = False,
 ) -> None:
-    """Become the cache server NAME."""
+    """Run the cache server NAME."""
     settings, _ = load_settings(os.environ)
     cache, versions = Topology.of(settings).cache(name), serving_versions()
     command = lmcache_command(cache, settings, namespace_path(settings, versions))
@@ -39,19 +39,19 @@ def serve(
     if show:
         return
     prepare_namespace(settings, versions)
-    if check_not_exposed(settings.kv_key_file):
+    if is_readable_by_others(settings.kv_key_file):
         print(f"KV_KEY_FILE={settings.kv_key_file} may be read by others: chmod 600 it", file=sys.stderr, flush=True)
     command.exec()
 
 
 @app.command()
 def preheat() -> None:
-    """Ask every engine once, and let each lmcache engine load once, so that nobody's first question pays for it."""
+    """Ask every engine once, and let each lmcache engine load once, so that first questions are not slower."""
     settings, _ = load_settings(os.environ)
-    asyncio.run(heat.preheat(Topology.of(settings), _say))
+    asyncio.run(preheat_stack(Topology.of(settings), _print_step))
 
 
-def _say(what: str, seconds: float) -> None:
+def _print_step(what: str, seconds: float) -> None:
     print(f"{what} after {seconds:.0f} s", file=sys.stderr, flush=True)
 
 

@@ -1,34 +1,103 @@
-"""How fast the KV volume is: what bounds a cross-read where the network or the disk is slow.
+"""How fast the KV volume is, as fio measures it (https://fio.readthedocs.io): that bounds what loading KV can gain.
 
 Two patterns: one large file in order (**sequential**), and files of one stored chunk moved by several workers, as
-LMCache's `fs_native` does (**chunks**). Two reads of each: from the **page cache**, where files just written by the
-same machine lie, and from the **device**, past this machine's page cache. A cache behind that (of a file server, a
-hypervisor, the disk itself) is part of the device here.
+LMCache's `fs_native` does (**chunks**). Each is written (fsync included), read from this machine's **page cache**, and
+read from the **device**, past the page cache. A cache behind that (of a file server, a hypervisor, the disk itself) is
+part of the device here.
 """
 
 from __future__ import annotations
 
+import asyncio
+import json
+import os
 import shutil
-from collections.abc import Callable, Iterable
+import socket
+import time
+from asyncio.subprocess import DEVNULL, PIPE
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Protocol
+from typing import Literal
 
 import psutil
 
-from cache.fio import Fio
-from cache.fio_files import FileLayout, Speed, SyscallTool, ToolFailed, folder_prefix, remove_leftovers
-from cache.page_cache import drop_from_page_cache, resident_share
-from config.errors import ConfigError
+from config.child_process import die_with_parent
+from config.errors import ConfigError, StackError
 
 TOTAL_BYTES = 256 * 2**20  # of each pattern
-CHUNK_BYTES = 5_898_240  # 256 tokens of the embedded model; rounded down to whole pages
+CHUNK_BYTES = 5_898_240  # 256 tokens of the embedded model
 WORKERS = 8  # as many as LMCache gets in cache/volume.py
-MAX_RESIDENT = 0.02  # at most this share of pages in the page cache, and a buffered read counts as the device's
+PAGE_BYTES = 4096  # O_DIRECT moves whole ones
+BLOCK_BYTES = 4 * 2**20  # moved in one call of the large file
+BLOCKS_IN_FLIGHT = 8  # of the large file
+TIMEOUT_S = 600  # of one run of fio
+ENDED_BY_SIGNAL = 128  # fio's exit code after SIGINT or SIGTERM, which it handles
+NOT_INSTALLED = "not measured: install fio (apt-get install fio)"
 NO_DEVICE = {"tmpfs": "memory is the device", "ramfs": "memory is the device", "zfs": "its own cache cannot be passed"}
+DAY_S = 86_400
+# Buffers are random and scrambled from block to block: nothing to compress or dedupe
+FIO_OPTIONS = (
+    "--name=probe --output-format=json --eta=never --thread=1 --group_reporting=1 --scramble_buffers=1 "
+    "--file_service_type=sequential --filename_format=$jobnum.$filenum"
+)
 
 OnProgress = Callable[[str], object]
+Way = Literal["read", "write"]
+
+
+class FioFailed(Exception):
+    """fio gave no number; the message is the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileLayout:
+    """Files of one size, equally many for each worker, moved block by block."""
+
+    workers: int
+    files_each: int
+    file_bytes: int
+    block_bytes: int
+    blocks_in_flight: int  # of one worker
+
+    @classmethod
+    def sequential(cls, total_bytes: int) -> FileLayout:
+        """One large file and one worker."""
+        size = _whole_pages(total_bytes)
+        return cls(1, 1, size, min(BLOCK_BYTES, size), BLOCKS_IN_FLIGHT)
+
+    @classmethod
+    def chunks(cls, total_bytes: int, chunk_bytes: int) -> FileLayout:
+        """Files of one stored chunk, at least one for each worker, each moved in one call."""
+        size = _whole_pages(chunk_bytes)
+        return cls(WORKERS, max(1, total_bytes // size // WORKERS), size, size, 1)
+
+    @property
+    def total_bytes(self) -> int:
+        return self.workers * self.files_each * self.file_bytes
+
+    @property
+    def io_engine(self) -> str:
+        """fio's name of it. psync, by which LMCache reads, has one block in flight."""
+        return "libaio" if self.blocks_in_flight > 1 else "psync"
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """One measured bandwidth, or why there is none."""
+
+    gb_per_s: float | None  # 1e9 bytes; None: see `reason`
+    moved_bytes: int
+    seconds: float
+    method: str  # fio's I/O engine, and whether past the page cache
+    resident: float | None = None  # None: fio does not say how much of a file is in the page cache
+    reason: str | None = None  # why there is no number
+
+    @classmethod
+    def missing(cls, reason: str) -> Speed:
+        return cls(None, 0, 0.0, "none", reason=reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +105,12 @@ class AccessSpeeds:
     """One pattern of access."""
 
     write: Speed  # until fsync is through
-    read_cached: Speed  # after another read; its `resident` says how warm it was
+    read_cached: Speed  # after another read
     read_device: Speed
+
+    @classmethod
+    def missing(cls, reason: str) -> AccessSpeeds:
+        return cls(Speed.missing(reason), Speed.missing(reason), Speed.missing(reason))
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,48 +119,35 @@ class Bandwidth:
 
     folder: str
     filesystem: str
-    tool: str  # fio or built-in; the cached reads are always built-in
-    note: str | None  # why fio was not used though it is installed
+    tool: str
+    note: str | None  # why nothing was measured
     workers: int  # of the chunks
     chunk_bytes: int
     sequential: AccessSpeeds
     chunks: AccessSpeeds
 
 
-class BandwidthTool(Protocol):
-    """A way to move the files. ToolFailed: it cannot (so)."""
-
-    @property
-    def name(self) -> str: ...
-    def write(self, layout: FileLayout, folder: Path) -> Speed: ...
-    def read(self, layout: FileLayout, folder: Path, *, direct: bool) -> Speed: ...
-
-
-def measure_bandwidth(
-    folder: Path,
-    *,
-    total_bytes: int = TOTAL_BYTES,
-    chunk_bytes: int = CHUNK_BYTES,
-    progress: OnProgress = lambda _: None,
-    which: Callable[[str], str | None] = shutil.which,
-    free: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free,
+async def measure_bandwidth(
+    folder: Path, chunk_bytes: int, progress: OnProgress = lambda _: None, *, total_bytes: int = TOTAL_BYTES
 ) -> Bandwidth:
-    """Measures with fio where it is installed and works, else with plain system calls. Leaves no file behind.
+    """Measures both patterns, and calls `progress` with what is measured next. Leaves no file behind.
 
-    `progress` hears what is measured next. Raises ConfigError when the folder has too little room or cannot be used,
-    StackError when fio is killed.
+    Where fio is not installed, or fails, speeds are missing and say why. A cancellation kills fio. Raises ConfigError
+    when the folder has too little room or cannot be used, StackError when fio is killed or takes over TIMEOUT_S.
     """
-    layouts = FileLayout.sequential(total_bytes), FileLayout.chunks(total_bytes, chunk_bytes, WORKERS)
-    binary = which("fio")
+    sequential, chunks = FileLayout.sequential(total_bytes), FileLayout.chunks(total_bytes, chunk_bytes)
+    none, kind = AccessSpeeds.missing(NOT_INSTALLED), filesystem(folder)
+    result = Bandwidth(str(folder), kind, "fio", NOT_INSTALLED, chunks.workers, chunks.file_bytes, none, none)
+    if not shutil.which("fio"):
+        return result
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(folder)
-        _check_room(folder, 2 * max(layout.total_bytes for layout in layouts), free(folder))
-        try:
-            return _with_tool(Fio(binary) if binary else SyscallTool(), folder, layouts, progress)
-        except ToolFailed as exc:
-            note = f"{binary} gave no result ({exc}): measured by the built-in probe"
-            return replace(_with_tool(SyscallTool(), folder, layouts, progress), note=note)
+        _prepare(folder, max(sequential.total_bytes, chunks.total_bytes))
+        return replace(
+            result,
+            note=None,
+            sequential=await _speeds(folder, sequential, lambda step: progress(f"one large file: {step}")),
+            chunks=await _speeds(folder, chunks, lambda step: progress(f"files of one chunk: {step}")),
+        )
     except OSError as exc:
         raise ConfigError(
             f"KV_STORE_DIR: {folder} cannot be measured ({exc.strerror or exc}): free it up, or name another"
@@ -110,64 +170,135 @@ def filesystem(folder: Path, mounts: Iterable[tuple[str, str]] | None = None) ->
     return max(over)[2] if over else "unknown"
 
 
-def _check_room(folder: Path, needed: int, free: int) -> None:
-    """The probe never takes more than half of what is free: a full volume makes LMCache drop what it should store."""
-    if free < needed:
+def remove_leftovers(folder: Path) -> None:
+    """Removes what measurements left behind that were killed together with everything else on their machine.
+
+    Nothing is known of another machine's processes, but no measurement takes a day.
+    """
+    for path in folder.glob(".probe-*"):
+        host, _, pid = path.name.removeprefix(".probe-").rpartition("-")[0].rpartition("-")
+        is_ours = host == socket.gethostname() and pid.isdecimal()
+        with suppress(FileNotFoundError):
+            if not psutil.pid_exists(int(pid)) if is_ours else time.time() - path.stat().st_mtime > DAY_S:
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def _prepare(folder: Path, taken: int) -> None:
+    """At most half of what is free may be taken: a full volume makes LMCache drop what it should store."""
+    folder.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(folder)
+    free = shutil.disk_usage(folder).free
+    if free < 2 * taken:
         raise ConfigError(
-            f"KV_STORE_DIR: {folder} has {free / 1e6:,.0f} MB free and the probe wants {needed / 1e6:,.0f} MB: "
+            f"KV_STORE_DIR: {folder} has {free / 1e6:,.0f} MB free and measuring it takes {2 * taken / 1e6:,.0f} MB: "
             "free it up, or name another"
         )
 
 
-def _with_tool(
-    tool: BandwidthTool, folder: Path, layouts: tuple[FileLayout, FileLayout], progress: OnProgress
-) -> Bandwidth:
-    sequential, chunks = layouts
-    kind = filesystem(folder)
-    return Bandwidth(
-        folder=str(folder),
-        filesystem=kind,
-        tool=tool.name,
-        note=None,
-        workers=chunks.workers,
-        chunk_bytes=chunks.file_bytes,
-        sequential=_speeds(tool, folder, sequential, kind, lambda step: progress(f"one large file: {step}")),
-        chunks=_speeds(tool, folder, chunks, kind, lambda step: progress(f"files of one chunk: {step}")),
-    )
+@asynccontextmanager
+async def _scratch_folder(folder: Path) -> AsyncIterator[Path]:
+    """A folder in `folder`, which a child process removes when this process ends by SIGKILL: its stdin closes then."""
+    with TemporaryDirectory(prefix=f".probe-{socket.gethostname()}-{os.getpid()}-", dir=folder) as name:
+        remove = ("sh", "-c", 'read -r _; rm -rf -- "$0" || { sleep 1; rm -rf -- "$0"; }', name)
+        remover = await asyncio.create_subprocess_exec(*remove, stdin=PIPE, start_new_session=True)
+        assert remover.stdin
+        try:
+            yield Path(name)
+        finally:
+            remover.stdin.close()
+            await remover.wait()
 
 
-def _speeds(tool: BandwidthTool, folder: Path, layout: FileLayout, kind: str, progress: OnProgress) -> AccessSpeeds:
-    with TemporaryDirectory(prefix=folder_prefix(), dir=folder) as name:
-        home = Path(name)
-        progress("write")
-        write = tool.write(layout, home)
-        progress("read from the page cache")
-        cached = _read_cached(layout, home)
+async def _speeds(folder: Path, layout: FileLayout, progress: OnProgress) -> AccessSpeeds:
+    async with _scratch_folder(folder) as home:
+        try:
+            progress("write")
+            write = await _write(layout, home)
+            progress("read from the page cache")
+            await _run_fio("read", layout, home, direct=False)  # what was written past the page cache is not in it yet
+            read_cached = await _run_fio("read", layout, home, direct=False)
+        except FioFailed as exc:
+            return AccessSpeeds.missing(str(exc))
         progress("read from the device")
-        return AccessSpeeds(write, cached, _read_device(tool, layout, home, kind))
+        return AccessSpeeds(write, read_cached, await _read_device(layout, home))
 
 
-def _read_cached(layout: FileLayout, home: Path) -> Speed:
-    """Reads twice and times the second: what was written past the page cache is not in it yet."""
-    SyscallTool().read(layout, home, direct=False)
-    resident = resident_share(layout.paths(home))
-    speed = SyscallTool().read(layout, home, direct=False)
-    return replace(speed, method="buffered, read before", resident=resident)
+async def _write(layout: FileLayout, home: Path) -> Speed:
+    """Past the page cache where the filesystem allows that, which not all do."""
+    try:
+        return await _run_fio("write", layout, home, direct=True)
+    except FioFailed:
+        return await _run_fio("write", layout, home, direct=False)
 
 
-def _read_device(tool: BandwidthTool, layout: FileLayout, home: Path, kind: str) -> Speed:
-    """With O_DIRECT, else buffered when the page cache has let go of the files.
-
-    They are dropped in both cases: some filesystems take O_DIRECT and answer from the page cache all the same.
-    """
+async def _read_device(layout: FileLayout, home: Path) -> Speed:
+    kind = filesystem(home)
     if kind in NO_DEVICE:
         return Speed.missing(f"{kind}: {NO_DEVICE[kind]}")
-    drop_from_page_cache(layout.paths(home))
-    resident = resident_share(layout.paths(home))
     try:
-        return replace(tool.read(layout, home, direct=True), resident=resident)
-    except ToolFailed as exc:
-        if resident is None or resident > MAX_RESIDENT:
-            return Speed.missing(f"{kind}: {exc}, and the page cache keeps the files", resident)
-    speed = tool.read(layout, home, direct=False)
-    return replace(speed, method=f"{speed.method}, fadvise", resident=resident)
+        return await _run_fio("read", layout, home, direct=True)
+    except FioFailed as exc:
+        return Speed.missing(f"{kind}: cannot be read past the page cache ({exc})")
+
+
+async def _run_fio(way: Way, layout: FileLayout, home: Path, *, direct: bool) -> Speed:
+    """One run. Ctrl+C does not reach fio by itself: that cancels this task, which kills fio."""
+    try:
+        fio = await asyncio.create_subprocess_exec(
+            shutil.which("fio") or "fio",
+            *fio_options(way, layout, direct),
+            cwd=home,
+            stdin=DEVNULL,
+            stdout=PIPE,
+            stderr=PIPE,
+            start_new_session=True,
+            preexec_fn=die_with_parent,
+        )
+    except OSError as exc:
+        raise FioFailed(f"fio cannot be run: {exc.strerror}") from exc
+    try:
+        async with asyncio.timeout(TIMEOUT_S):
+            output, errors = (each.decode(errors="replace") for each in await fio.communicate())
+    except TimeoutError as exc:
+        raise StackError(f"fio takes over {TIMEOUT_S} s: the volume is too slow to measure") from exc
+    finally:
+        if fio.returncode is None:
+            fio.kill()
+            await fio.wait()
+    exit_code = await fio.wait()
+    if exit_code < 0 or exit_code == ENDED_BY_SIGNAL:
+        raise StackError(f"fio was ended by a signal ({exit_code}): start the measurement again")
+    if exit_code:
+        raise FioFailed(errors.strip().partition("\n")[0][:200] or f"fio ended with exit code {exit_code}")
+    moved, seconds = parse_report(output, way)
+    method = f"fio {layout.io_engine}, {'O_DIRECT' if direct else 'buffered'}{' + fsync' if way == 'write' else ''}"
+    return Speed(moved / seconds / 1e9, moved, seconds, method)
+
+
+def fio_options(way: Way, layout: FileLayout, direct: bool) -> list[str]:
+    """fio's command line.
+
+    `end_fsync` is inside the runtime that fio reports (tried with an fsync that sleeps). `invalidate` drops the files
+    from the page cache first: some filesystems take O_DIRECT and answer from the page cache all the same.
+    """
+    files = f"--numjobs={layout.workers} --nrfiles={layout.files_each} --filesize={layout.file_bytes}"
+    access = f"--rw={way} --bs={layout.block_bytes} --ioengine={layout.io_engine} --iodepth={layout.blocks_in_flight}"
+    cache = f"--direct={direct:d} --invalidate={direct:d} --end_fsync={way == 'write':d}"
+    return [*FIO_OPTIONS.split(), *files.split(), *access.split(), *cache.split()]
+
+
+def parse_report(output: str, way: Way) -> tuple[int, float]:
+    """Bytes and seconds of a finished run; fio may put warnings before and after its JSON. Raises FioFailed."""
+    try:
+        content, _ = json.JSONDecoder().raw_decode(output, output.index("{"))
+        job = content["jobs"][0]
+        error, moved, ms = job["error"], int(job[way]["io_bytes"]), float(job[way]["runtime"])
+    except (ValueError, LookupError, TypeError) as exc:
+        raise FioFailed("fio's report cannot be read") from exc
+    if error or moved <= 0 or ms <= 0:
+        raise FioFailed(f"fio reports {moved} bytes in {ms} ms, error {error}")
+    return moved, ms / 1e3
+
+
+def _whole_pages(size: int) -> int:
+    return max(PAGE_BYTES, size // PAGE_BYTES * PAGE_BYTES)

@@ -1,4 +1,4 @@
-"""The key that authenticates what lies on the KV volume: a file that is made once and lies outside the volume."""
+"""The key that authenticates the files of the KV volume. It is made once, and kept in a file outside the volume."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pathlib import Path
 from config.errors import ConfigError
 
 KEY_BYTES = 32  # at least; LMCache derives its keys from the whole file
-PATIENCE_S = 2.0  # for another process that has made a file and not written it yet
+WAIT_S = 2.0  # for another process that has created a file and not written it yet
 
 
-def read_key(path: Path, *, patience_s: float = PATIENCE_S) -> bytes:
-    """The key in the file, which is made where it is missing. Raises ConfigError that says why there is none."""
+def read_key(path: Path, *, wait_s: float = WAIT_S) -> bytes:
+    """The key in the file, which is created where it is missing. Raises ConfigError."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        key = write_once(path, secrets.token_bytes(KEY_BYTES), patience_s=patience_s)
+        key = write_once(path, secrets.token_bytes(KEY_BYTES), wait_s=wait_s)
     except OSError as exc:
         failed = "read" if path.exists() else "made"
         raise ConfigError(f"KV_KEY_FILE={path} cannot be {failed} ({exc.strerror}): name another place") from exc
@@ -30,21 +30,22 @@ def read_key(path: Path, *, patience_s: float = PATIENCE_S) -> bytes:
     return key
 
 
-def check_not_exposed(path: Path) -> bool:
-    """Whether others than its owner may read the file, as far as its mode says."""
+def is_readable_by_others(path: Path) -> bool:
+    """By the file's mode."""
     return bool(path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH))
 
 
-def write_once(path: Path, content: bytes, *, patience_s: float = PATIENCE_S) -> bytes:
-    """Writes the file, for its owner alone, unless it is there already; returns what it holds.
+def write_once(path: Path, content: bytes, *, wait_s: float = WAIT_S) -> bytes:
+    """Writes the file, readable by its owner alone, unless it exists; returns its content.
 
-    The first of two starts wins, by O_EXCL: a hard link, which would show the file whole at once, is not to be had on
-    CIFS or exFAT. So a file that is shorter than `content` is waited for. Raises OSError, and then leaves no file.
+    Of two processes the first wins, by O_EXCL: a hard link, which would make the whole file visible at once, does not
+    exist on CIFS or exFAT. So this waits for a file that is shorter than `content`. Raises OSError, and then leaves no
+    file.
     """
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        return _whole(path, len(content), patience_s)
+        return _read_whole(path, len(content), wait_s)
     try:
         with os.fdopen(fd, "wb") as file:
             file.write(content)
@@ -56,8 +57,8 @@ def write_once(path: Path, content: bytes, *, patience_s: float = PATIENCE_S) ->
     return content
 
 
-def _whole(path: Path, size: int, patience_s: float) -> bytes:
-    deadline = time.monotonic() + patience_s
+def _read_whole(path: Path, size: int, wait_s: float) -> bytes:
+    deadline = time.monotonic() + wait_s
     while len(content := path.read_bytes()) < size and time.monotonic() < deadline:
         time.sleep(0.02)
     return content

@@ -15,20 +15,20 @@ from engines.vllm_command import HUGE_PAGES, Command, vllm_command
 
 
 def lmcache_command(cache: CacheServer, settings: Settings, folder: Path) -> Command:
-    """One LMCache server: memory (L1) in front of the namespace `folder` on the KV volume (L2)."""
+    """One LMCache server: memory (L1), and behind it the namespace `folder` on the KV volume (L2)."""
     size = str(settings.l1_size_gb)
     argv = ["lmcache", "server", "--instance-id", cache.name]
     argv += ["--host", settings.bind_host, "--port", str(cache.mq_port)]
     argv += ["--http-host", settings.bind_host, "--http-port", str(cache.port)]
     argv += ["--chunk-size", str(CHUNK_SIZE), "--l1-size-gb", size, "--eviction-policy", "LRU"]
     if settings.device == "cpu":
-        # CPU engines move their KV through a pool in shared memory, which must exist from the start
+        # CPU engines move their KV through shared memory, which must be allocated from the start
         argv += ["--l1-init-size-gb", size, "--no-l1-use-lazy", "--supported-transfer-mode", "auto"]
         argv += ["--shm-name", shm_name(cache)]
-        # a load needs room for all its chunks at once, twice with decryption: of 8,192 tokens in float32, 0.7 GiB
+        # a load needs room for all its chunks at once, twice with decryption: 0.7 GiB for 8,192 tokens in float32
         argv += ["--eviction-trigger-watermark", "0.25"]
     else:
-        argv += ["--isolated-ipc"]  # as the engines' connector says
+        argv += ["--isolated-ipc"]  # as in the engines' connector
     argv += ["--l2-adapter", json.dumps(lmcache_storage_config(settings, cache.side, folder))]
     env = {"PYTHONHASHSEED": "0", "LMCACHE_TRACK_USAGE": "false", "DO_NOT_TRACK": "1"}
     return Command(tuple(argv), env | HUGE_PAGES if settings.device == "cpu" else env)
@@ -37,19 +37,14 @@ def lmcache_command(cache: CacheServer, settings: Settings, folder: Path) -> Com
 def all_commands(settings: Settings) -> Iterator[tuple[str, Command]]:
     """Every server's name and command line, cache servers first, as a start runs them."""
     topology = Topology.of(settings)
-    folder = _folder(settings)
+    try:
+        folder = namespace_path(settings, serving_versions())
+    except ConfigError:  # the packages that serve are elsewhere, as in containers, which have made the namespace
+        folder = current_namespace(settings)
     yield from ((cache.name, lmcache_command(cache, settings, folder)) for cache in topology.caches)
     yield from ((engine.name, vllm_command(engine, settings)) for engine in topology.engines)
 
 
-def _folder(settings: Settings) -> Path:
-    """Where the packages that serve are elsewhere, as in containers, the namespace that they have made."""
-    try:
-        return namespace_path(settings, serving_versions())
-    except ConfigError:
-        return current_namespace(settings)
-
-
 def shm_name(cache: CacheServer) -> str:
-    """The port makes it unique among stacks of one machine."""
+    """Unique among the stacks of one machine, by the port."""
     return f"arena_{cache.side}_{cache.port}"

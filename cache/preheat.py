@@ -1,6 +1,6 @@
-"""One small request of each kind on each engine, so that nobody's first question pays for first-time set-up.
+"""One small request of each kind on each engine, so that first questions do not include first-time set-up.
 
-The texts are the same at every start and share nothing with any other prompt, so the volume keeps one copy of them.
+The texts are the same at every start and share no prefix with any other prompt, so the volume keeps one copy of them.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from config.errors import EmptyReply
 from config.topology import Engine, Topology
 
 WORDS = "The quick engine starts before anyone asks it a question, and then it waits for the first one. "
-SMALL, LARGE = 40, 200  # sentences: three whole chunks, and more than half of what the model takes
+SMALL, LARGE = 40, 200  # sentences: three whole chunks, and more than half of the embedded model's context
 
-OnDone = Callable[[str, float], None]  # what is finished, so many seconds after the beginning
+OnStepDone = Callable[[str, float], None]  # the step, and seconds since the beginning
 
 
-async def preheat(topology: Topology, done: OnDone) -> None:
-    """Computes on every engine, one after the other, and loads from the volume on those that can.
+async def preheat(topology: Topology, done: OnStepDone) -> None:
+    """Computes on every engine, one after the other, and loads from the volume on the lmcache engines.
 
-    The first load of a long prompt takes seconds more than the next, so one is done here: a writes, b reads. (At the
-    first start a computes this text; later it loads it too.)
+    The first load of a long prompt takes seconds longer than the next, so one is done here: a writes, b reads. (At the
+    first start a computes this text; later a loads it too.)
     """
     began = time.monotonic()
 
-    async def step(what: str, doing: Awaitable[object]) -> None:
+    async def step(what: str, request: Awaitable[object]) -> None:
         try:
-            await doing
-        except EmptyReply as exc:  # of damaged KV that nothing authenticates, perhaps: no reason not to start
+            await request
+        except EmptyReply as exc:  # perhaps of damaged KV that is not authenticated; the stack starts all the same
             what = f"{exc} (./arena bench verify tells whether stored KV is sound)"
         done(what, time.monotonic() - began)
 
@@ -42,19 +42,15 @@ async def preheat(topology: Topology, done: OnDone) -> None:
     a, b = (engine for engine in topology.engines if engine.cache)
     for writer, reader, sentences in ((a, b, LARGE), (b, a, SMALL)):
         prompt = await fit_to_context(writer, _prompt("preheat", sentences), cut=True)
-        await step(f"{reader.name} has loaded what {writer.name} stored", _cross(writer, reader, prompt))
+        await step(f"{reader.name} has loaded what {writer.name} stored", _cross_read(writer, reader, prompt))
 
 
-async def _cross(writer: Engine, reader: Engine, prompt: Prompt) -> None:
-    await _store(writer, prompt)
+async def _cross_read(writer: Engine, reader: Engine, prompt: Prompt) -> None:
+    assert writer.cache
+    before = await count_stored_chunks(writer.cache)
+    reply = await ask_whole(writer, prompt)
+    await wait_until_stored(writer.cache, before, chunks_to_store(reply))
     await ask_whole(reader, prompt)
-
-
-async def _store(engine: Engine, prompt: Prompt) -> None:
-    assert engine.cache
-    before = await count_stored_chunks(engine.cache)
-    reply = await ask_whole(engine, prompt)
-    await wait_until_stored(engine.cache, before, chunks_to_store(reply))
 
 
 def _prompt(nonce: str, sentences: int) -> Prompt:

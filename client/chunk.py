@@ -1,6 +1,6 @@
-"""A chunk of a foreign server's JSON, read: what is of another shape than OpenAI's is Malformed, and nothing else.
+"""Reads chunks of a foreign server's JSON. Another shape than OpenAI's raises MalformedChunk and nothing else.
 
-`null` is taken for absent, as servers mean it.
+`null` counts as absent, as servers mean it. This runs while the TTFT clock runs, so the common shape comes first.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 from client.reply import ServerTimes, TokenLogprobs, Usage
 
 Chunk = Mapping[str, Any]
-MAX_COUNT = 2**53  # a whole number that a float still has
+MAX_COUNT = 2**53  # up to here a float holds every whole number
 
 
 class MalformedChunk(ValueError):
@@ -20,9 +20,9 @@ class MalformedChunk(ValueError):
 
 
 def chunk_texts(chunk: Chunk) -> list[tuple[str, bool]]:
-    """The generated texts of a chunk, each with whether it is reasoning. Raises Malformed.
+    """The generated texts of a chunk, each with whether it is reasoning. Raises MalformedChunk.
 
-    Chunks with a role alone, with usage, and empty ones have none.
+    A chunk with only a role, with usage, or with nothing has none.
     """
     found = list[tuple[str, bool]]()
     try:
@@ -44,8 +44,8 @@ def _texts(choice: Any) -> Iterable[tuple[str, bool]]:
     thought = delta.get("reasoning") or delta.get("reasoning_content")
     if isinstance(content, str) and not calls and not thought:  # as nearly all are
         return ((content, False),) if content else ()
-    found = [(_text(thought), True), (_thinking(content), True), (_text(content or "") + _called(calls or ()), False)]
-    return [part for part in found if part[0]]
+    answer = _text(content or "") + _call_text(calls or ())
+    return [part for part in ((_text(thought), True), (_thinking(content), True), (answer, False)) if part[0]]
 
 
 def _text(content: Any) -> str:
@@ -60,25 +60,25 @@ def _text(content: Any) -> str:
 
 
 def _thinking(content: Any) -> str:
-    """Of the parts that are Mistral's for reasoning."""
+    """Of the parts in a list that hold reasoning, as Mistral's models send it."""
     parts = content if isinstance(content, list) else ()
     return "".join(_text(part["thinking"]) for part in parts if isinstance(part, dict) and "thinking" in part)
 
 
-def _called(calls: Any) -> str:
+def _call_text(calls: Any) -> str:
     functions = [call.get("function") or {} for call in calls if call is not None]
     return "".join(_text(function.get("name")) + _text(function.get("arguments")) for function in functions)
 
 
 class SurrogateJoiner:
-    """Puts together characters that a server has cut in two: JSON can carry half of a surrogate pair in a chunk."""
+    """Joins characters that a server has split: JSON can carry half of a surrogate pair in a chunk."""
 
     def __init__(self) -> None:
         self._held = ""
 
-    def whole(self, text: str) -> str:
-        """The text up to a last half, which is held back for the next; a half that stays alone becomes U+FFFD."""
-        if not self._held and (text.isascii() or not _has_half(text)):
+    def join(self, text: str) -> str:
+        """The text without a last half, which is kept for the next; a half without its other half becomes U+FFFD."""
+        if not self._held and text.isascii():
             return text
         text, self._held = self._held + text, ""
         if "\ud800" <= text[-1:] <= "\udbff":
@@ -86,48 +86,38 @@ class SurrogateJoiner:
         return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
-def _has_half(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return True
-    return False
-
-
 def read_usage(chunks: Sequence[Any]) -> Usage | None:
-    """The last `usage` that tells both of a prompt's and an answer's tokens; None where none does."""
-    return next((usage for told in reversed(chunks) if (usage := _usage(told))), None)
+    """The last `usage` that counts both the prompt's and the answer's tokens; None where none does."""
+    return next((usage for each in reversed(chunks) if (usage := _usage(each))), None)
 
 
-def _usage(told: Any) -> Usage | None:
-    if not isinstance(told, dict):
+def _usage(given: Any) -> Usage | None:
+    if not isinstance(given, dict):
         return None
-    prompt, completion = (
-        _count(told, "prompt_tokens", "input_tokens"),
-        _count(told, "completion_tokens", "output_tokens"),
-    )
+    prompt = _count(given, "prompt_tokens", "input_tokens")
+    completion = _count(given, "completion_tokens", "output_tokens")
     if prompt is None or completion is None:
         return None
-    details = told.get("prompt_tokens_details") or told.get("input_tokens_details")
+    details = given.get("prompt_tokens_details") or given.get("input_tokens_details")
     cached = _count(details, "cached_tokens") if isinstance(details, dict) else None
     return Usage(prompt, completion, cached if cached is not None and cached <= prompt else None)
 
 
-def _count(told: Mapping[str, Any], *names: str) -> int | None:
+def _count(given: Mapping[str, Any], *names: str) -> int | None:
     """The number of tokens under one of these names; None where there is none, or where two of them differ."""
-    found = {told[name] for name in names if isinstance(told.get(name), int | float)}
-    if len(found) != 1 or any(isinstance(told.get(name), bool) for name in names):
+    found = {given[name] for name in names if isinstance(given.get(name), int | float)}
+    if len(found) != 1 or any(isinstance(given.get(name), bool) for name in names):
         return None
     [value] = found
     return int(value) if 0 <= value < MAX_COUNT and value == int(value) else None
 
 
-def read_server_times(told: Any) -> ServerTimes | None:
+def read_server_times(metrics: Any) -> ServerTimes | None:
     """Of vLLM's `metrics`; None where they have another shape."""
-    if not isinstance(told, dict):
+    if not isinstance(metrics, dict):
         return None
     names = ("queue_time_ms", "time_to_first_token_ms", "generation_time_ms")
-    queue, ttft, generation = (_seconds(told.get(name)) for name in names)
+    queue, ttft, generation = (_seconds(metrics.get(name)) for name in names)
     return None if queue is None or ttft is None else ServerTimes(queue, ttft, generation)
 
 
@@ -136,26 +126,25 @@ def _seconds(ms: Any) -> float | None:
 
 
 def read_logprobs(chunk: Chunk) -> list[TokenLogprobs]:
-    """Of each token in a chunk. Raises Malformed, for a token that is left out would move all that follow."""
+    """Of each token in a chunk. Raises MalformedChunk, since leaving out one token would shift all that follow."""
     try:
-        told = [(choice.get("logprobs") or {}).get("content") for choice in chunk.get("choices") or () if choice]
-        return [_token(token) for token in chain.from_iterable(tokens or () for tokens in told)]
+        contents = [(choice.get("logprobs") or {}).get("content") for choice in chunk.get("choices") or () if choice]
+        return [
+            TokenLogprobs(_encodable(token["token"]), dict(_candidates(token["top_logprobs"])))
+            for token in chain.from_iterable(content or () for content in contents)
+        ]
     except (TypeError, AttributeError, LookupError) as exc:
         raise MalformedChunk("its log-probabilities are not as the API has them") from exc
 
 
-def _token(token: Any) -> TokenLogprobs:
-    return TokenLogprobs(_whole(token["token"]), dict(_candidates(token["top_logprobs"])))
-
-
-def _candidates(told: Any) -> Iterator[tuple[str, float]]:
-    """Ruined KV gives probabilities that are no numbers: such a token is no candidate."""
-    for candidate in told:
+def _candidates(given: Any) -> Iterator[tuple[str, float]]:
+    """Leaves out candidates without a finite probability, which damaged KV leads to."""
+    for candidate in given:
         if _is_number(candidate["logprob"]):
-            yield _whole(candidate["token"]), candidate["logprob"]
+            yield _encodable(candidate["token"]), candidate["logprob"]
 
 
-def _whole(token: Any) -> str:
+def _encodable(token: Any) -> str:
     """A token may be half a character."""
     return _text(token).encode(errors="replace").decode()
 

@@ -1,12 +1,13 @@
-"""Context documents: read, bounded, counted with the engine's own tokenizer, cut to fit."""
+"""Context documents: bounded text and PDF files. What is not text never reaches a model as if it were."""
 
 from __future__ import annotations
 
+import codecs
 import os
+import re
 from pathlib import Path
 
 from client import pdf
-from client.text_decoding import decode_text, pdf_start
 from config.errors import DocumentError
 
 HANDBOOK = Path(__file__).parent / "sample_documents" / "ffmpeg.md"
@@ -14,9 +15,32 @@ BUILT_IN = tuple(sorted(HANDBOOK.parent.glob("*.md")))
 LIMIT_BYTES = 2 * 2**20
 STDIN = Path("-")
 
+BYTE_ORDER_MARKS = {  # the longer ones first: UTF-16's is the beginning of UTF-32's
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+IMAGE = "is an image, and not text: run text recognition (OCR) on it first"
+FORMATS = {
+    b"PK\x03\x04": "is a ZIP archive, as docx, odt, xlsx and epub files are: save it as PDF or as plain text",
+    b"\xd0\xcf\x11\xe0": "is a file of an older Office (doc, xls, ppt): save it as PDF or as plain text",
+    b"{\\rtf": "is RTF: save it as PDF or as plain text",
+    b"%!PS": "is PostScript: convert it to PDF, as ps2pdf does",
+    b"\x1f\x8b": "is compressed with gzip: unpack it first",
+    b"\x89PNG\r\n": IMAGE,
+    b"\xff\xd8\xff": IMAGE,
+    b"GIF8": IMAGE,
+}
+BINARY = "has NUL bytes, so it is not text (or UTF-16 without its mark): give a UTF-8 file or a PDF"
+HEADER_WITHIN = 1024  # bytes in which readers of PDF look for its header
+PDF_HEADER = re.compile(rb"%PDF-\d")
+PDF_OBJECT = re.compile(rb"\d\s+\d+\s+obj\b|startxref")
+
 
 def read_document(path: Path) -> str:
-    """The text of a PDF or of a text file, by what its bytes are; `-` is the standard input.
+    """The text of a PDF or of a text file, by its content; `-` is the standard input.
 
     A file is opened and read once, for a pipe has its bytes only once, and never beyond the limit. Raises
     DocumentError that says why there is no text.
@@ -28,10 +52,39 @@ def read_document(path: Path) -> str:
             start = pdf_start(raw)
             if start is not None:
                 raw += file.read(max(0, pdf.LIMIT_BYTES + 1 - len(raw)))
-    except (OSError, ValueError) as exc:  # ValueError: no file has such a name
+    except (OSError, ValueError) as exc:  # ValueError: no file can have such a name
         raise DocumentError(f"{path} cannot be read: {getattr(exc, 'strerror', exc)}") from exc
     if start is not None:
         return pdf.read_pdf(raw, start, name)
     if len(raw) > LIMIT_BYTES:
-        raise DocumentError(f"{name} is over the limit of {LIMIT_BYTES // 2**20} MiB for text: take a part of it")
+        raise DocumentError(f"{name} is over the limit of {LIMIT_BYTES // 2**20} MiB for text: give a part of it")
     return decode_text(raw, name)
+
+
+def pdf_start(raw: bytes) -> int | None:
+    """The offset of a PDF's header in the bytes; None for any other file.
+
+    A text may mention the header: where it is not at the very start, objects of a PDF must follow.
+    """
+    header = PDF_HEADER.search(raw, 0, HEADER_WITHIN + len(b"%PDF-1"))
+    if header and (header.start() == 0 or PDF_OBJECT.search(raw, header.end())):
+        return header.start()
+    return None
+
+
+def decode_text(raw: bytes, name: str) -> str:
+    """Decodes UTF-8, or what a byte order mark says. Raises DocumentError for what is no text, and for blank text."""
+    if why := next((why for magic, why in FORMATS.items() if raw.startswith(magic)), ""):
+        raise DocumentError(f"{name} {why}")
+    encoding = next((encoding for mark, encoding in BYTE_ORDER_MARKS.items() if raw.startswith(mark)), "utf-8")
+    try:
+        text = raw.decode(encoding)
+    except UnicodeDecodeError as exc:
+        where = f"is not {encoding.removesuffix('-sig').upper()} at byte {exc.start:,}"
+        convert = "it is not text, or is in another encoding, which for example iconv -f latin1 -t utf-8 converts"
+        raise DocumentError(f"{name} {BINARY}" if b"\0" in raw else f"{name} {where}: {convert}") from exc
+    if "\0" in text:
+        raise DocumentError(f"{name} {BINARY}")
+    if not text.strip():
+        raise DocumentError(f"{name} is empty: give a file with text")
+    return text

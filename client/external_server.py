@@ -1,4 +1,4 @@
-"""A server that is not the arena's: whatever speaks the OpenAI API, named by `--base-url`."""
+"""A server that is not the arena's: anything with the OpenAI API, named by `--base-url`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from config.server_url import normalize_url, url_port
 from config.topology import Engine, ServiceKind
 
 API_KEY_VARIABLE = "OPENAI_API_KEY"
-REQUIRED_FIELDS = ("messages", "model", "stream")  # fields without which nothing could be measured
+REQUIRED_FIELDS = ("messages", "model", "stream")  # without which nothing could be measured
 
 
 async def external_engine(
@@ -27,7 +27,7 @@ async def external_engine(
     extra_body: Mapping[str, Any] | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> Engine:
-    """With OPENAI_API_KEY, and the model that the server lists first unless one is named.
+    """The server with OPENAI_API_KEY and the named model, or else the first that it lists.
 
     Raises ConfigError, and EngineError where no model is named and none is listed.
     """
@@ -35,23 +35,20 @@ async def external_engine(
         url = normalize_url(base_url)
     except ValueError as exc:
         raise ConfigError(f"--base-url {base_url!r} {exc}") from exc
-    parts = urlsplit(url)
+    parts, key = urlsplit(url), api_key(environ)
     name = f"{parts.netloc.rpartition('@')[2]}{parts.path}"
-    engine = Engine(
-        name, ServiceKind.PLAIN, side, url_port(url), url, ours=False, key=api_key(environ), extra_body=extra_body or {}
-    )
+    fields = extra_body or {}
+    engine = Engine(name, ServiceKind.PLAIN, side, url_port(url), url, ours=False, key=key, extra_body=fields)
     return replace(engine, model=model or str((await served_model(engine))["id"]))
 
 
 def api_key(environ: Mapping[str, str]) -> SecretStr | None:
-    """OPENAI_API_KEY, where one is set. Raises ConfigError for what cannot stand in a header; the key is not shown."""
+    """OPENAI_API_KEY if it is set. Raises ConfigError for what cannot stand in a header; the key is not shown."""
     key = environ.get(API_KEY_VARIABLE, "")
-    bad = next((place for place, each in enumerate(key, 1) if not "!" <= each <= "~"), None)
-    if bad is not None:
-        which = f"character {bad} of {len(key)} is U+{ord(key[bad - 1]):04X}"
-        raise ConfigError(
-            f"{API_KEY_VARIABLE} is no key: {which}, and keys have letters, digits and signs of ASCII; set it again"
-        )
+    for place, character in enumerate(key, 1):
+        if not "!" <= character <= "~":
+            which = f"character {place} of {len(key)} is U+{ord(character):04X}"
+            raise ConfigError(f"{API_KEY_VARIABLE} is no key: {which}, and keys are printable ASCII; set it again")
     return SecretStr(key) if key else None
 
 

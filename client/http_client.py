@@ -1,8 +1,9 @@
-"""Clients for requests that are not timed. No proxy of the environment stands before the arena's own servers."""
+"""Clients for requests that are not timed, TLS and proxies. No proxy is used for the arena's own servers."""
 
 from __future__ import annotations
 
 import asyncio
+import ssl
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
@@ -10,11 +11,11 @@ from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
-from client.tls import TLS
 from config.errors import ConfigError
 from config.topology import Engine
 
 BODY_BYTES = 2**25  # of an answer; a page of metrics has some hundred KiB
+TLS = ssl.create_default_context()  # once: loading certificates takes 30 ms, which would be part of every TTFT
 
 
 def http_client(timeout_s: float, engine: Engine | None = None) -> httpx.AsyncClient:
@@ -30,12 +31,12 @@ def local_http_client(timeout_s: float) -> httpx.Client:
 
 
 def client_options(timeout_s: float) -> dict[str, Any]:
-    """Of any client, the openai SDK's included."""
+    """For every client, the openai SDK's included."""
     return {"timeout": timeout_s, "verify": TLS, "trust_env": False, "follow_redirects": False}
 
 
 async def read_body(http: httpx.AsyncClient, url: str, within_s: float = 30) -> bytes:
-    """What a GET is answered with. Raises httpx.HTTPError for any status but a success, and for an endless answer."""
+    """The body of a GET's answer. Raises httpx.HTTPError for any status but a success, and for an endless answer."""
     body = bytearray()
     try:
         async with asyncio.timeout(within_s), http.stream("GET", url) as answer:
@@ -50,18 +51,17 @@ async def read_body(http: httpx.AsyncClient, url: str, within_s: float = 30) -> 
 
 
 def engine_proxy(engine: Engine) -> str | None:
-    """None for the arena's own engines, which are inside whatever a proxy leads out of."""
+    """None for the arena's own engines, which are on this side of any proxy."""
     return None if engine.ours else url_proxy(engine.url)
 
 
 def url_proxy(url: str) -> str | None:
-    """What HTTP_PROXY, HTTPS_PROXY and NO_PROXY say of an address that is not this machine's. Raises ConfigError.
+    """The proxy for an address, by HTTP_PROXY, HTTPS_PROXY and NO_PROXY; None for this machine. Raises ConfigError.
 
-    ALL_PROXY is not asked: it mostly names a SOCKS proxy, which neither HTTP library speaks.
+    ALL_PROXY is ignored: it mostly names a SOCKS proxy, which neither HTTP library supports.
     """
     parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    if _is_loopback(parts.hostname or "") or proxy_bypass(host):
+    if _is_loopback(parts.hostname or "") or proxy_bypass(parts.netloc.rpartition("@")[2]):
         return None
     proxy = getproxies().get(parts.scheme)
     if not proxy:
@@ -69,7 +69,7 @@ def url_proxy(url: str) -> str | None:
     address = proxy if "://" in proxy else f"http://{proxy}"
     if urlsplit(address).scheme not in ("http", "https"):
         name = f"{parts.scheme.upper()}_PROXY"
-        raise ConfigError(f"{name} is a proxy of another kind than HTTP: add {parts.hostname} to NO_PROXY, or name one")
+        raise ConfigError(f"{name} is not an HTTP proxy: add {parts.hostname} to NO_PROXY, or name an HTTP proxy")
     return address
 
 

@@ -1,7 +1,7 @@
 """One lock for all that measures on a machine: the page's questions, and `ask`, `chat` and `bench` of the command line.
 
-Two measurements at once would measure each other. It is a file lock, which the kernel frees with its process, however
-that ends; the file says who holds it. Containers share the file by a folder that they share (MEASUREMENT_LOCK).
+Two measurements at once would disturb each other's timings. It is a file lock, which the kernel frees when the process
+ends, however that happens; the file says who holds it. Containers share it by a common folder (MEASUREMENT_LOCK).
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ UNKNOWN = LockHolder("another measurement")
 
 
 class HeldLock:
-    """A lock that is held until it is released; without a file it keeps nobody out."""
+    """A lock that is held until it is released; without a file it excludes no other."""
 
     def __init__(self, file: int | None = None) -> None:
         self._file = file
 
     def release(self) -> None:
-        """A second time does nothing."""
+        """A second call does nothing."""
         file, self._file = self._file, None
         if file is not None:
             with suppress(OSError):
@@ -54,7 +54,7 @@ class HeldLock:
 class MeasurementLock:
     """The lock in the file `path`; with None it is always free.
 
-    Where the file cannot be had, `trouble` says why after the first attempt, and the lock is as one without a file.
+    Where the file cannot be opened, `trouble` says why after the first attempt, and the lock is as one without a file.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -62,58 +62,67 @@ class MeasurementLock:
 
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> MeasurementLock:
-        """In the folder of what runs from ARENA_HOME, or the file that MEASUREMENT_LOCK names."""
+        """In the file that MEASUREMENT_LOCK names, or below ARENA_HOME."""
         named = environ.get("MEASUREMENT_LOCK")
         return cls(Path(named) if named else arena_home(environ) / "run" / "measurement.lock")
 
     def holder(self) -> LockHolder | None:
-        """Whoever holds it; None while it is free. The lock itself is tried only if the file names somebody."""
+        """The holder, or None while the lock is free, which is tried only if the file names a holder."""
         if self.path is None:
             return None
         try:
             with self.path.open("rb") as file:
-                said = file.read(HOLDER_BYTES)
-                if not said or _locked(file.fileno(), fcntl.LOCK_SH):  # the lock goes with the file
+                written = file.read(HOLDER_BYTES)
+                if not written:
+                    return None
+                with suppress(BlockingIOError):
+                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # until the file is closed
                     return None
         except OSError:
             return None
-        return _holder(said)
+        try:
+            found = json.loads(written)
+            return LockHolder(str(found["what"])[:100], float(found["since"]), int(found["pid"]))
+        except (ValueError, LookupError, TypeError, RecursionError, OverflowError):
+            return UNKNOWN
 
     def attempt(self, what: str) -> HeldLock | None:
-        """The lock if it is free; None if somebody holds it."""
-        file = self._opened()
-        if file is None:
-            return HeldLock()
-        if not _locked(file, fcntl.LOCK_EX):
-            os.close(file)
-            return None
-        return _signed(file, what)
+        """The lock if it is free, else None."""
+        return self._lock(what, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     @contextmanager
     def held(self, what: str, say: Callable[[str], object]) -> Iterator[None]:
-        """Inside, the lock is held. Waits for it, and says so first; Ctrl+C ends the waiting."""
-        hold = self.attempt(what) or self._awaited(what, say)
+        """Holds the lock inside. Waits for it after saying so; Ctrl+C ends the waiting."""
+        hold = self.attempt(what)
+        if hold is None:
+            holder = self.holder() or UNKNOWN
+            say(f"waiting until {holder} has ended: both would disturb each other's timings (Ctrl+C stops)")
+            hold = self._lock(what, fcntl.LOCK_EX) or HeldLock()
         if self.trouble:
-            say(f"note: {self.trouble}; a measurement beside this one would not be noticed")
+            say(f"note: {self.trouble}; a measurement at the same time would not be noticed")
         try:
             yield
         finally:
             hold.release()
 
-    def _awaited(self, what: str, say: Callable[[str], object]) -> HeldLock:
-        say(f"waiting until {self.holder() or UNKNOWN} has ended, for both would measure each other (Ctrl+C: stop)")
-        file = self._opened()
+    def _lock(self, what: str, operation: int) -> HeldLock | None:
+        file = self._open()
         if file is None:
             return HeldLock()
         try:
-            fcntl.flock(file, fcntl.LOCK_EX)
-        except BaseException:
+            fcntl.flock(file, operation)
+        except BaseException as exc:  # Ctrl+C, too
             os.close(file)
+            if isinstance(exc, BlockingIOError):
+                return None
             raise
-        return _signed(file, what)
+        with suppress(OSError):  # of a full disk: the lock is held all the same
+            os.ftruncate(file, 0)
+            os.pwrite(file, json.dumps(asdict(LockHolder(what, time.time(), os.getpid()))).encode(), 0)
+        return HeldLock(file)
 
-    def _opened(self) -> int | None:
-        """For all users to write, since containers and their callers may be different ones."""
+    def _open(self) -> int | None:
+        """Writable for all users, since containers and their callers may be different ones."""
         if self.path is None or self.trouble:
             return None
         try:
@@ -122,31 +131,6 @@ class MeasurementLock:
         except OSError as exc:
             self.trouble = f"{self.path} cannot be opened to lock it ({exc.strerror})"
             return None
-        with suppress(OSError):  # another user's already has the mode that it needs
+        with suppress(OSError):  # another user's file already has this mode
             os.fchmod(file, 0o666)
         return file
-
-
-def _locked(file: int, how: int) -> bool:
-    """Whether it could be locked at once."""
-    try:
-        fcntl.flock(file, how | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _signed(file: int, what: str) -> HeldLock:
-    with suppress(OSError):  # of a full disk: the lock is held all the same
-        os.ftruncate(file, 0)
-        os.pwrite(file, json.dumps(asdict(LockHolder(what, time.time(), os.getpid()))).encode(), 0)
-    return HeldLock(file)
-
-
-def _holder(said: bytes) -> LockHolder:
-    """Of whatever stands in the file."""
-    try:
-        found = json.loads(said)
-        return LockHolder(str(found["what"])[:100], float(found["since"]), int(found["pid"]))
-    except (ValueError, LookupError, TypeError, RecursionError, OverflowError):
-        return UNKNOWN

@@ -1,4 +1,4 @@
-"""Where a prompt's tokens came from, told by counters read before and after the one request in flight."""
+"""Where a prompt's tokens came from, by counters read before and after the one request in flight."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from config.topology import Engine
 
 BY_SOURCE = "vllm:prompt_tokens_by_source"
 COMPUTED, OWN_CACHE, SHARED = "local_compute", "local_cache_hit", "external_kv_transfer"  # its labels
-MM_CACHE_HITS = "vllm:mm_cache_hits_total"  # of the multimodal processor's cache, in media
+MM_CACHE_HITS = "vllm:mm_cache_hits_total"  # media found in the cache of the multimodal processor
 HIT_L1 = "lmcache_mp_lookup_hit_l1_tokens_total"
 HIT_L2 = "lmcache_mp_lookup_hit_l2_tokens_total"
-MAX_TOTAL = 2.0**63  # more than anything that is counted
+MAX_TOTAL = 2.0**63  # no real counter gets there
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +56,15 @@ async def fetch_metrics(url: str, engine: Engine | None = None) -> str:
 
 
 def parse_samples(metrics: str, *names: str) -> Sequence[Sample]:
-    """Numbers on a page in Prometheus' text form, none on any other; with `names`, of the lines that begin so."""
+    """The samples of a page in Prometheus' text form, of any other page none; with `names`, of lines that begin so.
+
+    Fewer lines take less time to parse: an engine's page has a thousand, and is read twice a request.
+    """
     if names:
         metrics = "\n".join(line for line in metrics.splitlines() if line.startswith(names)) + "\n"
     try:
         families: Sequence[Metric] = list(text_string_to_metric_families(metrics))
-    except (ValueError, LookupError, TypeError, AttributeError):  # whatever the parser trips over on a foreign page
+    except (ValueError, LookupError, TypeError, AttributeError):  # what the parser raises for foreign pages
         return []
     return [sample for family in families for sample in family.samples if abs(sample.value) < MAX_TOTAL]
 
@@ -75,10 +78,10 @@ def sum_metrics(metrics: str, *names: str) -> Mapping[str, float]:
 
 
 def sources_between(before: TokenCounters | None, after: TokenCounters | None, prompt_tokens: int) -> Sources | None:
-    """The sources of one request's prompt, or None when they cannot be told.
+    """The sources of one request's prompt, or None when they are not certain.
 
     The engine's counters grow by every token of every prompt. If they grew by exactly this prompt's, no other request
-    was among them, and the split is exact; anything else, a source that is not known here included, is not guessed at.
+    was counted, and the split is exact. Anything else, an unknown source included, gives None.
     """
     if before is None or after is None:
         return None
@@ -88,23 +91,16 @@ def sources_between(before: TokenCounters | None, after: TokenCounters | None, p
         return None
     l1, l2 = _grown(before.l1, after.l1), _grown(before.l2, after.l2)
     mm_cache_hits = _grown(before.mm_cache_hits, after.mm_cache_hits)
-    tiers_told = shared > 0 and l1 >= 0 and l2 >= 0 and l1 + l2 >= shared
-    return Sources(
-        computed=computed,
-        prefix_cache=own,
-        shared=shared,
-        l1=min(l1, shared) if tiers_told else 0,
-        l2=max(0, shared - l1) if tiers_told else 0,
-        mm_cache_hits=mm_cache_hits if mm_cache_hits >= 0 else None,
-    )
+    if not shared or l1 is None or l2 is None or l1 + l2 < shared:  # the tiers are not known
+        return Sources(computed, own, shared, mm_cache_hits=mm_cache_hits)
+    return Sources(computed, own, shared, min(l1, shared), max(0, shared - l1), mm_cache_hits)
 
 
-def _grown(before: float | None, after: float | None) -> int:
-    """Negative when it is not known."""
-    return -1 if before is None or after is None else int(after - before)
+def _grown(before: float | None, after: float | None) -> int | None:
+    """None where it is not known, or the counter fell with a restart."""
+    return None if before is None or after is None or after < before else int(after - before)
 
 
 def _by_source(metrics: str) -> Mapping[str, float]:
-    """Only the lines that matter are parsed: there are a thousand, and this happens twice a request."""
     found = parse_samples(metrics, f"{BY_SOURCE}_total")
     return {sample.labels["source"]: sample.value for sample in found if "source" in sample.labels}

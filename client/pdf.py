@@ -1,6 +1,6 @@
-"""The text of a PDF, extracted by pypdf in a process of its own: a hostile file wastes that one's time and memory.
+"""The text of a PDF, extracted by pypdf in a process of its own, so that a hostile file cannot harm its caller.
 
-`python -m client.pdf` reads the file from stdin and writes its text to stdout, or one line to stderr that says why
+`python -m client.pdf` reads the file from stdin and writes its text to stdout, or to stderr one line that says why
 there is none.
 """
 
@@ -30,24 +30,24 @@ def read_pdf(raw: bytes, start: int, name: str) -> str:
     Raises DocumentError for one that is encrypted, scanned, damaged, too large or too slow to read.
     """
     if len(raw) > LIMIT_BYTES:
-        raise DocumentError(f"{name} is over the limit of {LIMIT_BYTES // 2**20} MiB for a PDF: take a part of it")
+        raise DocumentError(f"{name} is over the limit of {LIMIT_BYTES // 2**20} MiB for a PDF: give a part of it")
     command = [sys.executable, "-m", "client.pdf", str(start)]
     root = Path(__file__).resolve().parent.parent
     try:
         done = subprocess.run(command, input=raw, capture_output=True, cwd=root, timeout=TIMEOUT_S)
     except subprocess.TimeoutExpired as exc:
-        raise DocumentError(f"{name} takes over {TIMEOUT_S} s to read: save it anew, or paste its text") from exc
+        raise DocumentError(f"{name} takes over {TIMEOUT_S} s to read: save it again, or paste its text") from exc
     if done.returncode == REFUSED:
         raise DocumentError(f"{name} {done.stderr.decode().strip()}")
     if done.returncode < 0:  # by the kernel, at a limit
-        raise DocumentError(f"{name} takes too much time or memory to read: save it anew, or paste its text")
+        raise DocumentError(f"{name} takes too much time or memory to read: save it again, or paste its text")
     if done.returncode:
-        raise DocumentError(f"{name} is damaged, or no PDF at all: save it anew, or paste its text")
+        raise DocumentError(f"{name} is damaged, or no PDF at all: save it again, or paste its text")
     return done.stdout.decode()
 
 
 def _extract(raw: bytes, start: int) -> str:
-    """The offsets in a PDF count from its header, or from what somebody put before it."""
+    """Offsets in a PDF count from its header, or from the start of the file."""
     try:
         return _text(raw[start:])
     except DocumentError:
@@ -66,15 +66,15 @@ def _text(raw: bytes) -> str:
     try:
         if reader.is_encrypted and not reader.decrypt(""):
             raise DocumentError("is encrypted: save it without a password")
-    except (DependencyError, NotImplementedError) as exc:  # an algorithm that pypdf does not have
+    except (DependencyError, NotImplementedError) as exc:  # pypdf lacks the algorithm
         raise DocumentError("is encrypted in a way that cannot be read: save it without encryption") from exc
     if len(reader.pages) > LIMIT_PAGES:
-        raise DocumentError(f"has {len(reader.pages):,} pages, over the limit of {LIMIT_PAGES}: take a part of it")
+        raise DocumentError(f"has {len(reader.pages):,} pages, over the limit of {LIMIT_PAGES}: give a part of it")
     text = "\n\n".join(page.extract_text() for page in reader.pages).replace("\0", "\N{REPLACEMENT CHARACTER}")
     if not text.strip():
         raise DocumentError("has no text, only pictures of it (a scan?): run text recognition (OCR) on it first")
     if len(text) > LIMIT_CHARACTERS:
-        raise DocumentError(f"has {len(text):,} characters, over the limit of {LIMIT_CHARACTERS:,}: take a part of it")
+        raise DocumentError(f"has {len(text):,} characters, over the limit of {LIMIT_CHARACTERS:,}: give a part of it")
     return text
 
 
@@ -87,7 +87,7 @@ def main() -> int:
     try:
         text = _extract(sys.stdin.buffer.read(LIMIT_BYTES), int(sys.argv[1]))
     except (DocumentError, MemoryError) as exc:
-        print(str(exc) or "takes too much memory to read: take a part of it", file=sys.stderr)  # noqa: T201
+        print(str(exc) or "takes too much memory to read: give a part of it", file=sys.stderr)  # noqa: T201
         return REFUSED
     sys.stdout.buffer.write(text.encode("utf-8", "replace"))
     return 0

@@ -1,4 +1,4 @@
-"""What is sent: a nonce, a document and a question, in this order, so that one document is one shared prefix."""
+"""What is sent: a nonce, a document and a question, in this order, so that prompts about a document share a prefix."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class Prompt:
     """One question about one document.
 
     `nonce` opens the prompt: with a new one nothing that any engine or volume holds can be reused (cold); with the
-    same one everything up to the question can. It stands in the first block of the prompt, and a cache's key for a
-    block contains all blocks before it.
+    same one everything up to the question can. It is in the first block of the prompt, and a cache's key for a block
+    depends on all blocks before it.
     """
 
     question: str
@@ -40,8 +40,8 @@ class Prompt:
     ignore_eos: bool = False
     top_logprobs: int = 0  # candidates of each token to report, 0 to 20
     appendix: str = ""  # follows the document, and stays when that is cut
-    no_system_role: bool = False  # all in the user's message, for chat templates that refuse another
-    media: tuple[Media, ...] = field(default=(), repr=False)  # stand before the question, which others then share
+    no_system_role: bool = False  # all in the user's message, for chat templates without a system role
+    media: tuple[Media, ...] = field(default=(), repr=False)  # before the question, so that other questions share them
     turns: tuple[Turn, ...] = field(default=(), repr=False)  # of the conversation so far, oldest first
 
     def __post_init__(self) -> None:
@@ -52,7 +52,7 @@ class Prompt:
 
     @property
     def messages(self) -> list[Message]:
-        """For the chat endpoint; engines and token counts are given the same."""
+        """For the chat endpoint and the tokenizer alike."""
         system = f"{self.nonce} {ROLE}" if self.nonce else ROLE
         if self.document:
             system += f"\n\nContext:\n{self.document}{self.appendix}"
@@ -70,11 +70,11 @@ class Prompt:
 
 
 def _check_encodable(name: str, text: str) -> None:
-    """An argument that is not UTF-8, and half a character from a browser, cannot be sent."""
+    """An argument that is not UTF-8 and half a character from a browser cannot be sent."""
     try:
         text.encode()
     except UnicodeEncodeError as exc:
-        raise DocumentError(f"the {name} is no UTF-8 at character {exc.start + 1}: write it anew") from exc
+        raise DocumentError(f"the {name} is not UTF-8 at character {exc.start + 1}: type it again") from exc
 
 
 def _user(question: str, media: tuple[Media, ...]) -> Message:
@@ -83,7 +83,7 @@ def _user(question: str, media: tuple[Media, ...]) -> Message:
 
 
 def _opening(system: str, first: Message) -> Message:
-    """The user's first message with what else the system's would say before it."""
+    """The user's first message with the system's text before it."""
     content = first["content"]
     if isinstance(content, str):
         return {"role": "user", "content": f"{system}\n\n{content}"}
@@ -91,5 +91,5 @@ def _opening(system: str, first: Message) -> Message:
 
 
 def new_nonce() -> str:
-    """64 random bits; nobody has seen a prompt that starts with it."""
+    """64 random bits, so that no earlier prompt starts with them."""
     return secrets.token_hex(8)

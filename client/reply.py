@@ -1,4 +1,4 @@
-"""What an answer cost: the one definition of TTFT, folded from one stream. docs/metrics.md says it in words."""
+"""What an answer cost: the one definition of TTFT, computed from one stream. docs/metrics.md defines each number."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Second = float  # of a monotonic clock, counted from just before the request was
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """A chunk that carries generated text, and when it arrived."""
+    """A chunk of generated text, and when it arrived."""
 
     text: str
     at: Second
@@ -35,20 +35,20 @@ class Usage:
 
     prompt_tokens: int
     completion_tokens: int
-    cached_tokens: int | None  # None where the server does not tell (vLLM without --enable-prompt-tokens-details)
+    cached_tokens: int | None  # None if the server does not report it (vLLM without --enable-prompt-tokens-details)
 
     @property
     def cached(self) -> str:
-        """For a person; a question mark where the server does not tell."""
+        """For a person; a question mark if the server does not report it."""
         return "?" if self.cached_tokens is None else f"{self.cached_tokens:,}"
 
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Where the prompt's tokens came from, by the engine's counters around this one request.
+    """Where the prompt's tokens came from, by the engine's counters before and after this one request.
 
-    `computed + prefix_cache + shared` is the prompt; of the `shared` ones, `l1` were in the cache server's memory and
-    `l2` on the KV volume, as far as its counters tell.
+    `computed + prefix_cache + shared` is the prompt. Of the `shared` ones, `l1` were in the cache server's memory and
+    `l2` on the KV volume; both are 0 where its counters do not show it.
     """
 
     computed: int
@@ -56,7 +56,7 @@ class Sources:
     shared: int
     l1: int = 0
     l2: int = 0
-    mm_cache_hits: int | None = None  # media whose preprocessing was done before; that is no KV. None where not told
+    mm_cache_hits: int | None = None  # media that were preprocessed before, which is not KV; None if not reported
 
     @property
     def label(self) -> str:
@@ -72,9 +72,9 @@ class Sources:
 
 @dataclass(frozen=True, slots=True)
 class ServerTimes:
-    """By the engine's own clock: in its queue, from being scheduled to the first token, and from there to the last.
+    """Seconds by the engine's own clock: in its queue, then to the first token, then to the last.
 
-    vLLM's `--enable-per-request-metrics`; its time to first token leaves the queue out.
+    From vLLM's `--enable-per-request-metrics`. `ttft` does not include the queue.
     """
 
     queue: Second
@@ -92,11 +92,11 @@ class Reply:
     itl: tuple[Second, ...]  # between chunks with text, as vLLM counts inter-token latency
     e2el: Second  # until the last chunk with text
     usage: Usage
-    sources: Sources | None = None  # None where other requests were in flight, or the counters could not be read
-    logprobs: tuple[TokenLogprobs, ...] = ()  # of each token, where they were asked for
+    sources: Sources | None = None  # None if other requests were in flight, or the counters could not be read
+    logprobs: tuple[TokenLogprobs, ...] = ()  # of each token, if they were asked for
     server: ServerTimes | None = None
-    text_tokens: int | None = None  # of the same prompt without its media, where it has some and they were counted
-    before_media: int | None = None  # of these, the ones that stand before the media
+    text_tokens: int | None = None  # of the same prompt without its media; None if not counted
+    before_media: int | None = None  # of these, those before the media
 
     @classmethod
     def of(
@@ -111,7 +111,7 @@ class Reply:
         """Raises EmptyReply when no chunk carried text."""
         if not deltas:
             raise EmptyReply(
-                engine, "the stream ended before any text, so there is no TTFT; ask again, or ask otherwise"
+                engine, "the stream ended before any text, so there is no TTFT; ask again, or something else"
             )
         at = [delta.at for delta in deltas]
         gaps = tuple(later - sooner for sooner, later in pairwise(at))
@@ -120,7 +120,7 @@ class Reply:
 
     @property
     def mean_itl(self) -> Second | None:
-        """None with fewer than two chunks."""
+        """The mean inter-token latency; None with fewer than two chunks."""
         return fmean(self.itl) if self.itl else None
 
     @property
@@ -131,19 +131,19 @@ class Reply:
 
     @property
     def media_tokens(self) -> int | None:
-        """What the prompt's media added to it; None where that was not counted."""
+        """The prompt's tokens of media; None if they were not counted."""
         return None if self.text_tokens is None else self.usage.prompt_tokens - self.text_tokens
 
     @property
     def source(self) -> str:
-        """Where the cached tokens came from, for a person; never a guess."""
+        """Where the cached tokens came from, in words, if that is certain."""
         if self.sources:
             return self.sources.label
         return "computed" if self.usage.cached_tokens == 0 else "not attributed"
 
     def to_json(self) -> dict[str, object]:
         """Field names and units as `vllm bench serve` has them: milliseconds in the flat fields, seconds in `itls`."""
-        sources = self.sources
+        sources, server = self.sources, self.server
         return {
             "engine": self.engine,
             "text": self.text,
@@ -158,15 +158,10 @@ class Reply:
             "completion_tokens": self.usage.completion_tokens,
             "cached_tokens": self.usage.cached_tokens,
             "cached_tokens_details": sources
-            and {
-                "device": sources.prefix_cache,
-                "host": sources.l1,
-                "storage": sources.l2,
-                "shared": sources.shared,
-            },
+            and {"device": sources.prefix_cache, "host": sources.l1, "storage": sources.l2, "shared": sources.shared},
             "mm_cache_hits": sources and sources.mm_cache_hits,
             "source": self.source,
-            "server_queue_ms": self.server and self.server.queue * 1e3,
-            "server_ttft_ms": self.server and self.server.ttft * 1e3,
-            "server_generation_ms": self.server and self.server.generation and self.server.generation * 1e3,
+            "server_queue_ms": server and server.queue * 1e3,
+            "server_ttft_ms": server and server.ttft * 1e3,
+            "server_generation_ms": server and server.generation and server.generation * 1e3,
         }

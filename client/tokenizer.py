@@ -7,35 +7,88 @@ from itertools import takewhile
 from typing import TypeVar
 
 import httpx
-from pydantic import BaseModel, ConfigDict, NonNegativeInt, ValidationError
+from pydantic import BaseModel, NonNegativeInt, ValidationError
 
 from client.http_client import http_client
 from client.prompt import Prompt
-from client.vllm_errors import rejects_system_role, tokenizer_error
-from config.errors import ConfigError, ContextTooLong, DocumentError, EngineUnreachable, NotTokenized, RefusalKind
+from client.vllm_errors import tokenizer_error, with_any_template
+from config.errors import ConfigError, ContextTooLong, DocumentError, EngineUnreachable
 from config.topology import Engine
 
 TIMEOUT_S = 30.0  # large media take seconds
 ReplyModel = TypeVar("ReplyModel", bound=BaseModel)
 
 
-class _TokenizerReply(BaseModel):
-    """Of vLLM's tokenizer, as much as is used; a number is one, and not a word or a truth."""
-
-    model_config = ConfigDict(strict=True)
-
-
-class _CountReply(_TokenizerReply):
+class _CountReply(BaseModel, strict=True):
     count: NonNegativeInt
     max_model_len: NonNegativeInt
 
 
-class _TokenIds(_TokenizerReply):
+class _TokenIds(BaseModel, strict=True):
     tokens: list[int]
 
 
-class _DetokenizedText(_TokenizerReply):
+class _DetokenizedText(BaseModel, strict=True):
     prompt: str
+
+
+async def count_tokens(engine: Engine, prompt: Prompt) -> tuple[Prompt, int, int]:
+    """The prompt in a form that the chat template takes, its tokens, and the most that leaves room for the answer.
+
+    Raises EngineError when the engine does not answer, or refuses the media; DocumentError when it cannot tokenize.
+    """
+    prompt, (count, limit) = await with_any_template(prompt, lambda each: _count(engine, each))
+    return prompt, count, limit
+
+
+async def fit_to_context(engine: Engine, prompt: Prompt, *, cut: bool, tokens: int | None = None) -> Prompt:
+    """The prompt, unchanged when it fits; with `cut`, its document shortened until it does.
+
+    `tokens` sets a lower limit than the model's. Raises as `count_tokens`, and ContextTooLong without `cut`, or when
+    the question alone is too long.
+    """
+    prompt, count, limit = await count_tokens(engine, prompt)
+    limit = min(limit, tokens or limit)
+    while count > limit:
+        if not cut or not prompt.document:
+            raise ContextTooLong(count, limit)
+        prompt = prompt.about(await _without_last_tokens(engine, prompt.document, count - limit))
+        count, _ = await _count(engine, prompt)
+    return prompt
+
+
+async def _without_last_tokens(engine: Engine, text: str, less: int) -> str:
+    """The text without its last `less` tokens or so; empty when it has no more. Raises as `count_tokens`."""
+    ids = (await post_tokenizer(engine, "tokenize", {"prompt": text, "add_special_tokens": False}, _TokenIds)).tokens
+    kept: dict[str, object] = {"tokens": ids[: max(0, len(ids) - less)]}
+    return (await post_tokenizer(engine, "detokenize", kept, _DetokenizedText)).prompt
+
+
+async def fill_to_length(engine: Engine, prompt: Prompt, tokens: int) -> Prompt:
+    """The prompt with its document repeated and cut so that it has at most `tokens`, and nearly so many.
+
+    Raises as `count_tokens`, and ConfigError when the model takes fewer.
+    """
+    prompt, count, limit = await count_tokens(engine, prompt)
+    if tokens > limit:
+        raise ConfigError(f"--input-len {tokens} is more than the {limit} tokens that the model leaves for a prompt")
+    twice, _ = await _count(engine, prompt.about(f"{prompt.document}\n\n{prompt.document}"))
+    repeats = max(1, (tokens - count) // max(1, twice - count) + 2)
+    return await fit_to_context(engine, prompt.about("\n\n".join([prompt.document] * repeats)), cut=True, tokens=tokens)
+
+
+async def tokens_around_media(engine: Engine, prompt: Prompt) -> tuple[int, int]:
+    """Tokens of the prompt without its media: all of them, and those before the media, and so before the question.
+
+    The latter are what it shares with the same prompt with another question. Raises as `count_tokens`.
+    """
+    bare = replace(prompt, media=())
+    other = replace(bare, question="1" if bare.question.startswith("0") else "0")
+    tokens, others = [
+        (await post_tokenizer(engine, "tokenize", _chat_body(each), _TokenIds)).tokens for each in (bare, other)
+    ]
+    pairs = zip(tokens, others, strict=False)
+    return len(tokens), sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 async def _count(engine: Engine, prompt: Prompt) -> tuple[int, int]:
@@ -47,81 +100,12 @@ def _chat_body(prompt: Prompt) -> dict[str, object]:
     return {"messages": prompt.messages, "add_generation_prompt": True}
 
 
-async def fit_to_context(engine: Engine, prompt: Prompt, *, cut: bool, tokens: int | None = None) -> Prompt:
-    """The prompt, unchanged when it fits; with `cut`, its document shortened until it does.
-
-    A chat template that refuses a system message (Gemma's, some of Mistral's) gets all in the user's. `tokens` asks for
-    a prompt of at most so many instead of what the model takes. Raises ContextTooLong without `cut`, or when the
-    question alone is too long.
-    """
-    prompt, count, limit = await count_tokens(engine, prompt)
-    limit = min(limit, tokens or limit)
-    while count > limit:
-        if not cut or not prompt.document:
-            raise ContextTooLong(count, limit)
-        prompt = prompt.about(await drop_last_tokens(engine, prompt.document, count - limit))
-        count, _ = await _count(engine, prompt)
-    return prompt
-
-
-async def drop_last_tokens(engine: Engine, text: str, less: int) -> str:
-    """The text without its last `less` tokens or so; empty when it has no more."""
-    ids = (await post_tokenizer(engine, "tokenize", {"prompt": text, "add_special_tokens": False}, _TokenIds)).tokens
-    return (
-        await post_tokenizer(engine, "detokenize", {"tokens": ids[: max(0, len(ids) - less)]}, _DetokenizedText)
-    ).prompt
-
-
-async def fill_to_length(engine: Engine, prompt: Prompt, tokens: int) -> Prompt:
-    """The prompt with its document repeated and cut so that it has at most `tokens`, and nearly so many.
-
-    Raises ConfigError when the model takes fewer.
-    """
-    prompt, count, limit = await count_tokens(engine, prompt)
-    if tokens > limit:
-        raise ConfigError(f"--input-len {tokens} is more than the {limit} tokens that the model leaves for a prompt")
-    twice, _ = await _count(engine, prompt.about(f"{prompt.document}\n\n{prompt.document}"))
-    repeats = max(1, (tokens - count) // max(1, twice - count) + 2)
-    return await fit_to_context(engine, prompt.about("\n\n".join([prompt.document] * repeats)), cut=True, tokens=tokens)
-
-
-async def count_tokens(engine: Engine, prompt: Prompt) -> tuple[Prompt, int, int]:
-    """The prompt in a form that the model's chat template takes, its tokens, and the most that leaves room to answer.
-
-    Raises EngineError when the engine does not answer, or refuses the media; DocumentError when it cannot tokenize.
-    """
-    try:
-        return prompt, *await _count(engine, prompt)
-    except NotTokenized as exc:
-        if prompt.no_system_role or not rejects_system_role(exc):
-            raise
-        other = replace(prompt, no_system_role=True)
-        try:
-            return other, *await _count(engine, other)
-        except NotTokenized as again:
-            raise (again if exc.kind is RefusalKind.SYSTEM_ROLE else exc) from None
-
-
-async def tokens_around_media(engine: Engine, prompt: Prompt) -> tuple[int, int]:
-    """Tokens of the prompt without its media: all, and those that stand before the media, so before the question.
-
-    These are what it has in common with the same prompt of another question. Raises as `accepted` does.
-    """
-    bare = replace(prompt, media=())
-    other = replace(bare, question="1" if bare.question.startswith("0") else "0")
-    tokens, others = [
-        (await post_tokenizer(engine, "tokenize", _chat_body(each), _TokenIds)).tokens for each in (bare, other)
-    ]
-    pairs = zip(tokens, others, strict=False)
-    return len(tokens), sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
-
-
 async def post_tokenizer(
-    engine: Engine, path: str, body: dict[str, object], shape: type[ReplyModel], patience: float = TIMEOUT_S
+    engine: Engine, path: str, body: dict[str, object], shape: type[ReplyModel], timeout_s: float = TIMEOUT_S
 ) -> ReplyModel:
-    """What vLLM's tokenizer answers. Raises as `accepted` does."""
+    """One answer of the tokenizer. Raises as `count_tokens`."""
     try:
-        async with http_client(patience, engine) as http:
+        async with http_client(timeout_s, engine) as http:
             answer = await http.post(f"{engine.url}/{path}", json={"model": engine.model, **body})
         return shape.model_validate_json(answer.raise_for_status().content)
     except httpx.HTTPStatusError as exc:
@@ -129,7 +113,7 @@ async def post_tokenizer(
     except ValidationError as exc:
         raise DocumentError(f"{engine.name}: its /{path} does not answer as vLLM's does: name a vLLM server") from exc
     except (httpx.ReadTimeout, httpx.WriteTimeout) as exc:
-        busy = f"no answer from /{path} within {patience:g} s; it is busy, or the prompt is large: ask again"
+        busy = f"no answer from /{path} within {timeout_s:g} s; it is busy, or the prompt is large: ask again"
         raise EngineUnreachable(engine.name, busy) from exc
     except httpx.HTTPError as exc:
         raise EngineUnreachable(engine.name, "no answer; it is down or still starting", hint=engine.if_down) from exc

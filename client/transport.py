@@ -1,7 +1,7 @@
-"""A timed request on the wire: aiohttp, as under `vllm bench serve`, with nothing more between a socket and the clock.
+"""The HTTP of a timed request, by aiohttp as in `vllm bench serve`, with little between the socket and the clock.
 
-Not the openai SDK: it takes a third more CPU a request, on the cores that engines without a GPU compute on, and that is
-seen in the TTFT (docs/decisions.md, 2026-11-25). The only place where foreign errors of a request become ours.
+Not the openai SDK: it takes a third more CPU a request, on the cores that engines without a GPU compute on, and that
+shows in the TTFT (docs/decisions.md, 2026-11-25). The only place where aiohttp's errors become ours.
 """
 
 from __future__ import annotations
@@ -17,16 +17,15 @@ from pydantic_core import from_json, to_json
 
 from client.chunk import Chunk
 from client.events import EventParser, EventTooLarge
-from client.http_client import engine_proxy
-from client.tls import TLS
+from client.http_client import TLS, engine_proxy
 from client.vllm_errors import error_text, refusal_error, stream_error
-from config.errors import EngineError, EngineRefused, EngineUnreachable, StreamBroken
+from config.errors import EngineError, EngineUnreachable, StreamBroken
 from config.topology import Engine
 
 DONE = b"[DONE]"
-NOTHING: Chunk = {}  # bytes came, and no chunk is whole yet
+NOTHING: Chunk = {}  # bytes came that complete no chunk
 TIMEOUT_S = 600.0  # of silence: a long prompt on slow cores may take minutes to its first token
-KEPT_S = 3  # an idle connection; vLLM drops it after 5 s (VLLM_HTTP_TIMEOUT_KEEP_ALIVE), also under a new request
+KEPT_S = 3  # an idle connection; vLLM closes it after 5 s (VLLM_HTTP_TIMEOUT_KEEP_ALIVE), even under a new request
 END_S = 0.05  # for the end of a response to follow [DONE]; a connection without it is closed, and not used again
 READ_BYTES = 2**22  # that a connection holds for us before it stops receiving
 REFUSAL_BYTES = 2**16
@@ -37,23 +36,23 @@ _connections: WeakKeyDictionary[asyncio.AbstractEventLoop, Connections] = WeakKe
 
 
 async def open_connection(engine: Engine) -> ClientSession:
-    """The running event loop's connections to an engine, kept as long as that: so none is made under a clock."""
-    held = _connections.setdefault(asyncio.get_running_loop(), {})
-    if (engine.url, engine.ours) not in held:
-        keeper = _keep(engine, held)
-        held[engine.url, engine.ours] = (await anext(keeper), keeper)
-    return held[engine.url, engine.ours][0]
+    """The running event loop's session with an engine, kept until the loop ends: no clock includes making it."""
+    kept = _connections.setdefault(asyncio.get_running_loop(), {})
+    if (engine.url, engine.ours) not in kept:
+        keeper = _keep(engine, kept)
+        kept[engine.url, engine.ours] = (await anext(keeper), keeper)
+    return kept[engine.url, engine.ours][0]
 
 
 async def stream_chat(engine: Engine, request: Chunk, *, patience_s: float = TIMEOUT_S) -> AsyncGenerator[Chunk]:
     """The chunks of the answer as they come, and NOTHING for bytes that end none, such as a keep-alive.
 
-    It ends at [DONE]. Closing it early closes the connection, and with that frees the engine. Nothing is tried twice: a
-    retry would hide in the TTFT. Raises EngineUnreachable where no answer begins or nothing comes for `patience_s`,
+    It ends at [DONE]. Closing it early closes the connection, and the engine stops computing. There are no retries,
+    which would hide in the TTFT. Raises EngineUnreachable where no answer begins or nothing comes for `patience_s`,
     EngineRefused for any status but 200 and for what is no stream, and StreamBroken for an answer that is not whole.
     """
     session = await open_connection(engine)
-    with _translated(engine, patience_s, _no_answer):
+    with _arena_errors(engine, patience_s, _no_answer):
         answer = await session.post(
             f"{engine.url}/v1/chat/completions",
             data=to_json(request),
@@ -61,12 +60,13 @@ async def stream_chat(engine: Engine, request: Chunk, *, patience_s: float = TIM
             timeout=ClientTimeout(sock_connect=patience_s, sock_read=patience_s),
             allow_redirects=False,
         )
-    with _translated(engine, patience_s, _broken):
+    with _arena_errors(engine, patience_s, _broken):
         async with answer:
             if answer.status != 200:
-                raise await _refusal(engine, answer)
+                body, location = await answer.content.read(REFUSAL_BYTES), answer.headers.get("Location", "")
+                raise refusal_error(engine, answer.status, body, str(answer.reason), location)
             events = EventParser()
-            head: bytes | None = b""  # of what may be no stream at all
+            head: bytes | None = b""  # the beginning of what may be no stream at all
             async for received in answer.content.iter_any():
                 if head is not None and len(head) < REFUSAL_BYTES:
                     head += received[:REFUSAL_BYTES]
@@ -75,7 +75,7 @@ async def stream_chat(engine: Engine, request: Chunk, *, patience_s: float = TIM
                     if ended := data.startswith(DONE):
                         break
                     yield _chunk(engine, data)
-                if ended or events.begun == DONE:  # some servers send no blank line behind it
+                if ended or events.begun == DONE:  # some servers send no blank line after it
                     await _end(answer)
                     return
                 if found:
@@ -87,7 +87,7 @@ async def stream_chat(engine: Engine, request: Chunk, *, patience_s: float = TIM
 
 
 def _chunk(engine: Engine, data: bytes) -> Chunk:
-    chunk = _json(engine, data)
+    chunk = _parse_json(engine, data)
     if chunk is None:
         return NOTHING
     if not isinstance(chunk, dict) or stream_error(chunk):
@@ -95,8 +95,8 @@ def _chunk(engine: Engine, data: bytes) -> Chunk:
     return chunk
 
 
-def _json(engine: Engine, data: bytes) -> object:
-    """Half a character, be it in UTF-8 or escaped, is none for the fast parser; None stands for white space."""
+def _parse_json(engine: Engine, data: bytes) -> object:
+    """None for white space. The fast parser refuses half a character, in UTF-8 or escaped; json takes it."""
     try:
         return from_json(data)
     except ValueError:
@@ -107,19 +107,14 @@ def _json(engine: Engine, data: bytes) -> object:
 
 
 async def _end(answer: ClientResponse) -> None:
-    """Takes the response's end where it follows at once, so that its connection can be used again."""
+    """Reads the response's end if it follows at once, so that its connection can be used again."""
     with suppress(TimeoutError, ClientError):
         async with asyncio.timeout(END_S):
             await answer.content.readany()
 
 
-async def _refusal(engine: Engine, answer: ClientResponse) -> EngineRefused:
-    body, location = await answer.content.read(REFUSAL_BYTES), answer.headers.get("Location", "")
-    return refusal_error(engine, answer.status, body, str(answer.reason), location)
-
-
 @contextmanager
-def _translated(engine: Engine, patience_s: float, lost: Callable[[Engine, object], EngineError]) -> Iterator[None]:
+def _arena_errors(engine: Engine, patience_s: float, lost: Callable[[Engine, object], EngineError]) -> Iterator[None]:
     try:
         yield
     except TimeoutError as exc:
@@ -129,7 +124,7 @@ def _translated(engine: Engine, patience_s: float, lost: Callable[[Engine, objec
 
 
 def silent_error(engine: Engine, patience_s: float) -> EngineUnreachable:
-    """Nothing, or no text, for so long."""
+    """For an engine that sends nothing, or no text, for so long."""
     return EngineUnreachable(engine.name, f"no answer within {patience_s:g} s", hint=engine.if_down)
 
 
@@ -137,13 +132,13 @@ def _no_answer(engine: Engine, _: object) -> EngineError:
     return EngineUnreachable(engine.name, "no answer; it is down or still starting", hint=engine.if_down)
 
 
-def _broken(engine: Engine, why: object, said: str = "") -> EngineError:
-    fact = f"the answer broke off ({why}{': ' if said else ''}{said})"
-    return StreamBroken(engine.name, fact, said=said, hint=engine.if_failed)
+def _broken(engine: Engine, why: object, server_text: str = "") -> EngineError:
+    fact = f"the answer broke off ({why}{': ' if server_text else ''}{server_text})"
+    return StreamBroken(engine.name, fact, server_text=server_text, hint=engine.if_failed)
 
 
-async def _keep(engine: Engine, held: Connections) -> AsyncGenerator[ClientSession]:
-    """A loop that ends finishes the generators that it began, and so closes the connections."""
+async def _keep(engine: Engine, kept: Connections) -> AsyncGenerator[ClientSession]:
+    """A loop that ends finishes its generators, and so closes the connections."""
     proxy = engine_proxy(engine)
     connector = TCPConnector(limit=0, keepalive_timeout=KEPT_S, ssl=TLS)
     session = ClientSession(connector=connector, read_bufsize=READ_BYTES, proxy=proxy)
@@ -151,4 +146,4 @@ async def _keep(engine: Engine, held: Connections) -> AsyncGenerator[ClientSessi
         async with session:
             yield session
     finally:
-        del held[engine.url, engine.ours]
+        del kept[engine.url, engine.ours]

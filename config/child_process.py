@@ -1,4 +1,4 @@
-"""A child process that does not outlive the process that started it, however that one ends."""
+"""A child process that does not outlive its parent, however that one ends."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ PR_SET_PDEATHSIG = 1
 
 
 def die_with_parent(with_signal: signal.Signals = signal.SIGKILL) -> None:
-    """Called in the child: Linux sends it the signal when the thread that started it has ended."""
+    """To be called in the child: Linux sends it the signal when the thread that started it has ended."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, with_signal)

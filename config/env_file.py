@@ -16,19 +16,24 @@ from config.errors import ConfigError
 from config.service_environment import is_secret
 
 SPACE = " \t\v\f\r\x85\xa0"  # what Compose trims; a carriage return among them, so CRLF is as LF
-KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
-EXPORT = re.compile(rf"export[{SPACE}]+")
-ESCAPE = re.compile(r'\\([abfnrtv$"\\])')
+BLANK = re.compile(rf"(?:[{SPACE}\n]+|#[^\n]*)*")  # and comments, between statements
+KEY = re.compile(rf"(?:export[{SPACE}]+)?+([A-Za-z_][A-Za-z0-9_.-]*)[{SPACE}]*")
+SIGN = re.compile(rf"[=:][{SPACE}]*")
+LINE = re.compile(r"[^\n]*")
+QUOTED = {quote: re.compile(rf"{quote}((?:\\.|[^{quote}\\])*+){quote}", re.DOTALL) for quote in "'\""}
+ESCAPE = re.compile(r'\\([abfnrtv$"\\0])')  # in double quotes
 ESCAPED = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "$": "$$"}
-NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-OPERATOR = re.compile(r":?[-+?]")
+NAME = r"[A-Za-z_][A-Za-z0-9_]*"
+VARIABLE = re.compile(rf"\$(?:(?P<dollar>\$)|(?P<brace>\{{)|(?P<name>{NAME}))")
+IN_BRACES = re.compile(rf"(?P<name>{NAME})(?:(?P<operator>:?[-+?])(?P<word>.*))?", re.DOTALL)
+BRACE = re.compile(r"\$\{|\}")
 FILE_BYTES, VALUE_CHARACTERS, NESTED = 2**20, 100_000, 20  # bounds that no file of settings comes near
 ADVICE = "write $$ for a dollar sign, or put the value in single quotes"
 
 
 @dataclass(frozen=True, slots=True)
 class EnvFile:
-    """`values` by key, those of the environment in the place of the file's; `used` are keys that other values name."""
+    """`values` by key, overridden by the environment; `used` are the keys that other values refer to."""
 
     values: Mapping[str, str] = field(default_factory=dict)
     used: frozenset[str] = frozenset()
@@ -40,7 +45,7 @@ def read_env_file(path: Path, environ: Mapping[str, str]) -> EnvFile:
         with path.open("rb") as file:
             content = file.read(FILE_BYTES + 1)
         if len(content) > FILE_BYTES:
-            raise ConfigError(f"{path} is larger than {FILE_BYTES // 2**20} MiB: it is no file of settings")
+            raise ConfigError(f"{path} is larger than {FILE_BYTES // 2**20} MiB, so it is no file of settings")
         text = content.decode("utf-8-sig")
     except FileNotFoundError:
         return EnvFile()
@@ -53,117 +58,110 @@ def read_env_file(path: Path, environ: Mapping[str, str]) -> EnvFile:
 
 
 class _Parser:
-    """One pass over the text; `_at` is where the next character is read."""
+    """One pass over the text. `_at` is where the next character is read, `_start` where its statement begins."""
 
     def __init__(self, path: Path, text: str, environ: Mapping[str, str]) -> None:
         self._path, self._text, self._environ = path, text, environ
-        self._at, self._began = 0, 0
+        self._at = self._start = 0
         self._values: dict[str, str] = {}
         self._used: set[str] = set()
 
     def read(self) -> EnvFile:
         if "\0" in self._text:
-            self._began = self._text.index("\0")
+            self._start = self._text.index("\0")
             self._refuse("a zero byte: remove it")
+        self._take(BLANK)
         while self._at < len(self._text):
-            self._skip(SPACE + "\n")
-            self._began = self._at
-            if self._peek() == "#":
-                self._line()
-            elif self._peek():
-                self._statement()
+            self._start = self._at
+            self._statement()
+            self._take(BLANK)
         return EnvFile(self._values, frozenset(self._used))
 
+    def _take(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
+        """What comes next, if it is this."""
+        if found := pattern.match(self._text, self._at):
+            self._at = found.end()
+        return found
+
+    def _rest_of_line(self) -> str:
+        found = self._take(LINE)
+        return found[0] if found else ""
+
     def _statement(self) -> None:
-        if exported := EXPORT.match(self._text, self._at):
-            self._at = exported.end()
-        name = KEY.match(self._text, self._at)
+        name = self._take(KEY)
         if name is None:
-            self._refuse("a line is NAME=value, or begins with #")
-        key, self._at = name[0], name.end()
-        self._skip(SPACE)
-        if self._peek() in ("", "\n"):
+            self._refuse("a line must be NAME=value, or begin with #")
+        key = name[1]
+        if self._text[self._at : self._at + 1] in ("", "\n"):
             return  # a name alone: as the environment has it
-        if self._peek() not in ("=", ":"):
-            self._refuse(f"after {key} comes = and its value")
-        self._at += 1
-        self._skip(SPACE)
-        value = self._quoted(key) if self._peek() in ("'", '"') else self._unquoted(key)
+        if not self._take(SIGN):
+            self._refuse(f"{key} must be followed by = and its value")
+        value = self._quoted(key) if self._text[self._at : self._at + 1] in QUOTED else self._unquoted(key)
         if len(value) > VALUE_CHARACTERS:
             self._refuse(f"{key} has more than {VALUE_CHARACTERS:,} characters: shorten it")
         self._values[key] = self._environ.get(key, value)
 
     def _unquoted(self, key: str) -> str:
-        value = self._line().split(" #")[0].rstrip(SPACE)
+        value = self._rest_of_line().split(" #")[0].rstrip(SPACE)
         if value == "#" or re.match(r"#\s", value):
             self._refuse(f"{key} would be the comment: put the comment on a line of its own, or the value in quotes")
-        return self._interpolated(key, value)
+        return self._interpolate(key, value)
 
     def _quoted(self, key: str) -> str:
-        quote, end = self._peek(), self._at + 1
-        value = ""
-        while (char := self._text[end : end + 1]) != quote:
-            if not char:
-                self._refuse(f"{key} lacks the closing {quote}: put one at its end")
-            if char == "\\":
-                escaped = self._text[end + 1 : end + 2]
-                value += escaped if escaped == quote else char + escaped
-                end += 2
-            else:
-                value, end = value + char, end + 1
-        self._at = end + 1
-        rest = self._line().strip(SPACE)
+        quote = self._text[self._at]
+        found = self._take(QUOTED[quote])
+        if found is None:
+            self._refuse(f"{key} lacks the closing {quote}: put one at its end")
+        rest = self._rest_of_line().strip(SPACE)
         if rest and not rest.startswith("#"):
             self._refuse(f"after the closing {quote} of {key} there is more: escape a quote inside as \\{quote}")
-        return value if quote == "'" else self._interpolated(key, self._unescaped(key, value))
+        if quote == "'":
+            return found[1].replace("\\'", "'")
+        return self._interpolate(key, ESCAPE.sub(lambda escape: self._unescape(key, escape[1]), found[1]))
 
-    def _unescaped(self, key: str, value: str) -> str:
-        if re.search(r"(?<!\\)(?:\\\\)*\\0", value):
+    def _unescape(self, key: str, character: str) -> str:
+        if character == "0":
             self._refuse(f"{key} has an octal escape: write the character itself")
-        return ESCAPE.sub(lambda found: ESCAPED.get(found[1], found[1]), value)
+        return ESCAPED.get(character, character)
 
-    def _interpolated(self, key: str, value: str) -> str:
-        """`$NAME` and `${NAME}`, with `:-` `-` `:+` `+` `:?` `?` and a word, which may have variables of its own."""
+    def _interpolate(self, key: str, value: str) -> str:
+        """Replaces `$NAME` and `${NAME}`, also with `:-` `-` `:+` `+` `:?` `?` and a word that may have variables."""
         out, at = "", 0
-        while (dollar := value.find("$", at)) >= 0:
-            out, at = out + value[at:dollar], dollar + 1
-            if value.startswith("$", at):
-                out, at = out + "$", at + 1
-            elif value.startswith("{", at):
-                end = self._closing(key, value, at)
-                out, at = out + self._braced(key, value[at + 1 : end]), end + 1
-            elif name := NAME.match(value, at):
-                out, at = out + self._known(key, name[0], f"${name[0]}"), name.end()
+        while found := VARIABLE.search(value, at):
+            out, at = out + value[at : found.start()], found.end()
+            if found["brace"]:
+                end = self._closing_brace(key, value, found.start())
+                out, at = out + self._braced(key, value[at:end]), end + 1
             else:
-                out += "$"
+                out += "$" if found["dollar"] else self._known(key, found["name"], found[0])
         return out + value[at:]
 
-    def _closing(self, key: str, value: str, at: int) -> int:
+    def _closing_brace(self, key: str, value: str, at: int) -> int:
         depth = 0
-        for place in range(at, len(value)):
-            depth += value.startswith("${", place - 1) - (value[place] == "}")
+        for brace in BRACE.finditer(value, at):
+            depth += -1 if brace[0] == "}" else 1
             if depth == 0:
-                return place
+                return brace.start()
             if depth > NESTED:
-                self._refuse(f"{key} nests more than {NESTED} variables: write it simpler")
+                self._refuse(f"{key} nests more than {NESTED} variables: simplify it")
         self._refuse(f"{key} lacks the closing brace of ${{: {ADVICE}")
 
     def _braced(self, key: str, inside: str) -> str:
-        name = NAME.match(inside)
-        operator = name and OPERATOR.match(inside, name.end())
-        if name is None or (operator is None and name.end() < len(inside)):
+        found = IN_BRACES.fullmatch(inside)
+        if found is None:
             self._refuse(f"{key} has ${{ and no name of a variable: {ADVICE}")
-        if operator is None:
-            return self._known(key, name[0], f"${{{name[0]}}}")
-        value, word = self._lookup(name[0]), inside[operator.end() :]
-        absent = not value if operator[0].startswith(":") else value is None
-        if operator[0].endswith("+"):
-            return "" if absent else self._interpolated(key, word)
-        if absent and operator[0].endswith("?"):
-            self._refuse(
-                f"{key} needs {name[0]}, which is not set: {self._interpolated(key, word) or f'set {name[0]}'}"
-            )
-        return self._interpolated(key, word) if absent else value or ""
+        name, operator, word = found["name"], found["operator"] or "", found["word"] or ""
+        if not operator:
+            return self._known(key, name, f"${{{name}}}")
+        value = self._lookup(name)
+        absent = not value if operator[0] == ":" else value is None
+        if operator[-1] == "+":
+            return "" if absent else self._interpolate(key, word)
+        if not absent:
+            return value or ""
+        if operator[-1] == "?":
+            self._refuse(f"{key} needs {name}, which is not set: {self._interpolate(key, word) or f'set {name}'}")
+        return self._interpolate(key, word)
 
     def _known(self, key: str, name: str, written: str) -> str:
         value = self._lookup(name)
@@ -176,21 +174,7 @@ class _Parser:
         self._used.add(name)
         return self._environ.get(name, self._values.get(name))
 
-    def _peek(self) -> str:
-        return self._text[self._at : self._at + 1]
-
-    def _skip(self, characters: str) -> None:
-        while self._peek() and self._peek() in characters:
-            self._at += 1
-
-    def _line(self) -> str:
-        """The rest of the line, without its end."""
-        end = self._text.find("\n", self._at)
-        line = self._text[self._at : end if end >= 0 else len(self._text)]
-        self._at += len(line)
-        return line
-
     def _refuse(self, fact: str) -> NoReturn:
-        """The value itself is not said: it may be a secret."""
-        line = self._text.count("\n", 0, self._began) + 1
+        """Does not show the value, which may be a secret."""
+        line = self._text.count("\n", 0, self._start) + 1
         raise ConfigError(f"{self._path}, line {line}: {fact}")

@@ -1,18 +1,18 @@
-"""What can go wrong, outermost first. A message says the subject, the fact and the next step.
+"""What can go wrong, outermost first.
 
 ArenaError
 ├── ConfigError              the settings do not describe a runnable stack
-├── DocumentError            a context document cannot be used
+├── DocumentError            a context document is not text, is empty, or is too large
 │   ├── ContextTooLong       it has more tokens than the model takes
 │   └── NotTokenized         the engine's tokenizer does not take it, or there is none
-├── MediaError               a picture, film or sound cannot be had, is not whole, or is too large
+├── MediaError               a picture, film or sound cannot be fetched, is not whole, or is too large
 ├── ResultError              a result cannot be read or written
 ├── StackError               the services cannot be started, found or stopped
 └── EngineError              one engine failed one request; names the engine
     ├── EngineUnreachable    no HTTP answer: down, starting or restarting
     ├── EngineRefused        an HTTP answer that is no success, or no stream
-    ├── StreamBroken         the answer stopped in the middle
-    └── EmptyReply           the stream ended before any text, so no TTFT exists
+    ├── StreamBroken         the answer stopped in the middle, or is none; the caller has what came before
+    └── EmptyReply           the stream ended before any text: a failure, never a TTFT of zero
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from enum import StrEnum
 
 
 class ArenaError(Exception):
-    """Anything that is shown to a person as one line instead of a trace."""
-
-
-class ConfigError(ArenaError):
-    """A setting is missing, unknown or out of range: the `fact`, and in `hint` what to do next, which may be empty."""
+    """Shown as one line instead of a trace: `fact` is what is wrong, `hint` what to do next, which may be empty."""
 
     def __init__(self, fact: str, *, hint: str = "") -> None:
         super().__init__(f"{fact}: {hint}" if hint else fact)
         self.fact, self.hint = fact, hint
+
+
+class ConfigError(ArenaError):
+    """A setting is missing, unknown or out of range."""
 
 
 class DocumentError(ArenaError):
@@ -37,27 +37,18 @@ class DocumentError(ArenaError):
 
 
 class ContextTooLong(DocumentError):
-    """The prompt and the answer's room together exceed the model's context."""
+    """The prompt has more `tokens` than the `limit` that the model leaves for it beside the answer."""
 
-    def __init__(self, tokens: int, limit: int) -> None:
-        """`tokens` the whole prompt takes; `limit` that the model leaves for it."""
+    def __init__(
+        self, tokens: int, limit: int, *, hint: str = "give a shorter document, or let it be cut (--cut)"
+    ) -> None:
+        fact = f"the prompt has {tokens:,} tokens, {tokens - limit:,} more than the {limit:,} the model leaves for it"
+        super().__init__(fact, hint=hint)
         self.tokens, self.limit = tokens, limit
-        super().__init__(self._fact("give a shorter document, or let it be cut (--cut)"))
-
-    def with_remedy(self, remedy: str) -> ContextTooLong:
-        """The same with another next step: a page has no --cut."""
-        other = ContextTooLong(self.tokens, self.limit)
-        other.args = (self._fact(remedy),)
-        return other
-
-    def _fact(self, remedy: str) -> str:
-        over = self.tokens - self.limit
-        room = f"the {self.limit:,} the model leaves for it"
-        return f"the prompt has {self.tokens:,} tokens, {over:,} more than {room}: {remedy}"
 
 
 class RefusalKind(StrEnum):
-    """What a server's words of refusal are about, as far as that changes what comes next (client/vllm_errors.py)."""
+    """What a refusal is about, where that changes what comes next (client/vllm_errors.py)."""
 
     OTHER = "other"
     MEDIA = "media"  # the model takes no such media, or not so many
@@ -67,15 +58,15 @@ class RefusalKind(StrEnum):
 
 
 class NotTokenized(DocumentError):
-    """The tokenizer refused a prompt: `status` of HTTP, the server's words `said`, and their `kind`."""
+    """The tokenizer refused a prompt with an HTTP `status`, in the words `server_text`."""
 
-    def __init__(self, fact: str, *, status: int, said: str, kind: RefusalKind = RefusalKind.OTHER) -> None:
+    def __init__(self, fact: str, *, status: int, server_text: str, kind: RefusalKind = RefusalKind.OTHER) -> None:
         super().__init__(fact)
-        self.status, self.said, self.kind = status, said, kind
+        self.status, self.server_text, self.kind = status, server_text, kind
 
 
 class MediaError(ArenaError):
-    """A picture, film or sound that cannot be had, read or sent."""
+    """A picture, film or sound that cannot be fetched, read or sent."""
 
 
 class ResultError(ArenaError):
@@ -83,15 +74,15 @@ class ResultError(ArenaError):
 
 
 class StackError(ArenaError):
-    """A service of the stack failed to start, or the stack is not in the state a command needs."""
+    """A service failed to start, or the stack is not in the state that a command needs."""
 
 
 class EngineError(ArenaError):
-    """One engine failed one request: `said` in the server's own words, `hint` what to do next; both may be empty."""
+    """One engine failed one request. `server_text` is in the server's own words, and may be empty."""
 
-    def __init__(self, engine: str, fact: str, *, said: str = "", hint: str = "") -> None:
-        super().__init__(f"{engine}: {fact}: {hint}" if hint else f"{engine}: {fact}")
-        self.engine, self.said, self.hint = engine, said, hint
+    def __init__(self, engine: str, fact: str, *, server_text: str = "", hint: str = "") -> None:
+        super().__init__(f"{engine}: {fact}", hint=hint)
+        self.engine, self.server_text = engine, server_text
 
 
 class EngineUnreachable(EngineError):
@@ -99,7 +90,7 @@ class EngineUnreachable(EngineError):
 
 
 class EngineRefused(EngineError):
-    """The engine answered with an HTTP error, or with something that is no stream: `status` of HTTP."""
+    """The engine answered with an HTTP error, or with something that is no stream."""
 
     def __init__(
         self,
@@ -107,17 +98,17 @@ class EngineRefused(EngineError):
         fact: str,
         *,
         status: int = 0,
-        said: str = "",
+        server_text: str = "",
         hint: str = "",
         kind: RefusalKind = RefusalKind.OTHER,
     ) -> None:
-        super().__init__(engine, fact, said=said, hint=hint)
+        super().__init__(engine, fact, server_text=server_text, hint=hint)
         self.status, self.kind = status, kind
 
 
 class StreamBroken(EngineError):
-    """The stream stopped before its end, or what came is no answer; what came until then is with the caller."""
+    """The stream stopped before its end, or what came is no answer."""
 
 
 class EmptyReply(EngineError):
-    """The stream ended before any generated text: a failure, never a TTFT of zero."""
+    """The stream ended before any generated text."""

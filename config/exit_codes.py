@@ -23,29 +23,26 @@ def run_app(app: typer.Typer) -> None:
     try:
         check_arguments(sys.argv[1:])
         app(prog_name=os.environ.get("ARENA_PROG"))
-    except ConfigError as exc:
-        print(f"arena: {printable(str(exc))}", file=sys.stderr)  # noqa: T201
-        sys.exit(2)
     except ArenaError as exc:
         print(f"arena: {printable(str(exc))}", file=sys.stderr)  # noqa: T201
-        sys.exit(1)
+        sys.exit(2 if isinstance(exc, ConfigError) else 1)
     except KeyboardInterrupt:
         sys.exit(130)
 
 
 def check_arguments(words: Sequence[str]) -> None:
-    """Raises ConfigError for an argument that is not UTF-8, unless it names a file that there is."""
+    """Raises ConfigError for an argument that is not UTF-8, unless it names a file that exists."""
     for word in words:
         try:
             word.encode()
         except UnicodeEncodeError as exc:
             if not Path(word.rpartition("=")[2] if word.startswith("--") else word).exists():
-                raise ConfigError(f"the argument {word!r} is not UTF-8: type it anew") from exc
+                raise ConfigError(f"the argument {word!r} is not UTF-8: type it again") from exc
 
 
 def caller_settings(**fixed: str) -> Settings:
-    """The settings of this process and `.env`, under what is `fixed`; unknown keys of the file are warned of."""
+    """The settings of this process and of `.env`, overridden by `fixed`. Warns of unknown keys in the file."""
     settings, unknown = load_settings({**os.environ, **fixed})
     for key in unknown:
-        print(f"arena: .env has an unknown key {key}; .env.example lists those that count", file=sys.stderr)  # noqa: T201
+        print(f"arena: .env has an unknown key {key}; .env.example lists the known ones", file=sys.stderr)  # noqa: T201
     return settings

@@ -1,4 +1,4 @@
-"""Where the repository, the files that it makes and the results of benchmarks are."""
+"""Where the repository is, the files that it makes, and the results of benchmarks."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def results_folder() -> Path:
-    """`results` under the root, or RESULTS_DIR, as a container has it."""
+    """RESULTS_DIR, as a container has it, or `results` in the repository."""
     return Path(os.environ.get("RESULTS_DIR") or ROOT / "results")
 
 
 def run_folder(results: Path, kind: str) -> Path:
-    """`ttft-20261122-230000` in there: a run that begins now."""
+    """The folder of a run that begins now: `ttft-20261122-230000`."""
     return results / f"{kind}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
 
 

@@ -1,4 +1,4 @@
-"""Text of others for a terminal, which takes escape sequences for orders: to move, to recolour, to set a title."""
+"""Foreign text for a terminal, which would take escape sequences in it for commands."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ import unicodedata
 
 
 def printable(text: str) -> str:
-    """The text with every control and direction character written out, as `\\x1b`, but for newlines and tabs."""
-    return text if text.isprintable() else "".join(map(_shown, text))
+    """The text with every control and direction character written as `\\x1b`, except newlines and tabs."""
+    return text if text.isprintable() else "".join(map(_escape, text))
 
 
-def _shown(character: str) -> str:
-    if character in "\n\t" or unicodedata.category(character) not in ("Cc", "Cf", "Cs"):
-        return character
-    if character in "\u200c\u200d":  # join letters and emoji
-        return character
+def _escape(character: str) -> str:
+    if character in "\n\t\u200c\u200d" or unicodedata.category(character) not in ("Cc", "Cf", "Cs"):
+        return character  # U+200C and U+200D join letters and emoji
     return character.encode("unicode_escape").decode()

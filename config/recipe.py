@@ -1,4 +1,4 @@
-"""What is known of a model before it is served: one small file each in `models/`, with the source of every fact."""
+"""What is known of a model before it is served: one file each in engines/models/, with the source of every fact."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from config.errors import ConfigError
 from config.paths import ROOT
@@ -21,12 +21,8 @@ REVISION = r"^([0-9a-f]{40})?$"  # or none
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class KVShape(_Strict):
-    """What the KV of one token is made of: a key and a value for each layer and KV head."""
+class KVShape(BaseModel, frozen=True, extra="forbid", strict=True):
+    """The KV of one token: a key and a value for each layer and KV head."""
 
     layers: int = Field(gt=0)
     heads: int = Field(gt=0)
@@ -38,8 +34,8 @@ class KVShape(_Strict):
         return 2 * self.layers * self.heads * self.head_dim * BYTES[self.dtype]
 
 
-class Recipe(_Strict):
-    """One model. `context` is what its positions allow, `max_model_len` a shorter one that vLLM is told."""
+class Recipe(BaseModel, frozen=True, extra="forbid", strict=True):
+    """One model. `context` is what its positions allow, `max_model_len` a shorter one that vLLM is given."""
 
     name: str = Field(min_length=1)
     source: str = Field(min_length=1)  # owner/name on the hub, or how it is made here
@@ -55,7 +51,7 @@ class Recipe(_Strict):
     vllm_args: tuple[str, ...] = ()
     kv: KVShape
     media_tokens: str = ""  # how many tokens media take
-    stand_in: bool = False  # sight and hearing are not real
+    stand_in: bool = False  # its image and audio encoders have random weights
     note: str = ""
 
     @property
@@ -68,13 +64,13 @@ class Recipe(_Strict):
         return self.max_model_len or self.context
 
     def takes(self, modality: str) -> int | None:
-        """How many of a modality one prompt may have; None for any number."""
+        """How many media of a kind one prompt may have; None for any number."""
         return self.limit_mm_per_prompt.get(modality) if modality in self.modalities else 0
 
     def arguments(self, revision: str) -> list[str]:
-        """What `vllm serve` is given besides the model's name. `revision` is the commit that is served, or empty.
+        """What `vllm serve` gets besides the model's name. `revision` is the commit that is served, or empty.
 
-        Raises ConfigError where code from a hub would be trusted at no commit in particular.
+        Raises ConfigError where code from a hub would be trusted without a commit.
         """
         argv = ["--max-model-len", str(self.max_model_len)] if self.max_model_len else []
         if self.trust_remote_code:
@@ -85,18 +81,18 @@ class Recipe(_Strict):
         return [*argv, *self.vllm_args]
 
     def must_be_pinned(self, revision: str) -> None:
-        """Raises ConfigError where the model brings code of its own and no commit is named."""
+        """Raises ConfigError for a model with code of its own and no commit."""
         if self.trust_remote_code and not revision:
             raise ConfigError(
-                f"MODEL={self.source} runs code of its own, which is trusted at a reviewed commit only: review one at "
+                f"MODEL={self.source} runs code of its own, which is trusted only at a reviewed commit: review one at "
                 f"https://huggingface.co/{self.source}/commits/main and set MODEL_REVISION to its 40 hex digits"
             )
 
 
 def load_recipe(path: Path) -> Recipe:
-    """Raises ConfigError that names the file and every fault; an unknown key is one."""
+    """Raises ConfigError that names the file and every fault, unknown keys included."""
     try:
-        # through JSON, where a list may become a tuple though all else is strict
+        # through JSON, where a strict model takes a list for a tuple
         return Recipe.model_validate_json(json.dumps(yaml.safe_load(path.read_text())))
     except ValidationError as exc:
         faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in exc.errors())
@@ -107,12 +103,12 @@ def load_recipe(path: Path) -> Recipe:
 
 @cache
 def all_recipes() -> tuple[Recipe, ...]:
-    """Those made here first, then those of the hub, by name."""
+    """The models made here first, then those of the hub, by name."""
     return tuple(sorted(map(load_recipe, RECIPES_FOLDER.glob("*.yaml")), key=lambda r: (r.on_hub, r.name.lower())))
 
 
 def find_recipe(model: str) -> Recipe | None:
-    """By name, by source, or by the folder where one was made. What an operator downloaded has none, and no trust."""
+    """By name, by source, or by the folder of a model made here. A model that an operator downloaded has no recipe."""
     for recipe in all_recipes():
         made_here = not recipe.on_hub and Path(model).is_absolute() and Path(model).name == recipe.name
         if made_here or model in (recipe.name, recipe.source):
@@ -121,7 +117,7 @@ def find_recipe(model: str) -> Recipe | None:
 
 
 def model_path(model: str, models: Path) -> str:
-    """Where the model of a recipe's name is: on the hub, or below `models`. Anything else stays as it is."""
+    """Where the model with this recipe's name is: on the hub, or below `models`. Anything else stays as it is."""
     recipe = find_recipe(model)
     if recipe is None or model != recipe.name:
         return model
@@ -129,12 +125,12 @@ def model_path(model: str, models: Path) -> str:
 
 
 def is_hub_name(model: str) -> bool:
-    """Whether it reads as a hub's owner/name; nobody is asked."""
+    """Whether this has the form of a hub's owner/name; the hub is not asked."""
     return re.fullmatch(r"[^./~\s][^/\s]*/[^/\s]+", model) is not None
 
 
 def unknown_model_error(model: str) -> ConfigError:
-    """What to say of a word that names no model: which names there are, the nearest one first."""
+    """For a word that names no model: the known names, and the nearest one."""
     known = {recipe.name.lower(): recipe.name for recipe in all_recipes()}
     nearest = get_close_matches(model.lower(), known, n=1, cutoff=0.5)
     guess = f"did you mean {known[nearest[0]]}? " if nearest else ""

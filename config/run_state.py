@@ -11,12 +11,11 @@ PID_MAX = 2**22  # Linux has no larger one
 
 
 def supervisord_pid(home: Path) -> int:
-    """The pid of the embedded stack's supervisord; 0 where none lives. A stale file, or a pid used again, is none."""
-    folder = home / "run"
-    pid = read_pid(folder / "supervisord.pid")
+    """The pid of the running stack's supervisord, or 0. A stale file and a pid in use by another process count as 0."""
+    pid = read_pid(home / "run" / "supervisord.pid")
     with suppress(OSError):
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")  # empty for a zombie
-        if pid and os.fsencode(folder / "supervisord.conf") in words:
+        if pid and os.fsencode(home / "run" / "supervisord.conf") in words:
             return pid
     return 0
 
@@ -31,7 +30,7 @@ def read_pid(file: Path) -> int:
 
 
 def read_string_map(file: Path) -> dict[str, str]:
-    """A JSON object of strings, as `up` writes it; empty for whatever else may be in the file."""
+    """A JSON object of strings, as `up` writes it; empty for anything else."""
     try:
         found = json.loads(file.read_bytes())
     except (OSError, ValueError, RecursionError):
@@ -40,10 +39,10 @@ def read_string_map(file: Path) -> dict[str, str]:
 
 
 def settings_file(home: Path) -> Path:
-    """Where a running embedded stack keeps the settings that it was started with."""
+    """The settings that a running stack of processes was started with."""
     return home / "run" / "settings.json"
 
 
 def containers_file(home: Path) -> Path:
-    """What `up --docker` leaves while its containers are there: which they are."""
+    """Which containers `up --docker` started; it exists while they do."""
     return home / "run" / "containers.json"

@@ -8,7 +8,7 @@ import httpx
 
 
 def normalize_url(address: str, **names: object) -> str:
-    """`http://host:port` and what path there is, without the API's `/v1` and a slash at the end.
+    """`http://host:port` with its path, but without the API's `/v1` and a slash at the end.
 
     With `names` the address is a template that has them in braces, and stays one. Raises ValueError.
     """
@@ -21,7 +21,7 @@ def normalize_url(address: str, **names: object) -> str:
 
 
 def url_port(url: str) -> int:
-    """The port of a normalised address."""
+    """The port of a normalized address."""
     parts = urlsplit(url)
     return parts.port or (443 if parts.scheme == "https" else 80)
 
@@ -29,8 +29,8 @@ def url_port(url: str) -> int:
 def _check(url: str) -> None:
     try:
         parts = urlsplit(url)
-        sound = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and httpx.URL(url).host
+        valid = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and httpx.URL(url).host
     except (ValueError, httpx.InvalidURL):
-        sound = False
-    if not sound or not url.isprintable() or " " in url or parts.query or parts.fragment:
+        valid = False
+    if not valid or not url.isprintable() or " " in url or parts.query or parts.fragment:
         raise ValueError("is not an http address: give http://host:port")

@@ -1,11 +1,11 @@
-"""Who is who: the engines, the cache servers, and where each is reached. Nothing is written per engine elsewhere."""
+"""The engines, the cache servers, and where each is reached. Nothing is written per engine elsewhere."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
@@ -27,7 +27,7 @@ class ServiceKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CacheServer:
-    """One LMCache server. `port` is its HTTP side, `mq_port` the ZeroMQ side that its engine talks to."""
+    """One LMCache server. `port` is for HTTP, `mq_port` for its engine, over ZeroMQ."""
 
     name: str
     side: str
@@ -43,9 +43,9 @@ class CacheServer:
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """One vLLM server. `cache` is the cache server of the same side, or None on a plain engine.
+    """One vLLM server. `cache` is the cache server of the same side, or None for a plain engine.
 
-    One that is not `ours` was named by --base-url and may be any server of the OpenAI API. Only such a one has a `key`.
+    A server that is not `ours` was named by --base-url and may be any server of the OpenAI API. Only it has a `key`.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Engine:
 
     @property
     def if_down(self) -> str:
-        """What to do when it does not answer."""
+        """What to do when the engine does not answer."""
         if self.ours:
             return "./arena status shows the stack, ./arena up starts it"
         return f"see that a server runs at {self.url}"
@@ -73,8 +73,11 @@ class Engine:
 
     @property
     def headers(self) -> dict[str, str]:
-        """With the key of a server that has one."""
+        """HTTP headers with the key, where there is one."""
         return {"Authorization": f"Bearer {self.key.get_secret_value()}"} if self.key else {}
+
+
+Service = TypeVar("Service", CacheServer, Engine)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,27 +89,25 @@ class Topology:
 
     @classmethod
     def of(cls, settings: Settings) -> Topology:
-        """With ENGINES=2 the plain pair is left out; ports stay where they are with four."""
+        """With ENGINES=2 there is no plain pair; ports are the same as with four."""
         caches = tuple(_cache(settings, side, index) for index, side in enumerate("ab"))
         kinds = (ServiceKind.PLAIN, ServiceKind.LMCACHE) if settings.engines == 4 else (ServiceKind.LMCACHE,)
-        return cls(
-            engines=tuple(_engine(settings, kind, cache) for kind in kinds for cache in caches),
-            caches=caches,
-        )
+        return cls(tuple(_engine(settings, kind, cache) for kind in kinds for cache in caches), caches)
 
     def engine(self, name: str) -> Engine:
-        """Raises ConfigError, listing the names, when there is none of this name."""
-        for engine in self.engines:
-            if engine.name == name:
-                return engine
-        raise ConfigError(f"no engine '{name}': choose one of {', '.join(e.name for e in self.engines)}")
+        """Raises ConfigError that lists the names when no engine has this one."""
+        return _named(self.engines, name, "engine")
 
     def cache(self, name: str) -> CacheServer:
-        """Raises ConfigError, listing the names, when there is none of this name."""
-        for cache in self.caches:
-            if cache.name == name:
-                return cache
-        raise ConfigError(f"no cache server '{name}': choose one of {', '.join(c.name for c in self.caches)}")
+        """Raises ConfigError that lists the names when no cache server has this one."""
+        return _named(self.caches, name, "cache server")
+
+
+def _named(services: Sequence[Service], name: str, what: str) -> Service:
+    known = {service.name: service for service in services}
+    if name not in known:
+        raise ConfigError(f"no {what} '{name}': choose one of {', '.join(known)}")
+    return known[name]
 
 
 def _cache(settings: Settings, side: str, index: int) -> CacheServer:

@@ -8,29 +8,26 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
-FULL = (errno.ENOSPC, errno.EDQUOT)
-CLOSED = (errno.EACCES, errno.EPERM)
-
 
 def unwritable_hint(path: Path, exc: OSError, setting: str, environ: Mapping[str, str] = os.environ) -> str:
-    """The next step, where `path` could not be made or written; `setting` is what names its place."""
-    if exc.errno in FULL:
+    """The next step where `path` could not be made or written; `setting` is the setting that names it."""
+    other_place = f"set {setting} to another place"
+    if exc.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"make room there, or set {setting} to another disk"
     if exc.errno == errno.EROFS:
-        return f"it is mounted read-only: set {setting} to another place"
-    if exc.errno in CLOSED and os.path.isdir(path):
-        return _opened(path, shlex.quote(host_path(path, environ)))
-    if exc.errno in CLOSED:
-        user = f"-o {os.geteuid()} -g {os.getegid()}"
-        return f"sudo install -d {user} {shlex.quote(host_path(path, environ))}, or set {setting} to another place"
-    return f"set {setting} to another place"
-
-
-def _opened(folder: Path, outside: str) -> str:
-    owner, user = folder.stat(), f"{os.geteuid()}:{os.getegid()}"
-    if owner.st_uid == os.geteuid():
-        return f"{folder} lets its owner not write: chmod -R u+rwX {outside}"
-    return f"{folder} belongs to {owner.st_uid}:{owner.st_gid}, and this runs as {user}: sudo chown -R {user} {outside}"
+        return f"it is mounted read-only: {other_place}"
+    if exc.errno not in (errno.EACCES, errno.EPERM):
+        return other_place
+    outside, uid, gid = shlex.quote(host_path(path, environ)), os.geteuid(), os.getegid()
+    if not os.path.isdir(path):
+        return f"sudo install -d -o {uid} -g {gid} {outside}, or {other_place}"
+    owner = path.stat()
+    if owner.st_uid == uid:
+        return f"{path} is not writable for its owner: chmod -R u+rwX {outside}"
+    return (
+        f"{path} belongs to {owner.st_uid}:{owner.st_gid}, and this process runs as {uid}:{gid}: "
+        f"sudo chown -R {uid}:{gid} {outside}"
+    )
 
 
 def host_path(path: Path, environ: Mapping[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""`python -m engines`: `serve NAME` becomes an engine, `ask NAME "…"` and `chat` ask, `fetch` readies the model."""
+"""`python -m engines`: `serve NAME` runs an engine, `ask NAME "…"` and `chat` ask, `fetch` prepares the model."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from client.ask import ask as measured
+from client.ask import ask as ask_engine
 from client.documents import read_document
 from client.external_server import external_engine, parse_extra_body
 from client.measurement_lock import MeasurementLock
@@ -30,13 +30,13 @@ from config.printable import printable
 from config.recipe import Recipe, all_recipes, find_recipe
 from config.settings import load_settings
 from config.topology import Engine, Topology
-from engines import chat as talk
+from engines import chat as chats
 from engines import prepare_model
 from engines.vllm_command import vllm_command
-from media import Form, Modality
+from media import Form, Media, Modality
 from media.limits import Limits
 
-WIDE = 185  # columns of the widest table: a narrower terminal wraps its lines
+TABLE_WIDTH = 185  # columns of the table of models: a narrower terminal wraps its lines
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 
@@ -65,7 +65,7 @@ def fetch(
     """Make the model ready before engines start: checked, prepared, or downloaded from the hub, once."""
     settings, _ = load_settings(os.environ)
     hub_cache = settings.local_hf_home / "hub"
-    print(prepare_model.fetch_from_hub(settings.model, hub_cache, token_file, _tell, settings.revision))
+    print(prepare_model.fetch_from_hub(settings.model, hub_cache, token_file, _print_error, settings.revision))
 
 
 @app.command()
@@ -78,32 +78,25 @@ def models(
     """
     chosen = find_recipe(caller_settings().model)
     if as_json:
-        print(
-            json.dumps(
-                {"models": [described(recipe) | {"chosen": recipe == chosen} for recipe in all_recipes()]}, indent=1
-            )
-        )
+        found = [recipe_json(recipe) | {"chosen": recipe == chosen} for recipe in all_recipes()]
+        print(json.dumps({"models": found}, indent=1))
         return
     table = Table("", "name", "takes", "context", "KV a token", "KV of 1,000", "licence", "source", box=None)
     for recipe in all_recipes():
         table.add_row("*" if recipe == chosen else "", *_row(recipe))
-    Console(width=max(Console().width, WIDE)).print(table)
+    Console(width=max(Console().width, TABLE_WIDTH)).print(table)
 
 
-def described(recipe: Recipe) -> dict[str, object]:
-    """Its fields, with the sizes that follow from them, in tokens and bytes."""
+def recipe_json(recipe: Recipe) -> dict[str, object]:
+    """Its fields, and the sizes that follow from them, in tokens and bytes."""
     size = recipe.kv.bytes_per_token
-    follows = {
-        "served_context": recipe.served_context,
-        "kv_bytes_per_token": size,
-        "kv_bytes_per_1000_tokens": 1000 * size,
-    }
-    return recipe.model_dump(mode="json") | follows
+    sizes = {"kv_bytes_per_token": size, "kv_bytes_per_1000_tokens": 1000 * size}
+    return recipe.model_dump(mode="json") | {"served_context": recipe.served_context, **sizes}
 
 
 def _row(recipe: Recipe) -> tuple[str, ...]:
     limits = {modality: recipe.takes(modality) for modality in recipe.modalities}
-    media = (f"{modality} ({most} a prompt)" if most else modality for modality, most in limits.items())
+    media = (f"{modality} ({limit} a prompt)" if limit else modality for modality, limit in limits.items())
     takes = ", ".join(("text", *media)) + (" (stand-in)" if recipe.stand_in else "")
     size = recipe.kv.bytes_per_token
     kv = (f"{size / 2**10:,.1f} KiB", f"{1000 * size / 2**20:,.0f} MiB")
@@ -129,8 +122,8 @@ def ask(
 ) -> None:
     """Ask one engine: the answer as it comes, then what it cost.
 
-    TTFT counts from just before the request is sent to the first chunk with text (docs/metrics.md). Ask lmcache-a with
-    a --context of some thousand tokens, then lmcache-b with the same: the second reads what the first stored.
+    TTFT is the time from just before the request is sent to the first chunk with text (docs/metrics.md). Ask lmcache-a
+    with a --context of some thousand tokens, then lmcache-b with the same: the second loads what the first stored.
     """
     chosen = replace(Topology.of(caller_settings()).engine(engine), extra_body=parse_extra_body(extra))
     with MeasurementLock.of(os.environ).held(f"ask {engine}", _note):
@@ -146,8 +139,8 @@ def ask(
 @app.command()
 def chat(
     chat_type: Annotated[
-        talk.ChatType, typer.Option("--chat-type", "-c", help="What the question is about.")
-    ] = talk.ChatType.SINGLE_IMAGE,
+        chats.ChatType, typer.Option("--chat-type", "-c", help="What the question is about.")
+    ] = chats.ChatType.SINGLE_IMAGE,
     engine: Annotated[
         list[str] | None, typer.Option(help="Whom to ask, one after another. Default: lmcache-a, then lmcache-b.")
     ] = None,
@@ -172,53 +165,57 @@ def chat(
     ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object for each request on stdout.")] = False,
 ) -> None:
-    """Ask about an image, images, a video or a sound, as vLLM's example client does; engines share what they read.
+    """Ask about an image, images, a video or a sound, as vLLM's example client does; lmcache engines share their KV.
 
-    Without media of yours it takes the project's samples. What is done to a file before it is sent is in no time. With
-    --repeat 2 the second round shows what engines had kept of the first, and the end by how much it was sooner.
+    Unless you give media, the project's samples are used. No time includes reading or encoding files. With --repeat 2
+    the second round shows what engines kept from the first, and the last lines how many times faster it was.
     """
-    say = _tell if as_json else print
-    settings, scene = caller_settings(), talk.SCENARIOS[chat_type]
+    say = _print_error if as_json else print
+    settings, scenario = caller_settings(), chats.SCENARIOS[chat_type]
     limits = replace(Limits.of(settings), recipe=None) if base_url else Limits.of(settings)
-    named = {Modality.IMAGE: image or [], Modality.VIDEO: video or [], Modality.AUDIO: audio or []}
-    sources = talk.sources(chat_type, named)
-    given = talk.load_all(scene.modality, sources, limits) if scene.modality else ()
-    for each in given:
+    given = {Modality.IMAGE: image or [], Modality.VIDEO: video or [], Modality.AUDIO: audio or []}
+    sources = chats.sources(chat_type, given)
+    loaded = chats.load_all(scenario.modality, sources, limits) if scenario.modality else ()
+    for each in loaded:
         say(str(each))
-    if given and limits.recipe and limits.recipe.stand_in:
+    media = tuple(each.media for each in loaded)
+    has_random_weights = bool(media and limits.recipe and limits.recipe.stand_in)  # they may end an answer at once
+    if has_random_weights and limits.recipe:
         say(limits.recipe.note)
-    media = tuple(each.media for each in given)
-    random = bool(media and limits.recipe and limits.recipe.stand_in)  # such weights may end an answer before it begins
-    asked = Prompt(prompt or scene.question, "", nonce, max_tokens, ignore_eos=random, media=media)
-    unfetched = () if base_url else talk.hosts_not_allowed(asked.media, limits)
-    sent_as = talk.chosen_forms(scene.modality, asked.media, form or (), unfetched) if scene.modality else ()
-    if unfetched and Form.URL not in sent_as:
-        _tell(
-            f"arena: not sent as url: engines fetch from ALLOWED_MEDIA_DOMAINS alone, and {unfetched[0]} is not there"
-        )
-    engines = asyncio.run(_whom(Topology.of(settings), engine, base_url, model, parse_extra_body(extra)))
-    wanted, rounds = talk.requests(engines, asked, sent_as), list[talk.ChatRound]()
+    asked = Prompt(prompt or scenario.question, "", nonce, max_tokens, ignore_eos=has_random_weights, media=media)
+    forms = _forms(scenario.modality, media, form or (), () if base_url else chats.hosts_not_allowed(media, limits))
+    engines = asyncio.run(_engines(Topology.of(settings), engine, base_url, model, parse_extra_body(extra)))
+    requests, rounds = chats.requests(engines, asked, forms), list[chats.ChatRound]()
     with nullcontext() if base_url else MeasurementLock.of(os.environ).held(f"chat {chat_type}", _note):
         for number in range(1, repeat + 1):
             if repeat > 1:
                 say(f"\nRound {number} of {repeat}")
             began = time.perf_counter()
-            replies = [asyncio.run(_talk(request, given, number, as_json=as_json)) for request in wanted]
-            rounds.append(talk.ChatRound(replies, time.perf_counter() - began))
-            say(f"\nTime taken: {rounds[-1].took:.2f} seconds")
-    for words in talk.compare_rounds(wanted, rounds):
-        say(words)
+            replies = [asyncio.run(_chat(request, loaded, number, as_json=as_json)) for request in requests]
+            rounds.append(chats.ChatRound(replies, time.perf_counter() - began))
+            say(f"\nTime taken: {rounds[-1].seconds:.2f} seconds")
+    for line in chats.compare_rounds(requests, rounds):
+        say(line)
 
 
 def summary(reply: Reply) -> str:
-    """One line: TTFT, ITL, prompt and cached tokens, and where these came from."""
+    """One line: TTFT, ITL, prompt and cached tokens, and where the cached ones came from."""
     itl = f"ITL {reply.mean_itl * 1e3:.0f} ms, " if reply.mean_itl else ""
     usage = reply.usage
     cached = f"{usage.cached} of {usage.prompt_tokens:,} prompt tokens cached ({reply.source})"
     return f"{reply.engine}: TTFT {reply.ttft * 1e3:,.0f} ms, {itl}{cached}"
 
 
-async def _whom(
+def _forms(
+    modality: Modality | None, media: Sequence[Media], wanted: Sequence[Form], not_allowed: Sequence[str]
+) -> Sequence[Form]:
+    forms = chats.chosen_forms(modality, media, wanted, not_allowed) if modality else ()
+    if not_allowed and Form.URL not in forms:
+        _note(f"not sent as url: engines fetch from ALLOWED_MEDIA_DOMAINS alone, and {not_allowed[0]} is not there")
+    return forms
+
+
+async def _engines(
     topology: Topology,
     names: Sequence[str] | None,
     base_urls: Sequence[str] | None,
@@ -232,14 +229,15 @@ async def _whom(
     return [replace(topology.engine(name), extra_body=extra) for name in names or ("lmcache-a", "lmcache-b")]
 
 
-async def _talk(request: talk.ChatRequest, given: Sequence[talk.LoadedMedia], number: int, *, as_json: bool) -> Reply:
+async def _chat(
+    request: chats.ChatRequest, loaded: Sequence[chats.LoadedMedia], number: int, *, as_json: bool
+) -> Reply:
     if not as_json:
         print(f"\n{request.title}:")
-    async for event in talk.run_chat(request):
+    async for event in chats.run_chat(request):
         if isinstance(event, Reply):
-            print(
-                talk.chat_json(request, event, given, number) if as_json else f"\n{talk.round_line(event)}", flush=True
-            )
+            line = chats.chat_json(request, event, loaded, number) if as_json else f"\n{chats.round_line(event)}"
+            print(line, flush=True)
             return event
         if not as_json:
             _show(event)
@@ -249,11 +247,8 @@ async def _talk(request: talk.ChatRequest, given: Sequence[talk.LoadedMedia], nu
 async def _ask(engine: Engine, prompt: Prompt, *, cut: bool, show: bool) -> Reply:
     fitted = await fit_to_context(engine, prompt, cut=cut)
     if fitted.document != prompt.document:
-        print(
-            f"arena: the document was cut to {len(fitted.document):,} of {len(prompt.document):,} characters",
-            file=sys.stderr,
-        )
-    async for event in measured(engine, fitted):
+        _note(f"the document was cut to {len(fitted.document):,} of {len(prompt.document):,} characters")
+    async for event in ask_engine(engine, fitted):
         if isinstance(event, Reply):
             return event
         if show:
@@ -262,10 +257,10 @@ async def _ask(engine: Engine, prompt: Prompt, *, cut: bool, show: bool) -> Repl
 
 
 def _note(line: str) -> None:
-    _tell(f"arena: {line}")
+    _print_error(f"arena: {line}")
 
 
-def _tell(line: str) -> None:
+def _print_error(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 

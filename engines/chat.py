@@ -1,6 +1,6 @@
-"""`./arena chat`: the questions of vLLM's example client, put to engines in each form that media are sent in.
+"""`./arena chat`: asks engines the questions of vLLM's example client, with media in each form that requests carry.
 
-What is done to a file before it can be sent is timed apart, and stands in no request's time.
+Reading, checking and encoding files is timed separately, before any request.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from config.topology import Engine
 from media import SAMPLES, Form, Media, Modality
 from media.limits import Limits
 
-CHUNK = 256  # tokens that are stored together
+CHUNK_SIZE = 256  # tokens, as in cache/volume.py
 
 
 class ChatType(StrEnum):
-    """The example client's words."""
+    """By the example client's names."""
 
     TEXT_ONLY = "text-only"
     SINGLE_IMAGE = "single-image"
@@ -39,7 +39,7 @@ class ChatType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ChatScenario:
-    """What a chat type asks, of what, and with which of our samples when nothing else is given."""
+    """The question of a chat type, the kind of media, and the samples that are used unless media are given."""
 
     question: str
     modality: Modality | None = None
@@ -59,17 +59,17 @@ SCENARIOS: Mapping[ChatType, ChatScenario] = {
 
 @dataclass(frozen=True, slots=True)
 class LoadedMedia:
-    """A file or address as it can be sent, and what that took."""
+    """A file or address, ready to be sent, with the seconds that it took."""
 
     media: Media
-    read: Second  # or downloaded
-    encoded: Second  # and checked
+    read: Second  # or to download
+    encoded: Second  # and to check
 
     def __str__(self) -> str:
         media = self.media
-        got = "downloaded" if media.url else "read"
-        took = f"{got} in {self.read * 1e3:,.1f} ms, checked and encoded in {self.encoded * 1e3:,.1f} ms"
-        return f"{media.name}: {media.mime}, {media.extent}, {media.size / 1024:,.1f} KiB; {took}"
+        verb = "downloaded" if media.url else "read"
+        times = f"{verb} in {self.read * 1e3:,.1f} ms, checked and encoded in {self.encoded * 1e3:,.1f} ms"
+        return f"{media.name}: {media.mime}, {media.extent}, {media.size / 1024:,.1f} KiB; {times}"
 
     def to_json(self) -> dict[str, object]:
         media = self.media
@@ -77,56 +77,55 @@ class LoadedMedia:
         return described | {"read_ms": self.read * 1e3, "encode_ms": self.encoded * 1e3}
 
 
-def sources(chat_type: ChatType, named: Mapping[Modality, Sequence[str]]) -> Sequence[str | Path]:
-    """The files and addresses that were named for this chat type, or else our samples. Raises ConfigError."""
-    scene = SCENARIOS[chat_type]
-    for modality, each in named.items():
-        if each and modality is not scene.modality:
+def sources(chat_type: ChatType, given: Mapping[Modality, Sequence[str]]) -> Sequence[str | Path]:
+    """The files and addresses given for this chat type, or the project's samples. Raises ConfigError."""
+    scenario = SCENARIOS[chat_type]
+    for modality, each in given.items():
+        if each and modality is not scenario.modality:
             raise ConfigError(f"--{modality} is not for --chat-type {chat_type}: choose another chat type")
-    given = named[scene.modality] if scene.modality else ()
-    if len(given) > 1 and chat_type is not ChatType.MULTI_IMAGE:
-        raise ConfigError(f"--chat-type {chat_type} takes one --{scene.modality}: multi-image takes more images")
-    return given or [SAMPLES / name for name in scene.samples]
+    chosen = given[scenario.modality] if scenario.modality else ()
+    if len(chosen) > 1 and chat_type is not ChatType.MULTI_IMAGE:
+        raise ConfigError(f"--chat-type {chat_type} takes one --{scenario.modality}: multi-image takes more images")
+    return chosen or [SAMPLES / name for name in scenario.samples]
 
 
 def load_all(
-    wanted: Modality, named: Sequence[str | Path], limits: Limits, clock: Callable[[], Second] = time.perf_counter
+    wanted: Modality, sources: Sequence[str | Path], limits: Limits, clock: Callable[[], Second] = time.perf_counter
 ) -> tuple[LoadedMedia, ...]:
-    """Reads, checks and encodes, for one prompt. Raises MediaError."""
-    from media.load import encode_media, read_media_file  # --help need not wait for PyAV
+    """The media of one prompt. Raises MediaError."""
+    from media.load import encode_media, read_media_file  # so that --help does not wait for PyAV
 
-    prepared = list[LoadedMedia]()
-    for each in named:
+    loaded = list[LoadedMedia]()
+    for source in sources:
         began = clock()
-        file = read_media_file(each, limits)
-        had = clock()
+        file = read_media_file(source, limits)
+        was_read = clock()
         media = encode_media(file, limits, wanted)
-        prepared.append(LoadedMedia(media, had - began, clock() - had))
-        limits.of_prompt([known.media for known in prepared])
-    return tuple(prepared)
+        loaded.append(LoadedMedia(media, was_read - began, clock() - was_read))
+        limits.check_prompt([each.media for each in loaded])
+    return tuple(loaded)
 
 
 def hosts_not_allowed(media: Sequence[Media], limits: Limits) -> Sequence[str]:
-    """The hosts of these media that the arena's engines do not fetch from."""
-    return sorted({urlsplit(each.url).hostname or "" for each in media if each.url} - limits.inside)
+    """The hosts of these media from which the arena's engines do not fetch."""
+    return sorted({urlsplit(each.url).hostname or "" for each in media if each.url} - limits.allowed_hosts)
 
 
 def chosen_forms(
-    modality: Modality, media: Sequence[Media], asked_for: Sequence[Form], unfetched: Sequence[str] = ()
+    modality: Modality, media: Sequence[Media], wanted: Sequence[Form], not_allowed: Sequence[str] = ()
 ) -> Sequence[Form]:
-    """Those that were asked for, or all that make sense, in the example client's order.
+    """The `wanted` forms, or all possible ones, in the example client's order; no `url` where hosts are not allowed.
 
-    An engine need not be asked for what lies on hosts that it is known not to fetch from. Raises ConfigError for a form
-    that these media cannot have.
+    Raises ConfigError for a form that these media cannot have.
     """
     possible = [Form.INPUT_AUDIO] if modality is Modality.AUDIO else []
     possible += [Form.URL] if all(each.url for each in media) else []
     possible.append(Form.DATA_URL)
-    for form in asked_for:
+    for form in wanted:
         if form not in possible:
-            wants = "media given as addresses" if form is Form.URL else "a sound"
-            raise ConfigError(f"--form {form} wants {wants}: choose {' or '.join(possible)}")
-    return asked_for or [form for form in possible if form is not Form.URL or not unfetched]
+            needs = "media given as addresses" if form is Form.URL else "a sound"
+            raise ConfigError(f"--form {form} needs {needs}: choose {' or '.join(possible)}")
+    return wanted or [form for form in possible if form is not Form.URL or not not_allowed]
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,12 +141,11 @@ class ChatRequest:
         return f"{self.engine.name}, {self.form}" if self.form else self.engine.name
 
 
-def requests(engines: Sequence[Engine], prompt: Prompt, sent_as: Sequence[Form]) -> Sequence[ChatRequest]:
-    """All of them on one engine before the next, so that a later engine shows what it took over."""
-    wholes = [(form, replace(prompt, media=tuple(replace(m, form=form) for m in prompt.media))) for form in sent_as]
-    return [ChatRequest(e, each, form) for e in engines for form, each in wholes] or [
-        ChatRequest(e, prompt) for e in engines
-    ]
+def requests(engines: Sequence[Engine], prompt: Prompt, forms: Sequence[Form]) -> Sequence[ChatRequest]:
+    """All forms on one engine before the next, so that a later engine shows what it loads from an earlier one."""
+    prompts = [replace(prompt, media=tuple(replace(each, form=form) for each in prompt.media)) for form in forms]
+    sent = list(zip(prompts, forms, strict=True)) if forms else [(prompt, None)]
+    return [ChatRequest(engine, each, form) for engine in engines for each, form in sent]
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,15 +153,13 @@ class ChatRound:
     """Each request once, in the order of `requests`."""
 
     replies: Sequence[Reply]
-    took: Second  # all of them; reading and encoding files was before
+    seconds: Second  # for all requests, without reading and encoding files
 
 
-NOTHING_KEPT = (
+NOTHING_CACHED = (
     "Nothing was cached, so these ratios are noise: engines keep whole blocks of tokens only, and a chunk on the KV "
     "volume has 256. Longer media or a longer --prompt fill them."
 )
-
-
 TOO_SHORT = (
     "Nothing could be shared: engines store whole chunks of 256 tokens on the KV volume, and no prompt here fills one. "
     "Give a longer --prompt, or media (-c single-image)."
@@ -171,60 +167,61 @@ TOO_SHORT = (
 
 
 def compare_rounds(asked: Sequence[ChatRequest], rounds: Sequence[ChatRound]) -> Iterator[str]:
-    """How much sooner the last round was than the first, and each of its requests.
+    """How many times faster the last round was than the first, in all and for each request.
 
-    Of a single round only that its prompts were too short to be shared, where they were.
+    For a single round, a note where its prompts were too short to be shared.
     """
     if len(rounds) < 2:
-        if all(reply.usage.prompt_tokens < CHUNK for each in rounds for reply in each.replies):
+        if all(reply.usage.prompt_tokens < CHUNK_SIZE for each in rounds for reply in each.replies):
             yield TOO_SHORT
         return
     first, last = rounds[0], rounds[-1]
-    yield f"Round 1 took {first.took:.2f} s, round {len(rounds)} {last.took:.2f} s: {first.took / last.took:.2f} times"
+    times = first.seconds / last.seconds
+    yield f"Round 1 took {first.seconds:.2f} s, round {len(rounds)} {last.seconds:.2f} s: {times:.2f} times"
     for request, cold, warm in zip(asked, first.replies, last.replies, strict=True):
-        times = f"{cold.ttft * 1e3:,.0f} ms, then {warm.ttft * 1e3:,.0f} ms: {cold.ttft / warm.ttft:.2f} times"
-        yield f"{request.title}: TTFT {times}"
+        ttft = f"TTFT {cold.ttft * 1e3:,.0f} ms, then {warm.ttft * 1e3:,.0f} ms: {cold.ttft / warm.ttft:.2f} times"
+        yield f"{request.title}: {ttft}"
     if all(reply.usage.cached_tokens == 0 for reply in last.replies):
-        yield NOTHING_KEPT
+        yield NOTHING_CACHED
 
 
 async def run_chat(request: ChatRequest) -> AsyncIterator[Delta | Reply]:
-    """As `ask` does, after a count of the tokens that are not of media. Raises EngineError.
+    """As `ask`, after counting the tokens that are not of media. Raises EngineError.
 
-    A server that lends no tokenizer, which would have told the form that its chat template takes, is asked once more in
-    the other form where it refuses this one: a request with a clock of its own.
+    The count also shows whether the chat template accepts a system role. A server without a tokenizer endpoint that
+    refuses the request for it is asked once more without one: a request with a clock of its own.
     """
-    prompt, text = await _counted(request.engine, request.prompt)
+    prompt, text_tokens = await _count_text(request.engine, request.prompt)
     try:
-        async for event in _asked(request.engine, prompt, text):
+        async for event in _ask(request.engine, prompt, text_tokens):
             yield event
     except EngineRefused as exc:
-        if text is not None or prompt.no_system_role or not rejects_system_role(exc):
+        if text_tokens is not None or prompt.no_system_role or not rejects_system_role(exc):
             raise
         try:
-            async for event in _asked(request.engine, replace(prompt, no_system_role=True), None):
+            async for event in _ask(request.engine, replace(prompt, no_system_role=True), None):
                 yield event
         except EngineRefused as again:
             raise (again if exc.kind is RefusalKind.SYSTEM_ROLE else exc) from None
 
 
-async def _asked(engine: Engine, prompt: Prompt, text: int | None) -> AsyncIterator[Delta | Reply]:
+async def _ask(engine: Engine, prompt: Prompt, text_tokens: int | None) -> AsyncIterator[Delta | Reply]:
     async with aclosing(ask(engine, prompt)) as events:
         async for event in events:
-            yield replace(event, text_tokens=text) if isinstance(event, Reply) else event
+            yield replace(event, text_tokens=text_tokens) if isinstance(event, Reply) else event
 
 
-async def _counted(engine: Engine, prompt: Prompt) -> tuple[Prompt, int | None]:
-    """In a form that the chat template takes; None from a server that does not lend its tokenizer."""
+async def _count_text(engine: Engine, prompt: Prompt) -> tuple[Prompt, int | None]:
+    """The prompt in a form that the chat template accepts, and its text tokens, None without a tokenizer endpoint."""
     try:
-        bare, text, _ = await count_tokens(engine, replace(prompt, media=()))
+        without_media, text_tokens, _ = await count_tokens(engine, replace(prompt, media=()))
     except (DocumentError, EngineRefused):
         return prompt, None
-    return replace(bare, media=prompt.media), text
+    return replace(without_media, media=prompt.media), text_tokens
 
 
 def round_line(reply: Reply) -> str:
-    """What a request cost."""
+    """The times and tokens of one request."""
     usage = reply.usage
     media = "" if reply.media_tokens is None else f", {reply.media_tokens:,} of them of media"
     times = f"TTFT {reply.ttft * 1e3:,.0f} ms, total {reply.e2el * 1e3:,.0f} ms"
@@ -233,5 +230,5 @@ def round_line(reply: Reply) -> str:
 
 def chat_json(request: ChatRequest, reply: Reply, given: Sequence[LoadedMedia], number: int) -> str:
     """One object on one line; `number` is the round's, from 1."""
-    about = {"round": number, "form": request.form, "media": [each.to_json() for each in given]}
-    return json.dumps(reply.to_json() | about)
+    fields = {"round": number, "form": request.form, "media": [each.to_json() for each in given]}
+    return json.dumps(reply.to_json() | fields)

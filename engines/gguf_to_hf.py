@@ -1,4 +1,4 @@
-"""Turns a GGUF file into a plain model folder. Runs in the engines' environment: `python convert.py GGUF FOLDER`."""
+"""Turns a GGUF file into a model folder. Runs in the engines' environment: `python gguf_to_hf.py GGUF FOLDER`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def convert_gguf(gguf: Path, folder: Path) -> None:
-    """Dequantises to bfloat16; tokenizer and chat template come out of the same file."""
+    """Dequantises to bfloat16; the tokenizer and the chat template are in the same file."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 

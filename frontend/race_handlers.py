@@ -84,7 +84,7 @@ class RaceHandlers:
         async def script(visit: TabState) -> AsyncGenerator[TabState]:
             media = await load_uploads(given, self.limits)
             had = visit.media if follow else ()
-            self.limits.of_prompt(list(dict.fromkeys((*had, *media))))
+            self.limits.check_prompt(list(dict.fromkeys((*had, *media))))
             asked = replace(visit, caption="").asking(chosen, words, choices, media, self.house.ask)
             async with aclosing(asked) as visits:
                 async for visit in visits:

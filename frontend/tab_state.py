@@ -8,9 +8,8 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from client.documents import HANDBOOK, LIMIT_BYTES, read_document
+from client.documents import HANDBOOK, LIMIT_BYTES, decode_text, read_document
 from client.prompt import Prompt, Turn, new_nonce
-from client.text_decoding import decode_text
 from client.tokenizer import count_tokens, fit_to_context
 from config.errors import ArenaError, ContextTooLong, DocumentError, EngineError
 from config.topology import Engine
@@ -204,7 +203,8 @@ async def _fitted(engines: Sequence[Engine], prompt: Prompt, *, cut: bool) -> Pr
         try:
             return await fit_to_context(engine, prompt, cut=cut)
         except ContextTooLong as exc:
-            raise exc.with_remedy("tick «Cut to fit», start a new conversation, or bring a shorter document") from exc
+            hint = "tick «Cut to fit», start a new conversation, or bring a shorter document"
+            raise ContextTooLong(exc.tokens, exc.limit, hint=hint) from exc
         except EngineError:
             continue
     return prompt

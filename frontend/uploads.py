@@ -22,10 +22,10 @@ def check_uploads(paths: Sequence[str | None], limits: Limits) -> tuple[Path, ..
     Raises MediaError for what needs no decoding to be refused.
     """
     files = tuple(Path(path) for path in paths if path)
-    limits.of_number(len(files))
+    limits.check_count(len(files))
     for file in files:
         try:
-            limits.of_bytes(file.name, file.stat().st_size)
+            limits.check_bytes(file.name, file.stat().st_size)
         except OSError as exc:
             raise MediaError(f"{file} cannot be read: {exc.strerror}") from exc
     return files
@@ -45,5 +45,5 @@ async def load_uploads(files: Sequence[Path], limits: Limits, within_s: float = 
             raise MediaError(f"{file.name} takes over {within_s:g} s to check: give a smaller one") from exc
         except anyio.BrokenWorkerProcess as exc:
             raise MediaError(f"{file.name} cannot be decoded: its decoder crashed; convert it first") from exc
-        limits.of_prompt(media)
+        limits.check_prompt(media)
     return tuple(media)

@@ -1,6 +1,6 @@
-"""Pictures, films and sound for prompts: `part` is what a request carries, `load` makes it of a file or an address.
+"""Images, videos and sounds for prompts: `part` is what a request carries, `load` makes it of a file or an address.
 
-Only `part` is imported here: whoever loads no media need not wait for PyAV.
+Only `part` is imported here, so that commands which load no media do not wait for PyAV.
 """
 
 from pathlib import Path

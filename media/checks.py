@@ -1,4 +1,4 @@
-"""What a file really is, by its content, and whether it is whole: as much of it is decoded as that takes."""
+"""What a file is by its content, and whether it is whole: as much of it is decoded as that takes."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from av.video.stream import VideoStream
 from PIL import Image, UnidentifiedImageError
 
 from config.errors import MediaError
-from media.formats import ENDLESS, IMAGES, is_heic, mime_subtype, open_container
+from media.formats import IMAGES, WITHOUT_DURATION, is_heic, mime_subtype, open_container
 from media.limits import Limits
 from media.part import Modality
 from media.truncation import has_complete_segment, has_data_after, is_truncated
 
-warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is asked next
-warnings.filterwarnings("ignore", module=r"PIL\.")  # of what it could still read
-ICON = b"\0\0\1\0"
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is checked next
+warnings.filterwarnings("ignore", module=r"PIL\.")  # about damage that Pillow could read past
+ICON_HEADER = b"\0\0\1\0"
 UNSUPPORTED = "is in a codec that is not supported: convert it (to H.264 or VP9; to WAV or FLAC)"
 ACCEPTED_KINDS = (
     "an image (PNG, JPEG, WebP, GIF, BMP, TIFF, AVIF), video (MP4, WebM, Matroska, AVI) "
@@ -34,26 +34,26 @@ ACCEPTED_KINDS = (
 BROKEN_IMAGE = (OSError, SyntaxError, EOFError, IndexError, StructError)  # Pillow's decoders raise them all
 BOMB = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 MISSING_S = 0.25  # a file that promises so much more than it has was cut off
-SHORTEST_S = 0.025  # of a sound: one window of the feature extractor that Whisper and Qwen have
-MIN_FRAMES = 2  # frames of a film that models take: they are looked at in pairs
+MIN_SOUND_S = 0.025  # one window of the feature extractor that Whisper and Qwen have
+MIN_FRAMES = 2  # of a film: models look at frames in pairs
 
 
 @dataclass(frozen=True, slots=True)
 class CheckedMedia:
-    """What a file is."""
+    """The result of a check."""
 
     modality: Modality
     mime: str
-    extent: str  # for people
+    extent: str  # to show: pixels, frames or seconds
     seconds: float = 0.0  # of a sound, as decoded
 
 
 def check_file(content: bytes, name: str, limits: Limits, wanted: Modality | None = None) -> CheckedMedia:
-    """Raises MediaError for what is no media, damaged, too large, or in a codec that vLLM does not decode.
+    """Raises MediaError for a file that is no media, damaged, too large, or in a codec that vLLM does not decode.
 
-    `wanted` tells only whether a film with sound is taken for its sound, and a GIF that moves for a film.
+    `wanted` decides only whether a film with sound counts as a sound, and an animated GIF as a film.
     """
-    limits.of_bytes(name, len(content))
+    limits.check_bytes(name, len(content))
     if is_heic(content):
         raise MediaError(f"{name} is a HEIC picture, which vLLM does not read: convert it to JPEG")
     try:
@@ -65,12 +65,12 @@ def check_file(content: bytes, name: str, limits: Limits, wanted: Modality | Non
 
 
 def _image(content: bytes, name: str, limits: Limits, wanted: Modality | None) -> CheckedMedia | None:
-    """None for what is not taken for one."""
-    # Pillow refuses more than twice as many by the header alone; the pictures in an icon have headers of their own
-    Image.MAX_IMAGE_PIXELS = limits.pixels // (2 if content.startswith(ICON) else 1)
+    """None where the file is no image, or an animated GIF that is wanted as a film."""
+    # Pillow itself refuses more than twice its limit; pictures inside an icon are not checked by us, so halve it there
+    Image.MAX_IMAGE_PIXELS = limits.pixels // (2 if content.startswith(ICON_HEADER) else 1)
     try:
         with Image.open(BytesIO(content), formats=IMAGES) as image:
-            limits.of_pixels(name, *image.size)
+            limits.check_pixels(name, *image.size)
             if wanted is Modality.VIDEO and image.format == "GIF" and getattr(image, "is_animated", False):
                 return None
             image.load()
@@ -78,16 +78,16 @@ def _image(content: bytes, name: str, limits: Limits, wanted: Modality | None) -
     except UnidentifiedImageError:
         return None
     except BOMB as exc:
-        raise limits.uncounted_pixels(name) from exc
+        raise limits.too_many_pixels(name) from exc
     except BROKEN_IMAGE as exc:
         raise _damaged(name, exc) from exc
-    except ValueError as exc:  # it is whole, but has more in it than Pillow takes, as text or profiles
+    except ValueError as exc:  # the image is whole, but has more text or a larger profile than Pillow accepts
         raise MediaError(f"{name} cannot be decoded ({exc}): save it again, without its metadata") from exc
 
 
 def _film_or_sound(content: bytes, name: str, limits: Limits, wanted: Modality | None) -> CheckedMedia:
     try:
-        container = open_container(content, max_pixels=str(limits.pixels))  # it decodes a picture to find out about it
+        container = open_container(content, max_pixels=str(limits.pixels))  # opening decodes a picture
     except (av.error.InvalidDataError, av.error.ArgumentError, av.error.EOFError) as exc:
         raise MediaError(f"{name} is not {ACCEPTED_KINDS}, or damaged at its start: convert it to one of them") from exc
     with container:
@@ -97,8 +97,8 @@ def _film_or_sound(content: bytes, name: str, limits: Limits, wanted: Modality |
             raise _damaged(name, "its end is missing")
         if has_data_after(container.format.name, content):
             raise MediaError(f"{name} has a second WAV behind its end: give one of them, or join them in an editor")
-        whole = has_complete_segment(container.format.name, content)
-        promised = 0.0 if whole or container.format.name in ENDLESS else (container.duration or 0) / av.time_base
+        is_open = container.format.name in WITHOUT_DURATION or has_complete_segment(container.format.name, content)
+        promised = 0.0 if is_open else (container.duration or 0) / av.time_base
         if sounds and (wanted is Modality.AUDIO or not films):
             seconds = _sound(container, name, limits, promised)
             return CheckedMedia(Modality.AUDIO, f"audio/{kind}", f"{seconds:.1f} s", seconds)
@@ -108,24 +108,24 @@ def _film_or_sound(content: bytes, name: str, limits: Limits, wanted: Modality |
 
 
 def _film(container: InputContainer, stream: VideoStream, name: str, limits: Limits, promised: float) -> str:
-    """After the first picture only key frames are decoded: each of the others is there when its packet is."""
-    _decodable(name, stream)
+    """After the first picture only key frames are decoded: the others are there when their packets are."""
+    _check_codec(name, stream)
     codec = stream.codec_context
-    if codec.name.startswith("lib"):  # a library of its own, which the FFmpeg of vLLM's reader, OpenCV, does not have
-        fact = f"{name} is in {codec.codec.canonical_name.upper()}, which vLLM does not decode in films"
-        raise MediaError(f"{fact}: convert it to H.264")
+    if codec.name.startswith("lib"):  # an external library, which the FFmpeg in vLLM's reader, OpenCV, does not have
+        kind = codec.codec.canonical_name.upper()
+        raise MediaError(f"{name} is in {kind}, which vLLM does not decode in films: convert it to H.264")
     if not codec.width:
-        raise limits.uncounted_pixels(name)
-    limits.of_pixels(name, codec.width, codec.height)
-    limits.of_frames(name, stream.frames)
+        raise limits.too_many_pixels(name)
+    limits.check_pixels(name, codec.width, codec.height)
+    limits.check_frames(name, stream.frames)
     codec.options = {"max_pixels": str(limits.pixels)}
     packets, hidden, pictures, fps = 0, 0, 0, float(stream.average_rate or 0)
     for packet in _packets(container, name, limits, promised):
         if packet.stream is stream:
             packets += packet.size > 0
-            hidden += packet.is_discard  # by a list of edits
-            limits.of_frames(name, packets)
-            limits.of_film(name, codec.width, codec.height, packets, fps)
+            hidden += packet.is_discard  # by an edit list
+            limits.check_frames(name, packets)
+            limits.check_film_pixels(name, codec.width, codec.height, packets, fps)
             pictures += len(packet.decode())
             codec.skip_frame = "NONKEY" if pictures else "DEFAULT"
     if not pictures:
@@ -137,43 +137,41 @@ def _film(container: InputContainer, stream: VideoStream, name: str, limits: Lim
 
 def _sound(container: InputContainer, name: str, limits: Limits, promised: float) -> float:
     stream = container.streams.audio[0]
-    _decodable(name, stream)
+    _check_codec(name, stream)
     seconds, samples = 0.0, 0
     for packet in _packets(container, name, limits, promised):
         for frame in stream.decode(packet) if packet.stream is stream else ():
             seconds += frame.samples / frame.sample_rate
             samples += frame.samples * frame.layout.nb_channels
-            limits.of_seconds(name, seconds)
-            limits.of_samples(name, samples)
+            limits.check_seconds(name, seconds)
+            limits.check_samples(name, samples)
     if not seconds:
         raise _damaged(name, "no sound is in it")
-    if seconds < SHORTEST_S:
-        raise MediaError(
-            f"{name} lasts {seconds * 1000:.2g} ms, and models hear from {SHORTEST_S * 1000:.0f} on: give more"
-        )
+    if seconds < MIN_SOUND_S:
+        raise MediaError(f"{name} lasts {seconds * 1000:.2g} ms, and models need {MIN_SOUND_S * 1000:.0f}: give more")
     return seconds
 
 
 def _packets(container: InputContainer, name: str, limits: Limits, promised: float) -> Iterator[Packet[Stream]]:
-    """Those of all streams, while they are within bounds. Raises MediaError when at the end some are missing.
+    """Packets of all streams. Raises MediaError where they last too long, or end before the `promised` seconds.
 
-    `promised` are the seconds that there should be, 0 where nothing is known.
+    `promised` is 0 where the file does not say how long it is.
     """
-    limits.of_seconds(name, promised)
+    limits.check_seconds(name, promised)
     first, last = inf, 0.0
     for packet in container.demux():
-        if packet.is_corrupt and container.format.name != "wav":  # a streamed one's last always is
+        if packet.is_corrupt and container.format.name != "wav":  # the last packet of a streamed WAV always is
             raise _damaged(name, "it ends in the middle")
         if packet.pts is not None and packet.time_base:
             first = min(first, float(packet.pts * packet.time_base))
             last = max(last, float((packet.pts + (packet.duration or 0)) * packet.time_base))
-            limits.of_seconds(name, last - first)
+            limits.check_seconds(name, last - first)
         yield packet
     if last - min(first, last) < promised - MISSING_S:
         raise _damaged(name, f"{last:.1f} of {promised:.1f} s are there")
 
 
-def _decodable(name: str, stream: VideoStream | AudioStream) -> None:
+def _check_codec(name: str, stream: VideoStream | AudioStream) -> None:
     if not stream.codec_context:
         raise MediaError(f"{name} {UNSUPPORTED}")
 

@@ -1,27 +1,35 @@
 """A file from the web, bounded in bytes and time, and never from inside a private network.
 
-A name is resolved here, and the very address that was found to be public is connected to, for each redirect anew: a
-name server is never asked a second time. So there is no proxy either: it would resolve names by itself.
+A name is resolved here, for each redirect anew, and a connection is opened only to an address that was found to be
+public: a name server is never asked a second time. So there is no proxy either: it would resolve names by itself.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
-from collections.abc import Callable, Sequence
+import ssl
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
-from threading import Thread, Timer
-from time import monotonic
-from typing import Any, Self
+from threading import Thread
+from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-from requests import PreparedRequest, Request, RequestException, Response
-from requests.adapters import HTTPAdapter
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.connection import HTTPConnection
-from urllib3.exceptions import HTTPError
+from aiohttp import (
+    AddrInfoType,
+    ClientError,
+    ClientResponse,
+    ClientSession,
+    ClientTimeout,
+    DummyCookieJar,
+    TCPConnector,
+)
+from aiohttp.abc import AbstractResolver, ResolveResult
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
+from yarl import URL
 
 from config.errors import MediaError
 from media.data_urls import short_name
@@ -29,167 +37,148 @@ from media.limits import Limits
 
 DEADLINE_S = 60.0  # for all of it
 CONNECT_S = 10.0
-ADDRESSES = 4  # of one name, to be tried
-REDIRECTS = 5
+MAX_ADDRESSES = 4  # of one name, to be tried
+MAX_REDIRECTS = 5
+REDIRECT_STATUSES = (301, 302, 303, 307, 308)
 CHUNK_BYTES = 64 * 1024
-Resolve = Callable[..., Sequence[tuple[Any, ...]]]  # as socket.getaddrinfo
-GIVEN_OUT = IPv6Network("2000::/3")  # all of the public internet
-NAT64 = IPv6Network("64:ff9b::/96")  # an IPv4 address stands at the end
+PUBLIC_IPV6 = IPv6Network("2000::/3")
+NAT64 = IPv6Network("64:ff9b::/96")  # its last 32 bits are an IPv4 address
 HEADERS = {"User-Agent": "ttft-arena/0.1", "Accept-Encoding": "identity"}
 
+GetAddrInfo = Callable[..., Sequence[tuple[Any, ...]]]  # as socket.getaddrinfo
 
-def download(url: str, limits: Limits, deadline: float = DEADLINE_S, resolve: Resolve = socket.getaddrinfo) -> bytes:
-    """The body that `url` answers with, within `deadline` seconds. Raises MediaError."""
-    with _PinnedAdapter(limits, deadline, resolve) as line:
-        try:
-            body = _body(_followed(url, line), limits)
-        except (RequestException, HTTPError, OSError, ValueError) as exc:
-            if not line.over:
-                raise MediaError(
-                    f"{short_name(url)} cannot be read ({_why(exc)}): check the address, or give a file"
-                ) from exc
-            body = b""
-    if line.over:
-        raise MediaError(
-            f"{short_name(url)} did not come within {deadline:g} s: download it yourself, and give the file"
+
+def download(
+    url: str, limits: Limits, deadline: float = DEADLINE_S, getaddrinfo: GetAddrInfo = socket.getaddrinfo
+) -> bytes:
+    """The body that `url` answers with, within `deadline` seconds. Raises MediaError. Not for a running event loop."""
+    return asyncio.run(_within(url, limits, deadline, getaddrinfo))
+
+
+async def _within(url: str, limits: Limits, deadline: float, getaddrinfo: GetAddrInfo) -> bytes:
+    try:
+        async with asyncio.timeout(deadline) as timeout:
+            return await _follow(url, limits, getaddrinfo)
+    except (ClientError, OSError, ValueError) as exc:
+        if timeout.expired():
+            message = f"{short_name(url)} did not come within {deadline:g} s: download it yourself, and give the file"
+        else:
+            message = f"{short_name(url)} cannot be read ({_reason(exc)}): check the address, or give a file"
+        raise MediaError(message) from exc
+
+
+async def _follow(url: str, limits: Limits, getaddrinfo: GetAddrInfo) -> bytes:
+    """The body of the first answer that is no redirect; bodies of redirects are not read."""
+    certificates = _certificates()
+    for _ in range(MAX_REDIRECTS + 1):
+        if urlsplit(url).scheme.lower() not in ("http", "https"):
+            raise MediaError(f"{short_name(url)} is neither http:// nor https://: give one of them, or a file")
+        connector = TCPConnector(
+            resolver=_PublicResolver(limits.allowed_hosts, getaddrinfo),
+            socket_factory=partial(_open_socket, URL(url).host or "", limits.allowed_hosts),
+            happy_eyeballs_delay=None,
+            ssl=certificates,
         )
-    return body
+        timeout = ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=CONNECT_S)
+        async with (
+            ClientSession(
+                connector=connector, timeout=timeout, headers=HEADERS, cookie_jar=DummyCookieJar()
+            ) as session,
+            session.get(url, allow_redirects=False) as response,
+        ):
+            if response.status not in REDIRECT_STATUSES or "Location" not in response.headers:
+                return await _body(response, limits)
+            url = urljoin(url, response.headers["Location"])
+    raise MediaError(f"{short_name(url)} redirects more than {MAX_REDIRECTS} times: give the address that it ends at")
 
 
-def _followed(url: str, line: _PinnedAdapter) -> Response:
-    """The first answer that is no redirect. Their bodies are not read: requests would, to any length."""
-    for _ in range(REDIRECTS + 1):
-        response = line.send(_request(url), stream=True, timeout=CONNECT_S, verify=_certificates())
-        if not response.is_redirect:
-            return response
-        response.close()
-        url = urljoin(url, response.headers["location"])
-    raise MediaError(f"{short_name(url)} redirects more than {REDIRECTS} times: give the address that it ends at")
-
-
-def _request(url: str) -> PreparedRequest:
-    if urlsplit(url).scheme.lower() not in ("http", "https"):
-        raise MediaError(f"{short_name(url)} is neither http:// nor https://: give one of them, or a file")
-    return Request("GET", url, headers=HEADERS).prepare()
-
-
-def _body(response: Response, limits: Limits) -> bytes:
-    with response:
-        if not response.ok:
-            raise MediaError(
-                f"{short_name(response.url)} answers HTTP {response.status_code}: check the address, or give a file"
-            )
-        limits.of_bytes(short_name(response.url), int(response.headers.get("content-length") or 1))
-        body = bytearray()
-        for piece in response.iter_content(CHUNK_BYTES):
-            body += piece
-            limits.of_bytes(short_name(response.url), len(body))
+async def _body(response: ClientResponse, limits: Limits) -> bytes:
+    name = short_name(response.url)
+    if not response.ok:
+        raise MediaError(f"{name} answers HTTP {response.status}: check the address, or give a file")
+    if response.content_length is not None:
+        limits.check_bytes(name, response.content_length)
+    body = bytearray()
+    async for piece in response.content.iter_chunked(CHUNK_BYTES):
+        body += piece
+        limits.check_bytes(name, len(body))
     return bytes(body)
 
 
-def _why(exc: BaseException) -> str:
-    """What stood at the beginning: requests and urllib3 wrap it more than once."""
-    while exc.__cause__ or exc.__context__:
-        exc = exc.__cause__ or exc.__context__ or exc
-    return getattr(exc, "strerror", None) or str(exc)
+def _reason(exc: Exception) -> str:
+    """On one line."""
+    if isinstance(exc, OSError) and exc.errno and exc.errno > 0:
+        return os.strerror(exc.errno)
+    return short_name(" ".join(str(getattr(exc, "strerror", None) or exc).split()) or type(exc).__name__)
 
 
-def _certificates() -> str | bool:
-    return os.environ.get("REQUESTS_CA_BUNDLE") or True
+def _certificates() -> ssl.SSLContext:
+    bundle = os.environ.get("REQUESTS_CA_BUNDLE") or DEFAULT_CA_BUNDLE_PATH
+    if os.path.isdir(bundle):
+        return ssl.create_default_context(capath=bundle)
+    return ssl.create_default_context(cafile=bundle)
 
 
-class _PinnedAdapter(HTTPAdapter):
-    """Connects to public addresses only, and cuts all connections at the deadline, whatever a peer still sends."""
+class _PublicResolver(AbstractResolver):
+    """Resolves names, and raises MediaError for one that has an address which is not public, unless it is `allowed`."""
 
-    def __init__(self, limits: Limits, deadline: float, resolve: Resolve) -> None:
-        super().__init__()
-        self._resolve, self._ends = resolve, monotonic() + deadline
-        self._inside, self._open = limits.inside, list[socket.socket]()
-        self._timer = Timer(deadline, self._cut)
-        pools = {"http": HTTPConnectionPool, "https": HTTPSConnectionPool}
-        self.poolmanager.pool_classes_by_scheme = {scheme: self._pool(base) for scheme, base in pools.items()}
+    def __init__(self, allowed: Collection[str], getaddrinfo: GetAddrInfo) -> None:
+        self._allowed, self._getaddrinfo = allowed, getaddrinfo
 
-    def __enter__(self) -> Self:
-        self._timer.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._timer.cancel()
-        self._timer.join()
-        for each in self._open:
-            each.close()
-        self.close()
-
-    @property
-    def over(self) -> bool:
-        """Whether the deadline is."""
-        return self._left <= 0
-
-    @property
-    def _left(self) -> float:
-        return self._ends - monotonic()
-
-    def _pool(self, base: type[HTTPConnectionPool]) -> type[HTTPConnectionPool]:
-        """urllib3's, but for whom it connects to."""
-
-        def connect(connection: HTTPConnection) -> socket.socket:
-            return self._connect(connection.host, connection.port)
-
-        connection = type("Connection", (base.ConnectionCls,), {"_new_conn": connect})
-        return type("Pool", (base,), {"ConnectionCls": connection})
-
-    def _connect(self, host: str, port: int) -> socket.socket:
-        addresses = _resolved(lambda: self._resolve(host, port, type=socket.SOCK_STREAM), self._left)
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        infos = await _in_daemon_thread(partial(self._getaddrinfo, host, port, type=socket.SOCK_STREAM, family=family))
+        addresses = list(dict.fromkeys(str(info[4][0]) for info in infos))
         for address in addresses:
-            if host.lower() not in self._inside and not is_public_address(address):
-                raise MediaError(
-                    f"{short_name(host)} is at {address}, which is not a public address: give a file, "
-                    "or name the host in ALLOWED_MEDIA_DOMAINS"
-                )
-        connected = self._first(addresses[:ADDRESSES], port)
-        self._open.append(connected.dup())  # TLS takes the socket over; a duplicate still ends it
-        if self.over:
-            raise TimeoutError("the deadline is over")
-        return connected
+            _check_public(host, address, self._allowed)
+        return [
+            ResolveResult(hostname=host, host=address, port=port, family=family, proto=0, flags=socket.AI_NUMERICHOST)
+            for address in addresses[:MAX_ADDRESSES]
+        ]
 
-    def _first(self, addresses: Sequence[str], port: int) -> socket.socket:
-        """Connected to the first that answers in time."""
-        failure = OSError("it has no address")
-        for address in addresses:
-            try:
-                return socket.create_connection((address, port), max(0.001, min(CONNECT_S, self._left)))
-            except OSError as exc:
-                failure = exc
-        raise failure
-
-    def _cut(self) -> None:
-        for each in self._open:
-            with suppress(OSError):  # its peer may have ended it
-                each.shutdown(socket.SHUT_RDWR)
+    async def close(self) -> None:
+        pass
 
 
-def _resolved(resolve: Callable[[], Sequence[tuple[Any, ...]]], seconds: float) -> Sequence[str]:
-    """The addresses found, each once. A resolver cannot be stopped: after so many seconds it is left to itself."""
+async def _in_daemon_thread(call: Callable[[], Sequence[tuple[Any, ...]]]) -> Sequence[tuple[Any, ...]]:
+    """Its result. A resolver cannot be stopped: at the deadline its thread is left to itself."""
     found = Future[Sequence[tuple[Any, ...]]]()
+    found.set_running_or_notify_cancel()
 
-    def ask() -> None:
+    def run() -> None:
         try:
-            found.set_result(resolve())
+            found.set_result(call())
         except (OSError, ValueError) as exc:
             found.set_exception(exc)
 
-    Thread(target=ask, daemon=True).start()
-    return list(dict.fromkeys(str(info[4][0]) for info in found.result(seconds)))
+    Thread(target=run, daemon=True).start()
+    return await asyncio.wrap_future(found)
+
+
+def _open_socket(host: str, allowed: Collection[str], info: AddrInfoType) -> socket.socket:
+    """Called for each connection, so also where an address stands in place of a name, which is not resolved."""
+    _check_public(host, str(info[4][0]), allowed)
+    return socket.socket(*info[:3])
+
+
+def _check_public(host: str, address: str, allowed: Collection[str]) -> None:
+    if host.lower() not in allowed and not is_public_address(address):
+        raise MediaError(
+            f"{short_name(host)} is at {address}, which is not a public address: give a file, or name the host in "
+            "ALLOWED_MEDIA_DOMAINS"
+        )
 
 
 def is_public_address(address: str) -> bool:
-    """Whether an IP address is anybody's: not of this machine, a private network, a link, or a group.
+    """Whether an IP address belongs to the public internet: not to this machine, a private network, a link or a group.
 
-    One that only wraps another address is what that is.
+    IPv4-mapped, 6to4 and NAT64 addresses are judged by the IPv4 address that they embed.
     """
     ip = ip_address(address.partition("%")[0])
     if isinstance(ip, IPv6Address):
-        end = IPv4Address(int(ip) & 0xFFFF_FFFF) if ip in NAT64 else None
-        ip = ip.ipv4_mapped or ip.sixtofour or end or ip
-    elsewhere = isinstance(ip, IPv6Address) and ip not in GIVEN_OUT
-    return ip.is_global and not ip.is_multicast and not elsewhere
+        nat64 = IPv4Address(int(ip) & 0xFFFF_FFFF) if ip in NAT64 else None
+        ip = ip.ipv4_mapped or ip.sixtofour or nat64 or ip
+    if isinstance(ip, IPv6Address) and ip not in PUBLIC_IPV6:
+        return False
+    return ip.is_global and not ip.is_multicast

@@ -1,6 +1,6 @@
-"""How large media may be, how many a prompt may have, and whom they may be fetched from inside.
+"""Limits of media: how large a file and how many a prompt may have, and from which private hosts they may be fetched.
 
-Asked before anything is decoded or sent.
+They are checked before anything is decoded or sent.
 """
 
 from __future__ import annotations
@@ -15,30 +15,30 @@ from config.recipe import Recipe, find_recipe
 from config.settings import Settings
 from media.part import Media
 
-TAKEN = 768  # frames of a film that vLLM takes at most: two a second, or as many as there are of a shorter one
-FPS = 2
-SOUND_MB = 25  # of one sound that vLLM takes: VLLM_MAX_AUDIO_CLIP_FILESIZE_MB's default
-LONGEST = 200
-SAMPLES = 2 * 48_000  # a second: the most that a sound has which is not made for a studio
+MAX_SAMPLED_FRAMES = 768  # vLLM samples SAMPLED_FPS frames a second of a film, or all of a slower one; never more
+SAMPLED_FPS = 2
+MAX_SOUND_MB = 25  # the default of vLLM's VLLM_MAX_AUDIO_CLIP_FILESIZE_MB
+MAX_ASPECT_RATIO = 200  # the processors of Qwen's models refuse longer strips
+SAMPLES_PER_S = 2 * 48_000  # two channels at 48 kHz
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Each with the setting that it comes from. Pixels are those of one image or frame."""
+    """Each with the setting that it comes from. Each `check_…` raises MediaError that names the file or prompt."""
 
     mb: int  # MEDIA_MAX_MB, 2**20 bytes each
-    pixels: int  # MEDIA_MAX_PIXELS
+    pixels: int  # MEDIA_MAX_PIXELS, of one image or frame
     seconds: int  # MEDIA_MAX_SECONDS
     frames: int  # MEDIA_MAX_FRAMES
-    film_pixels: int  # MEDIA_MAX_FILM_PIXELS, of all frames together that an engine takes: three bytes each there
+    film_pixels: int  # MEDIA_MAX_FILM_PIXELS, of all sampled frames together, which take three bytes each in an engine
     files: int  # MEDIA_MAX_FILES, of one prompt
-    total_mb: int  # MEDIA_MAX_TOTAL_MB, likewise
-    inside: frozenset[str] = frozenset()  # ALLOWED_MEDIA_DOMAINS: hosts that may have a private address
+    total_mb: int  # MEDIA_MAX_TOTAL_MB, of one prompt
+    allowed_hosts: frozenset[str] = frozenset()  # ALLOWED_MEDIA_DOMAINS: they may have private addresses
     recipe: Recipe | None = None  # MODEL's, where it has one
 
     @classmethod
     def of(cls, settings: Settings) -> Limits:
-        """As the operator chose them."""
+        """The operator's choice."""
         return cls(
             settings.media_max_mb,
             settings.media_max_pixels,
@@ -51,78 +51,78 @@ class Limits:
             find_recipe(settings.model),
         )
 
-    @property
-    def bytes(self) -> int:
-        return self.mb * 2**20
-
-    def of_prompt(self, media: Sequence[Media]) -> None:
-        """Raises MediaError when one prompt, its earlier turns included, may not have all of these."""
-        self.of_number(len(media))
+    def check_prompt(self, media: Sequence[Media]) -> None:
+        """All media of one prompt, its earlier turns included: their number, bytes, and what the model takes."""
+        self.check_count(len(media))
         total = sum(each.size for each in media) / 2**20
         if total > self.total_mb:
             raise _over("the prompt", f"{total:.1f} MiB of media", f"{self.total_mb}", "MEDIA_MAX_TOTAL_MB", "fewer")
         for modality, number in Counter(each.modality for each in media).items():
-            takes = self.recipe.takes(modality) if self.recipe else None
-            if self.recipe and takes is not None and number > takes:
-                raise _not_taken(self.recipe.name, modality, takes)
+            accepted = self.recipe.takes(modality) if self.recipe else None
+            if self.recipe and accepted is not None and number > accepted:
+                raise _not_accepted(self.recipe.name, modality, accepted)
 
-    def of_number(self, files: int) -> None:
-        """Raises MediaError when one prompt may not have so many."""
+    def check_count(self, files: int) -> None:
         if files > self.files:
             raise _over("the prompt", f"{files} files of media", f"{self.files}", "MEDIA_MAX_FILES", "fewer")
 
-    def of_bytes(self, name: str, size: int) -> None:
-        """Raises MediaError when a file has more, or none at all. Likewise its siblings below."""
+    def check_bytes(self, name: str, size: int) -> None:
+        """An empty file is refused too."""
         if not size:
             raise MediaError(f"{name} is empty: give a file with something in it")
-        if size > self.bytes:
+        if size > self.mb * 2**20:
             raise _over(name, f"{size / 2**20:.1f} MiB", f"{self.mb}", "MEDIA_MAX_MB")
 
-    def of_sound(self, name: str, size: int) -> None:
-        """In bytes, as it is sent."""
-        if size > SOUND_MB * 2**20:
-            fact = f"{name} has {size / 2**20:.1f} MiB, and vLLM takes {SOUND_MB} of one sound"
-            raise MediaError(f"{fact}: give a shorter one, or convert it to FLAC or MP3")
+    def check_sound_bytes(self, name: str, size: int) -> None:
+        """As the sound is sent, perhaps converted."""
+        if size > MAX_SOUND_MB * 2**20:
+            raise MediaError(
+                f"{name} has {size / 2**20:.1f} MiB, and vLLM takes {MAX_SOUND_MB} of one sound: give a shorter one, "
+                "or convert it to FLAC or MP3"
+            )
 
-    def of_pixels(self, name: str, width: int, height: int) -> None:
-        """Also when they make a strip that the processors of Qwen's models refuse."""
-        if max(width, height) > LONGEST * min(width, height):
-            fact = f"{name} has {width:,}×{height:,} pixels: models take nothing over {LONGEST} times as long as wide"
-            raise MediaError(f"{fact}: give a part of it")
+    def check_pixels(self, name: str, width: int, height: int) -> None:
+        if max(width, height) > MAX_ASPECT_RATIO * min(width, height):
+            raise MediaError(
+                f"{name} has {width:,}×{height:,} pixels: models take nothing over {MAX_ASPECT_RATIO} times as long as "
+                "wide: give a part of it"
+            )
         if width * height > self.pixels:
-            raise _over(name, f"{width:,}×{height:,} pixels", f"{self.pixels:,}", "MEDIA_MAX_PIXELS")
+            raise self.too_many_pixels(name, f"{width:,}×{height:,}")
 
-    def uncounted_pixels(self, name: str) -> MediaError:
-        """What to say of those that a decoder refused to look at."""
-        return _over(name, "too many pixels", f"{self.pixels:,}", "MEDIA_MAX_PIXELS")
+    def too_many_pixels(self, name: str, pixels: str = "too many") -> MediaError:
+        """The error, also where a decoder refuses to count them."""
+        return _over(name, f"{pixels} pixels", f"{self.pixels:,}", "MEDIA_MAX_PIXELS")
 
-    def of_seconds(self, name: str, seconds: float) -> None:
+    def check_seconds(self, name: str, seconds: float) -> None:
         if seconds > self.seconds:
             raise _over(name, f"{seconds:,.1f} s", f"{self.seconds:,}", "MEDIA_MAX_SECONDS")
 
-    def of_samples(self, name: str, samples: int) -> None:
+    def check_samples(self, name: str, samples: int) -> None:
         """Of all channels together."""
-        if samples > self.seconds * SAMPLES:
-            limit = f"{self.seconds * SAMPLES:,} (two channels at 48 kHz for {self.seconds:,} s)"
+        if samples > self.seconds * SAMPLES_PER_S:
+            limit = f"{self.seconds * SAMPLES_PER_S:,} (two channels at 48 kHz for {self.seconds:,} s)"
             raise _over(name, f"{samples:,} samples", limit, "MEDIA_MAX_SECONDS")
 
-    def of_frames(self, name: str, frames: int) -> None:
+    def check_frames(self, name: str, frames: int) -> None:
         if frames > self.frames:
             raise _over(name, f"{frames:,} frames", f"{self.frames:,}", "MEDIA_MAX_FRAMES")
 
-    def of_film(self, name: str, width: int, height: int, frames: int, fps: float) -> None:
-        """Of what an engine unpacks at once: FPS frames a second, TAKEN at most; all if its own `fps` is unknown, 0."""
-        taken = min(TAKEN, frames, ceil(frames / fps * FPS) if fps else frames)
-        if taken * width * height > self.film_pixels:
-            has = f"{taken:,} frames of {width:,}×{height:,} pixels to look at"
+    def check_film_pixels(self, name: str, width: int, height: int, frames: int, fps: float) -> None:
+        """Of the frames that an engine samples, and decodes at once; of all frames where `fps` is 0, unknown."""
+        sampled = min(MAX_SAMPLED_FRAMES, frames, ceil(frames / fps * SAMPLED_FPS) if fps else frames)
+        if sampled * width * height > self.film_pixels:
+            has = f"{sampled:,} frames of {width:,}×{height:,} pixels to look at"
             raise _over(name, has, f"{self.film_pixels:,} pixels", "MEDIA_MAX_FILM_PIXELS")
 
 
-def _not_taken(model: str, modality: str, takes: int) -> MediaError:
-    if not takes:
+def _not_accepted(model: str, modality: str, accepted: int) -> MediaError:
+    if not accepted:
         return MediaError(f"{model} takes no {modality}: choose a MODEL that does (./arena models)")
-    fact = f"{model} takes at most {takes} {modality}{'s' * (takes > 1)} in one prompt"
-    return MediaError(f"{fact}: give {takes}, or choose a MODEL that takes more (./arena models)")
+    return MediaError(
+        f"{model} takes at most {accepted} {modality}{'s' * (accepted > 1)} in one prompt: give {accepted}, "
+        "or choose a MODEL that takes more (./arena models)"
+    )
 
 
 def _over(name: str, has: str, limit: str, setting: str, give: str = "a smaller one") -> MediaError:

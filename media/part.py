@@ -1,4 +1,4 @@
-"""A picture, film or sound as a part of a prompt."""
+"""An image, video or sound as a part of a prompt."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Modality(StrEnum):
-    """What a model sees or hears; vLLM's words."""
+    """By vLLM's names."""
 
     IMAGE = "image"
     VIDEO = "video"
@@ -17,7 +17,7 @@ class Modality(StrEnum):
 
 
 class Form(StrEnum):
-    """How a request carries media: an address that the engine fetches from, or the bytes themselves."""
+    """How a request carries media: an address that the engine fetches, or the bytes themselves."""
 
     URL = "url"
     DATA_URL = "data-url"
@@ -26,16 +26,16 @@ class Form(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """One file, checked and encoded, so that neither stands in the TTFT. `url` is set where an engine may fetch it."""
+    """One file, checked and encoded before any TTFT is measured. `url` is set where an engine may fetch it."""
 
     modality: Modality
-    name: str  # of the file, for people
+    name: str  # of the file, to show
     mime: str
     base64: str = field(repr=False)
     size: int  # bytes of the file
     url: str = ""
     form: Form = Form.DATA_URL
-    extent: str = ""  # for people: "3.2 s", or how many pixels
+    extent: str = ""  # to show: pixels, frames or seconds
 
     @classmethod
     def of(cls, modality: Modality, name: str, mime: str, content: bytes, *, url: str = "", extent: str = "") -> Media:
@@ -44,12 +44,12 @@ class Media:
 
     @property
     def content(self) -> bytes:
-        """The file."""
+        """The file's bytes."""
         return b64decode(self.base64)
 
     @property
     def part(self) -> dict[str, Any]:
-        """As a part of a message's content, in the OpenAI API's shape, which vLLM extends to video."""
+        """A part of a message's content as in the OpenAI API, which vLLM extends to video."""
         if self.form is Form.INPUT_AUDIO:
             suffix = self.mime.split("/")[-1].replace("mpeg", "mp3")
             return {"type": "input_audio", "input_audio": {"data": self.base64, "format": suffix}}

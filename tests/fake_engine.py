@@ -1,7 +1,7 @@
 """An engine for tests: OpenAI's API as vLLM serves it, over real HTTP, with a cache in its own memory and, if it is
-given a volume, a cache server beside it. It computes nothing, and can be told to do whatever fools a benchmark.
+given a volume, a cache server beside it. It computes nothing, and its Behaviour can do whatever fools a benchmark.
 
-A word is a token. Nothing here is late by the clock where being late by events will do.
+A word is a token. Nothing here takes time where an event will do.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from cache.volume import CHUNK_SIZE
 from config.topology import CacheServer, Engine, ServiceKind, Topology
 
+CHAT = "/v1/chat/completions"
 MAX_MODEL_LEN = 8192
 MEDIA_TOKENS = 2 * CHUNK_SIZE
 NONCE = re.compile(r"[0-9a-f]{16}")
@@ -37,7 +38,7 @@ Wait = Callable[[float], None]  # seconds; raises BrokenPipeError when the clien
 
 @dataclass(frozen=True, slots=True)
 class Behaviour:
-    """What an engine does with each request. As it stands, nothing that would fool anyone; times in seconds."""
+    """What an engine does with each request. The defaults are an honest engine; times are in seconds."""
 
     answer: tuple[str, ...] = ("it", "copies", "frames", "around")
     until_text: float = 0.0
@@ -53,13 +54,13 @@ class Behaviour:
     status: int = 200
     says: str = "the engine is dead"  # with any other status
     breaks_after: int | None = None  # chunks of the answer; then the connection is reset
-    between_chunks: str = ""  # a line that stands there, as it is
-    breaks_from: int = 0  # the request from which on it does
-    bystander: int = 0  # tokens of someone else's prompt, computed during each answer
+    between_chunks: str = ""  # a line that is sent there, as it is
+    breaks_from: int = 0  # the request from which on that line is sent
+    bystander: int = 0  # tokens of another client's prompt, computed during each answer
     lying_reset: bool = False  # says success, and keeps the cache
-    late_looks: int = 0  # a store is complete only when its counter has been looked at so often
-    nonce_blind: bool = False  # the cache takes prompts for equal that differ in their nonces
-    media_blind: bool = False  # and in their media
+    late_looks: int = 0  # a store is complete only when its counter has been read so often
+    nonce_blind: bool = False  # the cache takes prompts for equal that differ only in their nonces
+    media_blind: bool = False  # or only in their media
     user_only: bool = False  # its chat template takes no system message
     refuses: tuple[str, ...] = ()  # types of content parts
     preprocessing: float = 0.0  # of each medium that is not in the processor's cache, which holds no KV
@@ -85,9 +86,9 @@ class FakeCache:
     def __init__(self, volume: Volume) -> None:
         self.volume, self.memory = volume, set[Key]()
         self.registry = CollectorRegistry()
-        self.hits = [self._counter(f"lmcache_mp_lookup_hit_{tier}_tokens") for tier in ("l1", "l2")]
-        self.stored = self._counter("lmcache_mp_l2_store_completed_objects_chunks")
-        self.pending: list[tuple[int, Sequence[Key]]] = []  # looks at the counter that are left, and the chunks
+        names = [*(f"lookup_hit_{tier}_tokens" for tier in ("l1", "l2")), "l2_store_completed_objects_chunks"]
+        *self.hits, self.stored = [Counter(f"lmcache_mp_{name}", "-", registry=self.registry) for name in names]
+        self.pending: list[tuple[int, Sequence[Key]]] = []  # how often the counter is still to be read, and the chunks
 
     def look_up(self, keys: Sequence[Key]) -> int:
         """How many chunks from the start it has. It reads those on the volume into its memory."""
@@ -117,9 +118,6 @@ class FakeCache:
                 self.stored.inc(len(keys))
         self.pending = [(looks, keys) for looks, keys in self.pending if looks > 0]
 
-    def _counter(self, name: str) -> Counter:
-        return Counter(name, "As LMCache's server counts.", registry=self.registry)
-
 
 class FakeEngine:
     """A context manager: serves inside it, on a port of its own."""
@@ -134,18 +132,17 @@ class FakeEngine:
         self.last: Body = {}  # the newest of them
         self.own, self.processed = set[Key](), set[str]()
         self.vocabulary: list[str] = []
-        self.registry = CollectorRegistry()
-        self.by_source = Counter("vllm:prompt_tokens_by_source", "As vLLM counts.", ["source"], registry=self.registry)
-        self.mm_cache_hits = Counter("vllm:mm_cache_hits", "As vLLM counts.", registry=self.registry)
+        self.registry = registry = CollectorRegistry()
+        self.by_source = Counter("vllm:prompt_tokens_by_source", "-", ["source"], registry=registry)
         for source in ("local_compute", "local_cache_hit", "external_kv_transfer"):
             self.by_source.labels(source)
-        self.running = Gauge("vllm:num_requests_running", "As vLLM counts.", registry=self.registry)
-        self.whole = Counter("vllm:request_success", "As vLLM counts.", ["finished_reason"], registry=self.registry)
-        self.whole.labels("stop")
+        self.mm_cache_hits = Counter("vllm:mm_cache_hits", "-", registry=registry)
+        self.running = Gauge("vllm:num_requests_running", "-", registry=registry)
+        self.finished = Counter("vllm:request_success", "-", ["finished_reason"], registry=registry).labels("stop")
         facts = {"enable_prefix_caching": "True", "cache_dtype": "auto", "block_size": str(CHUNK_SIZE)}
-        Gauge("vllm:cache_config_info", "As vLLM says.", facts, registry=self.registry).labels(**facts).set(1)
-        self.born = Gauge("process_start_time_seconds", "As Prometheus' client says.", registry=self.registry)
-        self.born.set(time.time())
+        Gauge("vllm:cache_config_info", "-", facts, registry=registry).labels(**facts).set(1)
+        self.started = Gauge("process_start_time_seconds", "-", registry=registry)
+        self.started.set(time.time())
         self.lock = threading.Lock()
         self.server = _Server(self)
         self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -173,7 +170,7 @@ class FakeEngine:
             self.own.clear()
             if self.cache:
                 self.cache.memory.clear()
-            self.born.set(time.time())
+            self.started.set(time.time())
 
     def json(self, path: str, body: Body) -> object:
         """The answer to every request but the two that are not JSON; LookupError where there is none."""
@@ -209,7 +206,7 @@ class FakeEngine:
         self.last = body
         with self.running.track_inprogress():
             yield from self._answer(body, wait)
-        self.whole.labels("stop").inc()
+        self.finished.inc()
 
     def _answer(self, body: Body, wait: Wait) -> Iterator[str]:
         does = self.behaviour
@@ -239,27 +236,37 @@ class FakeEngine:
             yield _event(choice={"content": " ".join(tokens) + " "}, logprobs=tokens if body.get("logprobs") else ())
         self._store(keys[cached // CHUNK_SIZE :])
         if does.usage:
-            told = len(words) if does.counts is None else does.counts
-            counted = {"prompt_tokens": told, "completion_tokens": len(answer)}
+            prompt_tokens = len(words) if does.counts is None else does.counts
+            counted = {"prompt_tokens": prompt_tokens, "completion_tokens": len(answer)}
             yield _event(usage=counted | {"total_tokens": 0, "prompt_tokens_details": {"cached_tokens": cached}})
         yield "data: [DONE]\n\n"
         if does.stays_open:
             wait(20)
 
     def _process(self, body: Body) -> None:
-        """Media as the model takes them; those that were shown before are at hand, whatever is computed of them."""
+        """Preprocesses media; the processor's cache has those of earlier requests."""
         for medium in dict.fromkeys(word for word in self._words(body) if word.startswith("<media")):
             with self.lock:
-                at_hand = self.behaviour.processor_cache and medium in self.processed
+                cached = self.behaviour.processor_cache and medium in self.processed
                 self.processed.add(medium)
-                self.mm_cache_hits.inc(at_hand)
-            time.sleep(0 if at_hand else self.behaviour.preprocessing)
+                self.mm_cache_hits.inc(cached)
+            time.sleep(0 if cached else self.behaviour.preprocessing)
 
-    def refused(self, body: Body) -> str:
-        """The type of the first part that the model does not take."""
-        contents = [message["content"] for message in body.get("messages", ()) if isinstance(message["content"], list)]
-        types = [part["type"] for content in contents for part in content]
-        return next((each for each in types if each in self.behaviour.refuses), "")
+    def refusal(self, path: str, body: Body) -> tuple[int, str]:
+        """The status and words of an error in place of an answer; no words where it answers."""
+        does, messages = self.behaviour, body.get("messages", ())
+        tokenizes = path != "/tokenize" or does.lends_tokenizer
+        if does.user_only and tokenizes and messages and messages[0]["role"] == "system":
+            return 400, "System role not supported"
+        if path != CHAT:
+            return 200, ""
+        if unknown := [name for name in does.unknown if name in body]:
+            return 400, f"Unsupported parameter: '{unknown[0]}' is not supported with this model."
+        parts = [part for message in messages if isinstance(message["content"], list) for part in message["content"]]
+        if refused := [part["type"] for part in parts if part["type"] in does.refuses]:
+            return 400, f"At most 0 {refused[0]} may be provided in one prompt."
+        self.asked += does.status != 200
+        return does.status, "" if does.status == 200 else does.says
 
     def _prefill(self, keys: Sequence[Key], prompt_tokens: int) -> int:
         """The tokens that were cached. The last one is always computed, and with it its chunk."""
@@ -269,9 +276,10 @@ class FakeEngine:
             own = _prefix(reusable, self.own)
             found = max(own, self.cache.look_up(reusable) if self.cache else 0)
             self.own |= set(keys)
-            self._count("local_cache_hit", own * CHUNK_SIZE)
-            self._count("external_kv_transfer", (found - own) * CHUNK_SIZE)
-            self._count("local_compute", prompt_tokens - found * CHUNK_SIZE + self.behaviour.bystander)
+            computed = prompt_tokens - found * CHUNK_SIZE + self.behaviour.bystander
+            self.by_source.labels("local_cache_hit").inc(own * CHUNK_SIZE)
+            self.by_source.labels("external_kv_transfer").inc((found - own) * CHUNK_SIZE)
+            self.by_source.labels("local_compute").inc(computed)
             return found * CHUNK_SIZE
 
     def _store(self, keys: Sequence[Key]) -> None:
@@ -280,7 +288,7 @@ class FakeEngine:
                 self.cache.store(keys, self.behaviour.late_looks)
 
     def _reset(self) -> Body:
-        """vLLM's: its own memory alone, whatever a cache server beside it holds."""
+        """As in vLLM: clears its own memory, and not the cache server's."""
         if not self.behaviour.lying_reset:
             self.own.clear()
         return {"success": True}
@@ -304,9 +312,6 @@ class FakeEngine:
         if self.behaviour.media_blind:
             seen = ["<media>" if word.startswith("<media") else word for word in seen]
         return [tuple(seen[:end]) for end in range(CHUNK_SIZE, len(seen) + 1, CHUNK_SIZE)]
-
-    def _count(self, source: str, tokens: int) -> None:
-        self.by_source.labels(source).inc(tokens)
 
 
 def topology_of(engines: Sequence[FakeEngine]) -> Topology:
@@ -370,29 +375,19 @@ class _Handler(BaseHTTPRequestHandler):
             self._whole(200, "text/plain", page)
 
     def do_POST(self) -> None:
+        fake = self.server.fake
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"] or 0)) or b"{}")
-        bare = self.path == "/tokenize" and not self.server.fake.behaviour.lends_tokenizer
-        if self.server.fake.behaviour.user_only and not bare and body.get("messages", [{}])[0].get("role") == "system":
-            self._whole(400, "application/json", b'{"error": {"message": "System role not supported"}}')
-        elif self.path != "/v1/chat/completions":
+        status, message = fake.refusal(self.path, body)
+        if message:
+            self._whole(status, "application/json", json.dumps({"error": {"message": message}}).encode())
+        elif self.path != CHAT:
             self._json(body)
-        elif unknown := [name for name in self.server.fake.behaviour.unknown if name in body]:
-            said = {"error": {"message": f"Unsupported parameter: '{unknown[0]}' is not supported with this model."}}
-            self._whole(400, "application/json", json.dumps(said).encode())
-        elif kind := self.server.fake.refused(body):
-            said = {"error": {"message": f"At most 0 {kind} may be provided in one prompt."}}
-            self._whole(400, "application/json", json.dumps(said).encode())
-        elif (status := self.server.fake.behaviour.status) != 200:
-            self.server.fake.asked += 1
-            said = {"error": {"message": self.server.fake.behaviour.says}}
-            self._whole(status, "application/json", json.dumps(said).encode())
-        elif (whole := self.server.fake.behaviour.body) is not None:
-            self._whole(200, "application/json", whole)
+        elif fake.behaviour.body is not None:
+            self._whole(200, "application/json", fake.behaviour.body)
         else:
-            self._stream(self.server.fake.chat(body, self._wait))
+            self._stream(fake.chat(body, self._wait))
 
-    def log_message(self, *_: object) -> None:
-        """A test's output is no place for it."""
+    def log_message(self, *_: object) -> None: ...
 
     def _json(self, body: Body) -> None:
         key = self.server.fake.key
@@ -408,7 +403,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def _wait(self, seconds: float) -> None:
-        """As vLLM, hears at once that its client has closed the connection."""
+        """As vLLM, notices at once when its client closes the connection."""
         if select.select([self.connection], [], [], seconds)[0]:
             raise BrokenPipeError
 

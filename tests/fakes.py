@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import urlsplit
 
 from client.reply import Delta, Reply, Sources, Usage
-from config.topology import Engine
+from config.topology import Engine, ServiceKind
 
 
 def collect(events: AsyncIterator[Any]) -> list[Any]:
@@ -17,6 +21,37 @@ def collect(events: AsyncIterator[Any]) -> list[Any]:
         return [event async for event in events]
 
     return asyncio.run(gather())
+
+
+def plain_engine(url: str = "http://127.0.0.1:8001", *, name: str = "plain-a", **more: Any) -> Engine:
+    return Engine(name, ServiceKind.PLAIN, "a", urlsplit(url).port or 80, url, **more)
+
+
+@contextmanager
+def serving(respond: Callable[[BaseHTTPRequestHandler], tuple[int, bytes]]) -> Iterator[str]:
+    """The address of an HTTP server inside the context; `respond` gives the status and the body of each answer."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"] or 0))
+            status, content = respond(self)
+            with suppress(ConnectionError):  # the client went away
+                self.send_response(status)
+                self.end_headers()
+                self.wfile.write(content)
+
+        do_POST = do_GET
+
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def chunk(

@@ -23,8 +23,7 @@ from bench.result import Result
 from bench.sample import Sample
 from bench.speedup import compare_arms, interval_json, paired
 from bench.statistics import interval
-from cache.bandwidth import CHUNK_BYTES, Bandwidth
-from cache.bandwidth_process import measure_in_process
+from cache.bandwidth import CHUNK_BYTES, Bandwidth, measure_bandwidth
 from cache.volume import CHUNK_SIZE, bytes_per_token, current_namespace
 from config.settings import Settings
 
@@ -79,10 +78,10 @@ def study(
 
 
 async def measure_volume(settings: Settings, say: OnProgressLine) -> Volume:
-    """Measures the KV volume with files as large as its chunks, if it has any. Raises as `measure_in_process` does."""
+    """Measures the KV volume with files as large as its chunks, if it has any. Raises as `measure_bandwidth` does."""
     per_token = bytes_per_token(current_namespace(settings))
     chunk_bytes = round(per_token * CHUNK_SIZE) if per_token else CHUNK_BYTES
-    bandwidth = await measure_in_process(settings.kv_store_dir, chunk_bytes, lambda step: say(f"KV volume, {step}"))
+    bandwidth = await measure_bandwidth(settings.kv_store_dir, chunk_bytes, lambda step: say(f"KV volume, {step}"))
     return volume_of(bandwidth, per_token)
 
 

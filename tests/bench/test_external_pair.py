@@ -176,7 +176,7 @@ def test_a_key_goes_to_the_servers_that_were_named(run, monkeypatch):
 def test_what_the_server_says_in_place_of_a_stream_is_said(run):
     ended, _, _ = run(first={"body": b'{"error": {"message": "no more credit"}}'})
     assert isinstance(ended.exception, EngineRefused)
-    assert (ended.exception.status, ended.exception.said) == (200, "no more credit")
+    assert (ended.exception.status, ended.exception.server_text) == (200, "no more credit")
     assert "./arena" not in str(ended.exception)
 
 

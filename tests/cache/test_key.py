@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from cache.key import KEY_BYTES, check_not_exposed, read_key, write_once
+from cache.key import KEY_BYTES, is_readable_by_others, read_key, write_once
 from config.errors import ConfigError
 from config.paths import ROOT
 
@@ -34,8 +34,8 @@ def test_a_key_is_made_without_a_hard_link_and_nothing_lies_beside_it(tmp_path):
         from pathlib import Path
         def refused(*_args, **_more): raise PermissionError(1, "Operation not permitted")
         os.link = os.symlink = os.chmod = os.chown = refused
-        from cache.key import key_of
-        key_of(Path(sys.argv[1]))
+        from cache.key import read_key
+        read_key(Path(sys.argv[1]))
     """
     path = tmp_path / "key" / "kv.key"
     subprocess.run([sys.executable, "-c", code, str(path)], cwd=ROOT, check=True)
@@ -51,24 +51,19 @@ def test_a_key_that_cannot_be_written_leaves_no_file(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("make", "said"),
+    ("name", "make", "said"),
     [
-        (lambda path: path.write_bytes(b""), "holds 0 bytes"),
-        (lambda path: path.write_bytes(b"short"), "holds 5 bytes"),
-        (lambda path: path.mkdir(), os.strerror(errno.EISDIR)),
-        (lambda path: path.symlink_to("/nowhere/at/all"), os.strerror(errno.ENOENT)),
+        ("kv.key", lambda path: path.write_bytes(b""), "holds 0 bytes"),
+        ("kv.key", lambda path: path.write_bytes(b"short"), "holds 5 bytes"),
+        ("kv.key", lambda path: path.mkdir(), os.strerror(errno.EISDIR)),
+        ("kv.key", lambda path: path.symlink_to("/nowhere/at/all"), os.strerror(errno.ENOENT)),
+        ("file/kv.key", lambda path: path.parent.touch(), os.strerror(errno.EEXIST)),
     ],
 )
-def test_what_is_no_key_is_said_with_the_reason(tmp_path, make, said):
-    make(tmp_path / "kv.key")
+def test_what_is_no_key_is_said_with_the_reason(tmp_path, name, make, said):
+    make(tmp_path / name)
     with pytest.raises(ConfigError, match=said):
-        read_key(tmp_path / "kv.key", patience_s=0)
-
-
-def test_a_key_in_a_place_that_cannot_be_made_is_said_with_the_reason(tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(ConfigError, match=os.strerror(errno.EEXIST)):
-        read_key(tmp_path / "file" / "kv.key")
+        read_key(tmp_path / name, wait_s=0)
 
 
 def test_a_key_that_another_start_is_just_writing_is_waited_for(tmp_path):
@@ -76,20 +71,17 @@ def test_a_key_that_another_start_is_just_writing_is_waited_for(tmp_path):
     path.touch()
     reader = threading.Timer(0.05, path.write_bytes, [key])
     reader.start()
-    assert read_key(path, patience_s=10) == key
+    assert read_key(path, wait_s=10) == key
     reader.join()
 
 
-def test_a_key_of_the_operators_own_is_taken_as_it_is(tmp_path):
-    (tmp_path / "kv.key").write_bytes(b"k" * 100)
-    assert read_key(tmp_path / "kv.key") == b"k" * 100
-
-
 @pytest.mark.parametrize(("mode", "others"), [(0o600, False), (0o640, True), (0o604, True)])
-def test_a_key_that_others_may_read_is_noticed(tmp_path, mode, others):
-    (tmp_path / "kv.key").write_bytes(b"k" * KEY_BYTES)
-    (tmp_path / "kv.key").chmod(mode)
-    assert check_not_exposed(tmp_path / "kv.key") is others
+def test_an_operators_own_key_is_taken_as_it_is_and_it_is_noticed_when_others_may_read_it(tmp_path, mode, others):
+    path = tmp_path / "kv.key"
+    path.write_bytes(b"k" * 100)
+    path.chmod(mode)
+    assert read_key(path) == b"k" * 100
+    assert is_readable_by_others(path) is others
 
 
 def test_what_is_written_once_is_not_written_again(tmp_path):

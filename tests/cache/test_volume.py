@@ -25,24 +25,15 @@ VERSIONS = {"vllm": "0.32.0+cpu", "lmcache": "0.5.6"}
 FOLDER = Path("/kv/small")
 
 
-def test_the_namespace_is_made_with_what_it_stands_for(settings):
+@pytest.fixture
+def changed(settings):
+    return lambda **values: settings.model_copy(update=values)
+
+
+def test_the_namespace_is_made_with_what_it_stands_for_and_a_key_that_only_its_owner_reads(settings):
     folder = prepare_namespace(settings, VERSIONS)
     assert folder.parent == settings.kv_store_dir
     assert json.loads((folder / "fingerprint.json").read_text())["chunk_size"] == 256
-
-
-def test_other_weights_under_the_same_name_get_another_namespace(settings, tmp_path):
-    model = tmp_path / "model"
-    model.mkdir()
-    (model / "model.safetensors").write_bytes(b"weights one")
-    mine = settings.model_copy(update={"model": str(model)})
-    first = namespace_path(mine, VERSIONS)
-    (model / "model.safetensors").write_bytes(b"weights two")
-    assert namespace_path(mine, VERSIONS) != first
-
-
-def test_the_key_is_made_once_and_only_its_owner_reads_it(settings):
-    prepare_namespace(settings, VERSIONS)
     key = settings.kv_key_file.read_bytes()
     prepare_namespace(settings, VERSIONS)
     assert settings.kv_key_file.read_bytes() == key
@@ -59,15 +50,15 @@ def test_two_starts_at_once_agree_on_the_key(settings):
         assert len(set(pool.map(start, range(8)))) == 1
 
 
-def test_a_key_inside_the_volume_is_refused(settings):
-    inside = settings.model_copy(update={"kv_key_file": settings.kv_store_dir / "kv.key"})
+def test_a_key_inside_the_volume_another_key_and_a_volume_that_cannot_be_written_are_refused(settings, changed):
     with pytest.raises(ConfigError, match="inside the KV volume"):
-        prepare_namespace(inside, VERSIONS)
-
-
-def test_a_volume_that_cannot_be_written_is_named(settings):
+        prepare_namespace(changed(kv_key_file=settings.kv_store_dir / "kv.key"), VERSIONS)
     with pytest.raises(ConfigError, match=r"/proc/kv.* cannot be written"):
-        prepare_namespace(settings.model_copy(update={"kv_store_dir": Path("/proc/kv")}), VERSIONS)
+        prepare_namespace(changed(kv_store_dir=Path("/proc/kv")), VERSIONS)
+    prepare_namespace(settings, VERSIONS)
+    settings.kv_key_file.write_bytes(b"another key, of 32 bytes exactly")
+    with pytest.raises(ConfigError, match="another key"):
+        prepare_namespace(settings, VERSIONS)
 
 
 def test_a_full_volume_is_named(settings):
@@ -79,49 +70,53 @@ def test_a_full_volume_is_named(settings):
     assert list(settings.kv_store_dir.iterdir()) == []
 
 
-def test_a_volume_written_with_another_key_is_refused_and_told_why(settings):
-    prepare_namespace(settings, VERSIONS)
-    settings.kv_key_file.write_bytes(b"another key, of 32 bytes exactly")
-    with pytest.raises(ConfigError, match="another key"):
-        prepare_namespace(settings, VERSIONS)
-
-
 def test_sides_share_the_folder_but_not_the_place_for_unfinished_files(settings):
-    a, b = lmcache_storage_config(settings, "a", FOLDER), lmcache_storage_config(settings, "b", FOLDER)
+    a, b = (lmcache_storage_config(settings, side, FOLDER) for side in "ab")
     assert a["base_path"] == b["base_path"]
     assert a["relative_tmp_dir"] != b["relative_tmp_dir"]
 
 
-def test_stored_files_are_authenticated(settings, topology):
-    command = lmcache_command(topology.cache("cache-a"), settings, FOLDER)
-    config = json.loads(command.argv[command.argv.index("--l2-adapter") + 1])
-    assert config["serde"]["type"] == "aesgcm"
-    assert config["serde"]["master_key_path"] == str(settings.kv_key_file)
-
-
-def test_without_authentication_the_namespace_is_another(settings):
-    open_ = settings.model_copy(update={"kv_serde": "none"})
+def test_stored_files_are_authenticated_and_without_that_the_namespace_is_another(settings, changed, topology):
+    argv = lmcache_command(topology.cache("cache-a"), settings, FOLDER).argv
+    serde = json.loads(argv[argv.index("--l2-adapter") + 1])["serde"]
+    assert (serde["type"], serde["master_key_path"]) == ("aesgcm", str(settings.kv_key_file))
+    open_ = changed(kv_serde="none")
     assert "serde" not in lmcache_storage_config(open_, "a", FOLDER)
     assert namespace_path(open_, VERSIONS) != namespace_path(settings, VERSIONS)
 
 
 def test_kv_of_another_version_lies_in_another_namespace(settings):
-    folders = {
-        prepare_namespace(settings, VERSIONS | {package: version})
-        for package in VERSIONS
-        for version in (VERSIONS[package], "0.99.0")
-    }
-    assert len(folders) == 3
+    others = (VERSIONS | {package: "0.99.0"} for package in VERSIONS)
+    assert len({prepare_namespace(settings, versions) for versions in (VERSIONS, *others)}) == 3
 
 
-def test_who_only_looks_finds_the_namespace_that_a_cache_server_made_last(settings):
+@pytest.mark.parametrize("model", ["folder", "owner/name"])
+def test_other_weights_or_another_revision_under_the_same_name_get_another_namespace(changed, tmp_path, model):
+    weights = tmp_path / ("model.safetensors" if model == "folder" else "hub/models--owner--name/refs/main")
+    weights.parent.mkdir(parents=True, exist_ok=True)
+    mine = changed(model=str(tmp_path) if model == "folder" else model, local_hf_home=tmp_path)
+    namespaces = []
+    for content in ("one", "two"):
+        weights.write_text(content)
+        namespaces.append(namespace_path(mine, VERSIONS))
+    assert len(set(namespaces)) == 2
+
+
+def test_a_chosen_revision_is_part_of_the_namespace_and_goes_before_the_cache(changed, tmp_path):
+    chosen = changed(model="owner/name", local_hf_home=tmp_path, model_revision="a" * 40)
+    assert fingerprint(chosen, VERSIONS)["weights"] == "a" * 40
+    pinned = changed(model="llava-hf/llava-1.5-7b-hf")
+    assert fingerprint(pinned, VERSIONS)["weights"] == find_recipe(pinned.model).revision
+
+
+def test_who_only_looks_finds_the_namespace_that_a_cache_server_made_last(settings, changed):
     assert not current_namespace(settings).exists()
     older, newer = prepare_namespace(settings, VERSIONS), prepare_namespace(settings, VERSIONS | {"vllm": "0.99.0"})
     os.utime(older / FINGERPRINT, (1, 1))
     assert current_namespace(settings) == newer
     os.utime(newer / FINGERPRINT, (0, 0))
     assert current_namespace(settings) == older
-    assert current_namespace(settings.model_copy(update={"kv_serde": "none"})) not in (older, newer)
+    assert current_namespace(changed(kv_serde="none")) not in (older, newer)
 
 
 @pytest.mark.parametrize("content", [b"", b"[1]", b"\xff", b'{"model": 1}', b"[" * 100_000])
@@ -131,23 +126,6 @@ def test_a_folder_of_others_on_the_volume_is_passed_over(settings, content):
     other.mkdir()
     (other / FINGERPRINT).write_bytes(content)
     assert current_namespace(settings) == mine
-
-
-def test_a_chosen_revision_is_part_of_the_namespace_and_goes_before_the_cache(settings, tmp_path):
-    hubs = settings.model_copy(update={"model": "owner/name", "local_hf_home": tmp_path, "model_revision": "a" * 40})
-    assert fingerprint(hubs, VERSIONS)["weights"] == "a" * 40
-    pinned = settings.model_copy(update={"model": "llava-hf/llava-1.5-7b-hf"})
-    assert fingerprint(pinned, VERSIONS)["weights"] == find_recipe(pinned.model).revision
-
-
-def test_another_revision_of_a_hubs_model_gets_another_namespace(settings, tmp_path):
-    hubs = settings.model_copy(update={"model": "owner/name", "local_hf_home": tmp_path})
-    revision = tmp_path / "hub" / "models--owner--name" / "refs" / "main"
-    revision.parent.mkdir(parents=True)
-    revision.write_text("one")
-    first = namespace_path(hubs, VERSIONS)
-    revision.write_text("two")
-    assert namespace_path(hubs, VERSIONS) != first
 
 
 def test_a_chunk_that_is_deleted_while_sizes_are_read_is_passed_over(tmp_path):

@@ -32,7 +32,7 @@ def test_the_wait_ends_with_the_last_chunk(topology):
 
 
 def test_a_cache_server_that_was_started_anew_is_named_without_a_negative_count(topology):
-    with pytest.raises(StackError, match="cache-a was started anew before it had stored 27 chunks"):
+    with pytest.raises(StackError, match="cache-a was restarted before it had stored 27 chunks"):
         waiting(topology, 118, 5)
 
 

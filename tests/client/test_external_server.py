@@ -1,46 +1,31 @@
 import asyncio
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
+from fakes import serving
 
 from client.external_server import api_key, external_engine, parse_extra_body
 from client.model_list import served_model
 from config.errors import ConfigError, EngineRefused, EngineUnreachable
 
-
-class Handler(BaseHTTPRequestHandler):
-    """One model, for those who have the key."""
-
-    listed = json.dumps({"data": [{"id": "arena", "max_model_len": 8192}]})
-
-    def do_GET(self):
-        known = self.headers.get("Authorization") == "Bearer k"
-        self.send_response(200 if known else 401)
-        self.end_headers()
-        self.wfile.write(self.listed.encode())
-
-    def log_message(self, *_):
-        pass
-
-
-@pytest.fixture
-def address():
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
-
-
 KEY = {"OPENAI_API_KEY": "k"}
 
 
-def at(url, model=None, extra=None, environ=KEY):
-    return asyncio.run(external_engine(url, "a", model, extra, environ))
+@pytest.fixture
+def listed():
+    """What the server lists, as bytes that a test may replace: one model."""
+    return bytearray(b'{"data": [{"id": "arena", "max_model_len": 8192}]}')
+
+
+@pytest.fixture
+def address(listed):
+    """A server that answers requests with the key."""
+    with serving(lambda request: (200 if request.headers["Authorization"] == "Bearer k" else 401, listed)) as url:
+        yield url
+
+
+def at(url, model=None, environ=KEY):
+    return asyncio.run(external_engine(url, "a", model, environ=environ))
 
 
 def test_the_list_of_models_is_asked_for_with_the_key(address):
@@ -50,41 +35,29 @@ def test_the_list_of_models_is_asked_for_with_the_key(address):
     assert "'k'" not in repr(engine)
 
 
-def test_vllms_own_facts_come_with_the_model(address):
-    card = asyncio.run(served_model(at(address, "named")))
-    assert (card["id"], card["max_model_len"]) == ("arena", 8192)
+@pytest.mark.parametrize(("name", "root"), [("named", "/m"), (None, None), ("missing", None)])
+def test_the_facts_are_those_of_the_named_model_or_of_the_first(address, listed, name, root):
+    listed[:] = json.dumps({"data": [{"id": "other", "max_model_len": 8192}, {"id": "named", "root": "/m"}]}).encode()
+    card = asyncio.run(served_model(at(address, "any"), name))
+    assert card == {"id": "named" if root else "other", "root": root, "max_model_len": None if root else 8192}
 
 
-def test_the_facts_are_those_of_the_model_that_was_named(address, monkeypatch):
-    monkeypatch.setattr(Handler, "listed", json.dumps({"data": [{"id": "other"}, {"id": "named", "root": "/m"}]}))
-    assert asyncio.run(served_model(at(address, "named"), "named"))["root"] == "/m"
-
-
-LISTS = [
-    '{"data": []}',
-    "[]",
-    "<p>Hello</p>",
-    "",
-    "null",
-    '{"data": [null]}',
-    '{"data": [{"id": null}]}',
-    '{"data": 1}',
-]
-
-
-@pytest.mark.parametrize("listed", LISTS)
-def test_a_server_that_lists_no_model_is_told_by_its_address(address, listed, monkeypatch):
-    monkeypatch.setattr(Handler, "listed", listed)
+@pytest.mark.parametrize(
+    "content",
+    ['{"data": []}', "[]", "<p>Hello</p>", "", "null", '{"data": [null]}', '{"data": [{"id": null}]}', '{"data": 1}'],
+)
+def test_a_server_that_lists_no_model_is_named_by_its_address(address, listed, content):
+    listed[:] = content.encode()
     with pytest.raises(EngineUnreachable, match=f"no list of models at {address}"):
         at(address)
     assert at(address, "named").model == "named"
 
 
-def test_who_has_no_key_is_told_of_it_and_who_has_another_too(address):
-    for environ, hint in (({}, "set OPENAI_API_KEY"), ({"OPENAI_API_KEY": "x"}, "does not take the key")):
-        with pytest.raises(EngineRefused, match=hint) as caught:
-            at(address, environ=environ)
-        assert caught.value.status == 401
+@pytest.mark.parametrize(("key", "hint"), [("", "set OPENAI_API_KEY"), ("x", "does not take the key")])
+def test_a_missing_or_wrong_key_is_named(address, key, hint):
+    with pytest.raises(EngineRefused, match=hint) as caught:
+        at(address, environ={"OPENAI_API_KEY": key})
+    assert caught.value.status == 401
 
 
 @pytest.mark.parametrize("key", ["sk-x\r", "sk-x\n", "k\r\nX-Other: 1", "“sk-x”", " sk-x", "sk x", "sk\0", "\udcff"])
@@ -95,19 +68,15 @@ def test_a_key_that_cannot_stand_in_a_header_is_refused_and_not_shown(key):
     assert "sk" not in str(caught.value)
 
 
-BAD = [
-    "host:1",
-    "ftp://host",
-    "http://",
-    "http://host:x",
-    "http://host:0",
-    "http://h:1\nx",
-    "http://h:1?a=b",
-    "http://a b",
-]
-
-
-@pytest.mark.parametrize("url", BAD)
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("host:1", "ftp://host", "http://", "http://host:x", "http://host:0"),
+        "http://h:1\nx",
+        "http://h:1?a=b",
+        "http://a b",
+    ],
+)
 def test_what_is_no_address_is_refused(url):
     with pytest.raises(ConfigError, match="give http://host:port"):
         at(url, "named")
@@ -118,12 +87,12 @@ def test_an_address_is_taken_with_the_apis_path_and_without(end):
     assert at(f"http://[::1]:8000/path{end}", "named").url == "http://[::1]:8000/path"
 
 
-def test_extra_fields_are_an_object_and_do_not_replace_what_is_measured():
-    assert parse_extra_body(None) == {}
-    assert parse_extra_body('{"max_tokens": null, "max_completion_tokens": 9}') == {
-        "max_tokens": None,
-        "max_completion_tokens": 9,
-    }
-    for text in ("{", "[1]", "null", "7", '{"a": "\\ud83d"}', '{"stream": false}', '{"messages": []}'):
-        with pytest.raises(ConfigError, match="--extra-body"):
-            parse_extra_body(text)
+def test_extra_fields_are_an_object():
+    fields = {"max_tokens": None, "max_completion_tokens": 9}
+    assert (parse_extra_body(None), parse_extra_body(json.dumps(fields))) == ({}, fields)
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", "null", "7", '{"a": "\\ud83d"}', '{"stream": false}', '{"messages": []}'])
+def test_extra_fields_that_are_no_object_or_replace_what_is_measured_are_refused(text):
+    with pytest.raises(ConfigError, match="--extra-body"):
+        parse_extra_body(text)

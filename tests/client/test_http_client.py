@@ -3,19 +3,17 @@ import asyncio
 import httpx
 import pytest
 from fake_engine import FakeEngine
+from fakes import plain_engine
 
 from client.http_client import engine_proxy, http_client, local_http_client, read_body, url_proxy
 from client.metrics import read_counters
 from client.model_list import served_model
 from config.errors import ConfigError
-from config.topology import Engine, ServiceKind
-
-PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
 
 @pytest.fixture(autouse=True)
 def no_proxies(monkeypatch):
-    for name in PROXIES:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
 
@@ -38,19 +36,18 @@ def test_the_machines_proxy_is_used_unless_it_is_not_for_this_host(monkeypatch, 
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.8.0.1", "[::1]", "page.localhost"])
-def test_no_proxy_stands_before_this_machine(monkeypatch, host):
+def test_no_proxy_is_used_for_this_machine(monkeypatch, host):
     monkeypatch.setenv("http_proxy", "http://proxy:3128")
     assert url_proxy(f"http://{host}:8000") is None
 
 
-def test_no_proxy_stands_before_an_engine_of_the_arena_on_another_host(monkeypatch):
+def test_no_proxy_is_used_for_an_engine_of_the_arena_on_another_host(monkeypatch):
     monkeypatch.setenv("http_proxy", "http://proxy:3128")
-    there = {"kind": ServiceKind.PLAIN, "side": "a", "port": 8001, "url": "http://host-b:8001"}
-    assert engine_proxy(Engine("plain-a", **there)) is None
-    assert engine_proxy(Engine("host-b:8001", **there, ours=False)) == "http://proxy:3128"
+    assert engine_proxy(plain_engine("http://host-b:8001")) is None
+    assert engine_proxy(plain_engine("http://host-b:8001", ours=False)) == "http://proxy:3128"
 
 
-def test_a_proxy_that_speaks_no_http_is_refused_by_its_variable_and_not_shown(monkeypatch):
+def test_a_proxy_other_than_http_is_refused_by_its_variable_and_not_shown(monkeypatch):
     monkeypatch.setenv("http_proxy", "socks5://me:secret@proxy:1080")
     with pytest.raises(ConfigError, match="HTTP_PROXY") as caught:
         url_proxy("http://engine:8000")
@@ -68,20 +65,24 @@ def test_the_arenas_engines_answer_whatever_proxy_the_environment_names(monkeypa
             assert http.get(f"{fake.engine.url}/health").is_success
 
 
+def get(answer):
+    """The body of a GET that is answered so."""
+
+    async def read():
+        async with http_client(1) as http:
+            http._transport = httpx.MockTransport(answer)
+            return await read_body(http, "http://engine/metrics")
+
+    return asyncio.run(read())
+
+
 def test_a_body_without_end_is_not_kept():
     async def pieces():
         for _ in range(64):
             yield b"x" * 2**20
 
-    def forever(_request):
-        return httpx.Response(200, content=pieces())
-
-    async def read():
-        async with httpx.AsyncClient(transport=httpx.MockTransport(forever)) as http:
-            await read_body(http, "http://engine/metrics")
-
-    with pytest.raises(httpx.HTTPError):
-        asyncio.run(read())
+    with pytest.raises(httpx.ReadError):
+        get(lambda _: httpx.Response(200, content=pieces()))
 
 
 def test_no_client_follows_a_redirect():
@@ -91,11 +92,6 @@ def test_no_client_follows_a_redirect():
         asked.append(request.url.host)
         return httpx.Response(302, headers={"Location": "http://other/"})
 
-    async def read():
-        async with http_client(1) as http:
-            http._transport = httpx.MockTransport(elsewhere)
-            await read_body(http, "http://engine/metrics")
-
-    with pytest.raises(httpx.HTTPError):
-        asyncio.run(read())
+    with pytest.raises(httpx.HTTPStatusError):
+        get(elsewhere)
     assert asked == ["engine"]

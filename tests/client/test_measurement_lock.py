@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager
 
 import pytest
 
@@ -21,55 +22,47 @@ def path(tmp_path):
     return tmp_path / "run" / "measurement.lock"
 
 
-@pytest.fixture
-def process(path):
-    """Another process that holds the lock, or waits for it."""
+@contextmanager
+def another_process(path):
+    """It holds the lock, or waits for it; with the first line that it prints."""
     command = [sys.executable, "-c", HOLDS, str(path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, stderr=subprocess.DEVNULL) as child:
-        yield child
+        yield child, child.stdout.readline()
         child.kill()
 
 
-def test_one_process_holds_it_and_says_what_it_measures(path, process):
-    assert process.stdout.readline() == "held\n"
+def test_one_process_holds_it_and_says_what_it_measures_until_it_is_killed(path):
     lock = MeasurementLock(path)
-    assert lock.attempt("a question") is None
-    assert (lock.holder().what, lock.holder().pid) == ("bench ttft", process.pid)
-
-
-def test_a_killed_process_holds_nothing_whatever_its_file_says(path, process):
-    process.stdout.readline()
-    process.kill()
-    process.wait()
-    lock = MeasurementLock(path)
+    with another_process(path) as (process, line):
+        assert line == "held\n"
+        assert lock.attempt("a question") is None
+        assert (lock.holder().what, lock.holder().pid) == ("bench ttft", process.pid)
     assert path.read_text()
     assert lock.holder() is None
     assert lock.attempt("a question") is not None
 
 
-def test_who_waits_says_what_for_and_ctrl_c_ends_the_waiting(path, process):
-    process.stdout.readline()
-    command = [sys.executable, "-c", HOLDS, str(path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, stderr=subprocess.DEVNULL) as waiting:
-        assert "waiting until bench ttft (since" in waiting.stdout.readline()
+def test_a_waiting_process_says_for_what_and_ctrl_c_ends_the_waiting(path):
+    with another_process(path), another_process(path) as (waiting, line):
+        assert "waiting until bench ttft (since" in line
         waiting.send_signal(signal.SIGINT)
         assert waiting.wait(10)
 
 
-def test_who_waits_comes_next(path):
+def test_a_waiting_process_comes_next(path):
     first = MeasurementLock(path).attempt("one")
-    said, held = list[str](), threading.Event()
+    lines, held = list[str](), threading.Event()
 
     def wait():
-        with MeasurementLock(path).held("two", lambda line: (said.append(line), first.release())):
+        with MeasurementLock(path).held("two", lambda line: (lines.append(line), first.release())):
             held.set()
 
     threading.Thread(target=wait).start()
     assert held.wait(10)
-    assert "one" in said[0]
+    assert "one" in lines[0]
 
 
-def test_when_it_is_released_the_file_names_nobody(path):
+def test_after_its_release_the_file_names_no_holder(path):
     lock = MeasurementLock(path)
     hold = lock.attempt("a question")
     assert lock.holder().what == "a question"
@@ -78,21 +71,21 @@ def test_when_it_is_released_the_file_names_nobody(path):
     assert (lock.holder(), path.read_bytes()) == (None, b"")
 
 
-@pytest.mark.parametrize("said", [b"{", b"[1]", b'{"what": null}', b'{"what": 1, "since": "x", "pid": {}}', b"\xff"])
-def test_a_holder_that_says_nothing_sensible_holds_it_all_the_same(path, said):
+@pytest.mark.parametrize("written", [b"{", b"[1]", b'{"what": null}', b'{"what": 1, "since": "x", "pid": {}}', b"\xff"])
+def test_a_holder_whose_name_cannot_be_read_holds_it_all_the_same(path, written):
     hold = MeasurementLock(path).attempt("a question")
-    path.write_bytes(said)
+    path.write_bytes(written)
     assert MeasurementLock(path).holder() == UNKNOWN
     hold.release()
 
 
-def test_where_nothing_can_be_locked_it_is_said_once_and_work_goes_on(tmp_path):
+def test_where_nothing_can_be_locked_that_is_said_once_and_work_goes_on(tmp_path):
     (tmp_path / "file").touch()
-    lock, said = MeasurementLock(tmp_path / "file" / "measurement.lock"), list[str]()
-    with lock.held("bench ttft", said.append):
+    lock, lines = MeasurementLock(tmp_path / "file" / "measurement.lock"), list[str]()
+    with lock.held("bench ttft", lines.append):
         assert lock.holder() is None
-    assert len(said) == 1
-    assert str(lock.path) in said[0]
+    (line,) = lines
+    assert str(lock.path) in line
 
 
 def test_without_a_file_it_is_always_free():

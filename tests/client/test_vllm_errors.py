@@ -1,19 +1,17 @@
-"""Foreign words, read once."""
-
 import json
 from dataclasses import replace
 
 import pytest
+from fakes import plain_engine
 
 from client.vllm_errors import refusal_error, rejects_system_role, tokenizer_error
 from config.errors import EngineRefused, NotTokenized, RefusalKind
-from config.topology import Engine, ServiceKind
 
-OURS = Engine("plain-a", ServiceKind.PLAIN, "a", 8001, "http://127.0.0.1:8001")
+OURS = plain_engine()
 OTHER = replace(OURS, name="host:1", ours=False)
 
 
-def said(message):
+def body(message):
     return json.dumps({"error": {"message": message}}).encode()
 
 
@@ -32,20 +30,20 @@ def said(message):
         (404, "The model `x` does not exist.", RefusalKind.OTHER),
     ],
 )
-def test_what_a_refusal_is_about_is_read_from_its_status_and_words(status, message, kind):
-    error = refusal_error(OTHER, status, said(message))
-    assert (error.kind, error.status, error.said) == (kind, status, message)
+def test_the_subject_of_a_refusal_is_read_from_its_status_and_words(status, message, kind):
+    error = refusal_error(OTHER, status, body(message))
+    assert (error.engine, error.kind, error.status, error.server_text) == ("host:1", kind, status, message)
 
 
 def test_a_refused_field_is_left_out_by_the_option_and_renamed_where_that_helps():
-    hint = refusal_error(OTHER, 400, said("Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens'")).hint
+    hint = refusal_error(OTHER, 400, body("Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens'")).hint
     assert '--extra-body \'{"max_tokens": null, "max_completion_tokens": N}\'' in hint
-    assert '{"stream_options": null}' in refusal_error(OTHER, 422, said("stream_options: not permitted")).hint
-    assert not refusal_error(OURS, 422, said("stream_options: not permitted")).hint
+    assert '{"stream_options": null}' in refusal_error(OTHER, 422, body("stream_options: not permitted")).hint
+    assert not refusal_error(OURS, 422, body("stream_options: not permitted")).hint
 
 
 @pytest.mark.parametrize(
-    "body",
+    "error",
     [
         {"error": {"message": "why not"}},
         {"error": "why not"},
@@ -55,25 +53,37 @@ def test_a_refused_field_is_left_out_by_the_option_and_renamed_where_that_helps(
         [{"error": {"message": "why not"}}],
     ],
 )
-def test_the_words_of_every_servers_error_are_found(body):
-    assert refusal_error(OTHER, 400, json.dumps(body).encode()).said == "why not"
+def test_the_words_of_every_servers_error_are_found(error):
+    assert refusal_error(OTHER, 400, json.dumps(error).encode()).server_text == "why not"
 
 
 def test_an_answer_without_words_has_those_of_http():
-    assert refusal_error(OTHER, 502, b"", "Bad Gateway").said == "Bad Gateway"
-    assert "https://other/" in refusal_error(OTHER, 301, b"<html>", "Moved", "https://other/").said
+    assert refusal_error(OTHER, 502, b"", "Bad Gateway").server_text == "Bad Gateway"
+    assert "https://other/" in refusal_error(OTHER, 301, b"<html>", "Moved", "https://other/").server_text
 
 
-def test_the_tokenizer_refuses_a_text_or_media():
-    assert isinstance(
-        tokenizer_error(OURS, 400, said("At most 1 image(s) may be provided in one prompt.")), EngineRefused
-    )
-    assert isinstance(tokenizer_error(OURS, 503, b"{}"), EngineRefused)
-    assert isinstance(tokenizer_error(OURS, 404, b"{}"), NotTokenized)
+@pytest.mark.parametrize("status", [200, 302, 400, 401, 404, 422, 500])
+def test_a_refusal_without_words_has_its_status(status):
+    error = refusal_error(OURS, status, b"{}")
+    assert (error.status, error.engine) == (status, "plain-a")
 
 
 @pytest.mark.parametrize(
-    ("status", "kind", "wants"), [(400, "other", True), (500, "system role", True), (404, "other", False)]
+    ("status", "message", "error"),
+    [
+        (400, "At most 1 image(s) may be provided in one prompt.", EngineRefused),
+        (503, "busy", EngineRefused),
+        (401, "no key", EngineRefused),
+        (404, "no such path", NotTokenized),
+    ],
 )
-def test_another_form_is_tried_for_a_bad_request_and_for_a_template_without_a_system_role(status, kind, wants):
-    assert rejects_system_role(EngineRefused("plain-a", "no", status=status, kind=RefusalKind(kind))) is wants
+def test_the_tokenizer_refuses_a_text_or_media(status, message, error):
+    assert type(tokenizer_error(OURS, status, body(message))) is error
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "retry"),
+    [(400, "other", True), (400, "media", False), (500, "system role", True), (404, "other", False)],
+)
+def test_another_form_is_tried_for_a_bad_request_and_for_a_template_without_a_system_role(status, kind, retry):
+    assert rejects_system_role(EngineRefused("plain-a", "no", status=status, kind=RefusalKind(kind))) is retry

@@ -4,19 +4,19 @@ import sys
 
 import pytest
 
-from client.prompt import Prompt
-from config.errors import ConfigError, DocumentError
+from config.errors import ConfigError
 from config.exit_codes import check_arguments
 from config.paths import ROOT
+from config.printable import printable
 
 NOT_UTF8 = os.fsdecode(b"caf\xe9")
 
 
-def test_an_argument_that_is_not_utf8_is_named():
+@pytest.mark.parametrize("word", [NOT_UTF8, f"--label={NOT_UTF8}"])
+def test_an_argument_that_is_not_utf8_is_named(word):
     check_arguments(["ask", "lmcache-a", "Größe? 😀"])
-    for word in (NOT_UTF8, f"--label={NOT_UTF8}"):
-        with pytest.raises(ConfigError, match="caf"):
-            check_arguments(["bench", word])
+    with pytest.raises(ConfigError, match="caf"):
+        check_arguments(["bench", word])
 
 
 def test_a_file_may_have_any_name(tmp_path):
@@ -25,15 +25,23 @@ def test_a_file_may_have_any_name(tmp_path):
     check_arguments(["ask", "--context", str(path), f"--context={path}"])
 
 
-@pytest.mark.parametrize("field", ["question", "document", "nonce", "appendix"])
-def test_half_a_character_is_refused_by_the_part_of_the_prompt_that_it_is_in(field):
-    with pytest.raises(DocumentError, match=field):
-        Prompt(**{"question": "why?", field: "a\ud83d"})
-
-
 def test_a_terminal_without_a_character_ends_no_command():
-    program = "import sys, typer; from config.exit_codes import run; app = typer.Typer()\n"
-    program += "@app.command()\ndef say() -> None:\n print('Größe 😀'); print('–', file=sys.stderr)\nrun(app)"
+    program = "import sys, typer; from config.exit_codes import run_app; app = typer.Typer()\n"
+    program += "@app.command()\ndef say() -> None:\n print('Größe 😀'); print('–', file=sys.stderr)\nrun_app(app)"
     environ = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONPATH": str(ROOT)}
     ended = subprocess.run([sys.executable, "-c", program], env=environ, capture_output=True, text=True)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "Gr\\xf6\\xdfe \\U0001f600\n", "\\u2013\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain text,\n\tGröße 👩\u200d🔬", "plain text,\n\tGröße 👩\u200d🔬"),
+        ("\x1b[2J\x07", r"\x1b[2J\x07"),
+        ("\x9b31m\r", r"\x9b31m\r"),
+        ("\u202egnp.exe", r"\u202egnp.exe"),
+        ("\ud800", r"\ud800"),
+    ],
+)
+def test_a_text_cannot_control_a_terminal(text, shown):
+    assert printable(text) == shown

@@ -17,24 +17,15 @@ from engines.vllm_command import vllm_command
 from media import Modality
 
 NAMED = [recipe.name for recipe in all_recipes()]
-# LMCache's multimodal quickstart, but for its connector
+PHI_LIMIT = """--limit-mm-per-prompt '{"image":2}'"""
+# LMCache's multimodal quickstart, except for its connector
 QUICKSTART = {
     "fixie-ai/ultravox-v0_5-llama-3_2-1b": ["--max-model-len 4096", "--trust-remote-code"],
     "llava-hf/llava-1.5-7b-hf": [],
-    "microsoft/Phi-3.5-vision-instruct": [
-        "--trust-remote-code",
-        "--max-model-len 4096",
-        """--limit-mm-per-prompt '{"image":2}'""",
-    ],
+    "microsoft/Phi-3.5-vision-instruct": ["--trust-remote-code", "--max-model-len 4096", PHI_LIMIT],
     "llava-hf/llava-onevision-qwen2-7b-ov-hf": [],
 }
 OF_RECIPES = ("--max-model-len", "--trust-remote-code", "--limit-mm-per-prompt")
-
-
-@pytest.fixture
-def trusting():
-    """Brings code of its own, and names no commit."""
-    return find_recipe("Phi-3.5-vision-instruct").model_copy(update={"revision": ""})
 
 
 def served(topology, name="lmcache-a", **env):
@@ -51,11 +42,8 @@ def test_those_made_here_come_first_and_some_model_really_takes_all_media():
     assert EMBEDDED_MODEL in NAMED[:2]
     assert find_recipe(EMBEDDED_MODEL).stand_in
     assert any(set(recipe.modalities) == set(Modality) and not recipe.stand_in for recipe in all_recipes())
-
-
-def test_modalities_are_those_of_prompts():
-    (item, _) = get_args(Recipe.model_fields["modalities"].annotation)
-    assert set(get_args(item)) == set(Modality)
+    (modality, _) = get_args(Recipe.model_fields["modalities"].annotation)
+    assert set(get_args(modality)) == set(Modality)
 
 
 @pytest.mark.parametrize("recipe", all_recipes(), ids=NAMED)
@@ -71,7 +59,7 @@ def test_the_kv_of_a_token_is_a_key_and_a_value_of_each_layer_and_head():
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "fault"),
     [
         ({"licnce": "MIT"}, "licnce: Extra inputs"),
         ({"context": "8192"}, "context: Input should be a valid integer"),
@@ -80,11 +68,11 @@ def test_the_kv_of_a_token_is_a_key_and_a_value_of_each_layer_and_head():
         ({"kv": {"layers": 30}}, r"kv\.heads"),
     ],
 )
-def test_a_recipe_with_a_fault_is_named_with_it(tmp_path, changed, said):
+def test_a_recipe_with_a_fault_is_named_with_it(tmp_path, changed, fault):
     whole = yaml.safe_load((RECIPES_FOLDER / f"{EMBEDDED_MODEL}.yaml").read_text())
     path = tmp_path / "mine.yaml"
     path.write_text(yaml.safe_dump(whole | changed))
-    with pytest.raises(ConfigError, match=rf"mine\.yaml is no recipe.*{said}"):
+    with pytest.raises(ConfigError, match=rf"mine\.yaml is no recipe.*{fault}"):
         load_recipe(path)
 
 
@@ -129,7 +117,8 @@ def test_what_has_no_recipe_is_served_without_flags_and_without_trust(topology, 
     assert not {*OF_RECIPES, "--revision"} & set(argv)
 
 
-def test_code_is_trusted_at_a_commit_only(trusting):
+def test_code_is_trusted_at_a_commit_only():
+    trusting = find_recipe("Phi-3.5-vision-instruct").model_copy(update={"revision": ""})
     with pytest.raises(ConfigError, match="MODEL_REVISION"):
         trusting.arguments("")
     assert "--trust-remote-code" in trusting.arguments("a" * 40)
@@ -172,7 +161,7 @@ def test_print_shows_each_servers_command_and_makes_nothing(tmp_path):
     assert not (tmp_path / "home").exists()
 
 
-def test_a_wrong_name_is_told_with_the_nearest_and_all_others(tmp_path):
+def test_a_wrong_name_is_answered_with_the_nearest_and_all_others(tmp_path):
     failed = up("--model", "phi-3.5-vision", home=tmp_path)
     assert failed.returncode == 2
     assert "did you mean Phi-3.5-vision-instruct?" in failed.stderr

@@ -1,12 +1,16 @@
 from jinja2 import Environment
 
-from engines.multimodal_stub import SEED_SPREAD, TOKENS, stub_config, stub_template
+from engines.multimodal_stub import SHARED_SETTINGS, TOKENS, stub_config, stub_template
 
 OF_TEXT = (
     "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<s>default</s>' }}"
     "{% endif %}{{'<' + message['role'] + '>\n' + message['content'] + '</s>'}}{% endfor %}"
 )
-LLAMA = dict.fromkeys(SEED_SPREAD, 8) | {"rope_parameters": {"rope_theta": 1.0}, "dtype": "bfloat16", "vocab_size": 100}
+LLAMA = dict.fromkeys(SHARED_SETTINGS, 8) | {
+    "rope_parameters": {"rope_theta": 1.0},
+    "dtype": "bfloat16",
+    "vocab_size": 100,
+}
 
 
 class Tokenizer:

@@ -9,11 +9,11 @@ from config.settings import EMBEDDED_MODEL
 from engines.prepare_model import (
     MANIFEST,
     check_folder,
-    digests,
     fetch_from_hub,
+    file_digests,
     generate_model,
     has_chat_template,
-    is_whole,
+    matches_manifest,
     resolve_model,
 )
 
@@ -48,15 +48,16 @@ def test_an_incomplete_model_folder_is_refused_with_what_it_lacks(model, missing
         check_folder(model)
 
 
-def test_a_missing_shard_is_named(model):
-    (model / "model.safetensors.index.json").write_text('{"weight_map": {"a": "model-00002.safetensors"}}')
-    with pytest.raises(ConfigError, match=r"model-00002\.safetensors"):
-        check_folder(model)
-
-
-def test_a_file_that_was_cut_off_is_named(model):
-    (model / "model.safetensors.index.json").write_text('{"weight_map": {"a": "mod')
-    with pytest.raises(ConfigError, match=r"damaged model\.safetensors\.index\.json"):
+@pytest.mark.parametrize(
+    ("index", "said"),
+    [
+        ('{"weight_map": {"a": "model-00002.safetensors"}}', r"model-00002\.safetensors"),
+        ('{"weight_map": {"a": "mod', r"damaged model\.safetensors\.index\.json"),
+    ],
+)
+def test_a_missing_shard_and_a_file_that_was_cut_off_are_named(model, index, said):
+    (model / "model.safetensors.index.json").write_text(index)
+    with pytest.raises(ConfigError, match=said):
         check_folder(model)
 
 
@@ -72,26 +73,26 @@ def test_a_model_that_is_neither_a_folder_nor_a_hubs_name_is_refused(name, tmp_p
         resolve_model(name, tmp_path, PYTHON, say=print)
 
 
-def test_a_recipes_name_is_its_model_on_the_hub(tmp_path):
-    assert resolve_model("llava-1.5-7b-hf", tmp_path, PYTHON, say=print) == "llava-hf/llava-1.5-7b-hf"
-
-
 def test_a_folder_that_has_the_name_of_one_made_here_is_the_operators(model, tmp_path):
     mine = model.rename(tmp_path / EMBEDDED_MODEL)
     assert resolve_model(str(mine), tmp_path / "models", PYTHON, say=print) == str(mine)
     assert not (mine / MANIFEST).exists()
 
 
-def test_a_hubs_name_is_handed_to_vllm(tmp_path):
-    assert resolve_model("Qwen/Qwen3-8B", tmp_path, PYTHON, say=print) == "Qwen/Qwen3-8B"
+@pytest.mark.parametrize(
+    ("model", "served"),
+    [("llava-1.5-7b-hf", "llava-hf/llava-1.5-7b-hf"), ("Qwen/Qwen3-8B", "Qwen/Qwen3-8B")],
+)
+def test_a_recipes_name_is_its_model_on_the_hub_and_a_hubs_name_is_handed_to_vllm(tmp_path, model, served):
+    assert resolve_model(model, tmp_path, PYTHON, say=print) == served
 
 
 def test_a_prepared_model_without_its_manifest_or_with_a_changed_byte_is_not_whole(model):
-    assert not is_whole(model)
-    (model / MANIFEST).write_text(json.dumps(digests(model)))
-    assert is_whole(model)
+    assert not matches_manifest(model)
+    (model / MANIFEST).write_text(json.dumps(file_digests(model)))
+    assert matches_manifest(model)
     (model / "model.safetensors").write_text("{]")
-    assert not is_whole(model)
+    assert not matches_manifest(model)
 
 
 def test_a_folder_of_the_operators_is_checked_before_engines_start(model, tmp_path):
@@ -138,5 +139,8 @@ def test_the_embedded_model_is_the_text_model_with_media_towers_and_is_made_once
         folder = generate_model(
             tmp_path / "models" / EMBEDDED_MODEL, python, print, unpack=lambda scratch: scratch / "gguf"
         )
-    assert steps.read_text().splitlines() == ["convert.py gguf convert", "standin.py convert standin"]
-    assert is_whole(folder)
+    assert steps.read_text().splitlines() == [
+        "gguf_to_hf.py gguf gguf_to_hf",
+        "multimodal_stub.py gguf_to_hf multimodal_stub",
+    ]
+    assert matches_manifest(folder)

@@ -2,7 +2,7 @@ import json
 import os
 import subprocess
 import sys
-from itertools import takewhile
+from itertools import pairwise, takewhile
 from pathlib import Path
 
 import pytest
@@ -41,18 +41,12 @@ def test_a_failed_load_is_recomputed_and_the_connector_is_named(topology, settin
     assert config["kv_connector_extra_config"]["lmcache.mp.port"] == topology.cache("cache-b").mq_port
 
 
-def test_engines_with_a_bounded_kv_cache_may_share_a_gpu(topology):
+@pytest.mark.parametrize(("gigabytes", "share"), [("4", ["0.05"]), ("0", [])])
+def test_engines_with_a_bounded_kv_cache_may_share_a_gpu(topology, gigabytes, share):
     """vLLM asks for 92 % of the card to be free else, however small the KV cache is."""
-    argv = vllm_command(
-        topology.engine("plain-a"), Settings.from_env({"DEVICE": "cuda", "KV_CACHE_MEMORY_GB": "4"})
-    ).argv
-    assert argv[argv.index("--gpu-memory-utilization") + 1] == "0.05"
-    assert (
-        "--gpu-memory-utilization"
-        not in vllm_command(
-            topology.engine("plain-a"), Settings.from_env({"DEVICE": "cuda", "KV_CACHE_MEMORY_GB": "0"})
-        ).argv
-    )
+    settings = Settings.from_env({"DEVICE": "cuda", "KV_CACHE_MEMORY_GB": gigabytes})
+    argv = vllm_command(topology.engine("plain-a"), settings).argv
+    assert [value for option, value in pairwise(argv) if option == "--gpu-memory-utilization"] == share
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])

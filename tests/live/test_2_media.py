@@ -134,7 +134,7 @@ class Quiet(SimpleHTTPRequestHandler):
 
 def fetched(address, name="image.png", modality=Modality.IMAGE):
     """A sample, downloaded from there."""
-    limits = replace(Limits.of(Settings.from_env({})), inside=frozenset({MEDIA_HOST}))
+    limits = replace(Limits.of(Settings.from_env({})), allowed_hosts=frozenset({MEDIA_HOST}))
     return load_media(f"{address}/{name}", limits, modality)
 
 

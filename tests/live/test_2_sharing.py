@@ -5,6 +5,7 @@ request then compute the same last tokens, and their answers can be held against
 """
 
 import json
+import shutil
 
 import pytest
 
@@ -55,7 +56,8 @@ def test_a_prompt_under_one_chunk_is_not_shared_and_a_longer_one_is(stack, arena
     cached = {n: {s["cached_tokens"] for s in result["samples"] if _read(s, n)} for n in (200, 512, 1600)}
     assert cached[200] == {0}
     assert min(cached[1600]) >= 1536
-    assert result["storage"]["read_cached"]["gb_per_s"] > 0
+    speed = result["storage"]["read_cached"]
+    assert speed["gb_per_s"] > 0 if shutil.which("fio") else "install fio" in speed["reason"]
 
 
 def _read(sample, length):

@@ -18,7 +18,7 @@ from media.load import MediaFile, encode_media
 
 ENGINES = ROOT / ".arena" / "env" / "engines" / "bin" / "python"
 LIMITS = Limits.of(Settings.from_env({}))
-BEGIN, END = "<!-- the table: tests/engines/test_media_readers.py -->\n", "<!-- end of the table -->\n"
+BEGIN, END = "<!-- the table: tests/media/test_readers.py -->\n", "<!-- end of the table -->\n"
 SAME_S = 0.2  # frames of a lossy codec at a sound's ends
 
 pytestmark = [

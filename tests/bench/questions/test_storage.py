@@ -7,12 +7,11 @@ from bench.options import Options
 from bench.plan import assign_roles
 from bench.questions import storage
 from bench.runner import PreviousRun, _remaining, resume_run
-from cache.bandwidth import AccessSpeeds, Bandwidth
-from cache.fio_files import Speed
+from cache.bandwidth import AccessSpeeds, Bandwidth, Speed
 
 SPEED = Speed(2.0, 10**9, 0.5, "O_DIRECT", 0.0, None)
 BANDWIDTH = Bandwidth(
-    "/kv", "ext4", "built-in", None, 8, 5_898_240, AccessSpeeds(SPEED, SPEED, SPEED), AccessSpeeds(SPEED, SPEED, SPEED)
+    "/kv", "ext4", "fio", None, 8, 5_898_240, AccessSpeeds(SPEED, SPEED, SPEED), AccessSpeeds(SPEED, SPEED, SPEED)
 )
 VOLUME = storage.volume_of(BANDWIDTH, 20_000.0)
 LENGTHS = (320, 576, 1088, 2112, 4160)
@@ -141,7 +140,7 @@ def test_the_volume_is_measured_once_after_preflight_and_warm_up_even_when_a_run
     assert looked == [6], "after the warm-up: six requests"
     past = resume_run(tmp_path, OPTIONS)[1]
     result = measure(topology, tmp_path, never, Engines(), past)
-    assert (result["complete"], result["storage"]["tool"]) == (True, "built-in")
+    assert (result["complete"], result["storage"]["tool"]) == (True, "fio")
 
 
 def test_a_resumed_run_keeps_confirming_documents_of_the_length_that_is_confirmed_and_no_other(topology):
