@@ -55,14 +55,14 @@ err = _Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 def run_benchmark(options: Options, result_dir: Path | None, resuming: bool, json_file: str | None) -> Result:
     """Measures and shows what it found. A resumed run has the options that it began with."""
-    past: PreviousRun | None = None
-    if resuming:
-        if result_dir is None:
-            raise ConfigError("--resume goes on with the run in --result-dir: name the folder")
+    if not resuming:
+        path = result_io.create_folder(result_dir or run_folder(results_folder(), options.kind))
+        past = PreviousRun.none(shell_command())
+    elif result_dir:
         path = result_dir
         options, past = resume_run(path, options)
     else:
-        path = result_io.create_folder(result_dir or run_folder(results_folder(), options.kind))
+        raise ConfigError("--resume goes on with the run in --result-dir: name the folder")
     if options.kind in CLAIMING and (warning := too_few_pairs(len(options.input_lens))):
         err.print(f"note: {warning}")
     with _resume_hint(path), _measurement_lock(options):
@@ -91,51 +91,34 @@ def _measurement_lock(options: Options) -> AbstractContextManager[None]:
     return MeasurementLock.of(os.environ).held(f"bench {options.kind}", err.print)
 
 
-async def _measure_pair(options: Options, path: Path, past: PreviousRun | None) -> Result:
+async def _measure_pair(options: Options, path: Path, past: PreviousRun) -> Result:
     pair = await external_engines(options.base_url, options.model, options.extra_body)
     experiment = ttft.two_servers_study(options, assign_plain_pair(*pair))
     err.print("asking each server twice how many tokens a prompt has; this is not measured")
     scales = await measure_scales(pair, experiment.prompt)
     bench = MeasureContext(prepare=before_read_command(options.prepare), fit_prompt=sizing(scales))
-    return await run_experiment(
-        experiment,
-        options,
-        pair,
-        path,
-        err.print,
-        command=shell_command(),
-        past=past,
-        bench=bench,
-        check=describe_engines,
-    )
+    run = partial(run_experiment, past=past, bench=bench, check=describe_engines)
+    return await run(experiment, options, pair, path, err.print)
 
 
-async def _measure_arena(options: Options, path: Path, past: PreviousRun | None) -> Result:
+async def _measure_arena(options: Options, path: Path, past: PreviousRun) -> Result:
     settings = caller_settings()
     if settings.engines != 4:
         raise ConfigError("the benchmark compares plain with shared and needs all four engines: set ENGINES=4")
     topology = Topology.of(settings)
     await read_engines(topology.engines)
-    if past is None and (options.kind == "mm" or options.modality):  # a resumed run has them from its beginning
-        refused = await mm.refused(options, topology.engines[0], MeasureContext())
+    bench = MeasureContext(prepare=before_read_command(options.prepare))
+    if past.engines is None and (options.kind == "mm" or options.modality):
+        refused = await mm.refused(options, topology.engines[0], bench)
         for modality, why in refused.items():
             err.print(f"{modality} is refused: {why}")
         options = options.model_copy(update={"refused": refused})
-    return await run_experiment(
-        _studies(settings, past)[options.kind](options, assign_roles(topology)),
-        options,
-        topology.engines,
-        path,
-        err.print,
-        command=shell_command(),
-        past=past,
-        stack=stack_info(settings),
-    )
+    experiment = _studies(settings, past)[options.kind](options, assign_roles(topology))
+    run = partial(run_experiment, past=past, bench=bench, stack=stack_info(settings))
+    return await run(experiment, options, topology.engines, path, err.print)
 
 
-def _studies(
-    settings: Settings, past: PreviousRun | None
-) -> Mapping[str, Callable[[Options, EngineRoles], Experiment]]:
+def _studies(settings: Settings, past: PreviousRun) -> Mapping[str, Callable[[Options, EngineRoles], Experiment]]:
     measure_speed = partial(storage.measure_volume, settings)
     return {
         "ttft": ttft.study,
@@ -145,7 +128,7 @@ def _studies(
         "verify": verify.study,
         "sweep": sweep.study,
         "peer": partial(peer.study, settings=settings),
-        "storage": partial(storage.study, measure_speed=measure_speed, measured=past.storage if past else None),
+        "storage": partial(storage.study, measure_speed=measure_speed, measured=past.storage),
     }
 
 

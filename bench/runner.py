@@ -96,19 +96,17 @@ async def run_experiment(
     path: Path,
     say: OnProgressLine,
     *,
-    command: str,
+    past: PreviousRun,
+    bench: MeasureContext,
     stack: Mapping[str, Any] | None = None,
-    past: PreviousRun | None = None,
-    bench: MeasureContext | None = None,
     check: Callable[[Sequence[Engine]], Awaitable[PreflightResult]] = preflight,
 ) -> Result:
     """Measures what is not measured yet, writes it after every document, and returns the whole result.
 
-    `stack` is what the engines were started with, where that is known. Raises EngineError, StackError or ConfigError
-    when the engines cannot be compared or stop answering, ResultError when the result cannot be written.
+    `past` is PreviousRun.none() for a new run, and `stack` what the engines were started with, where that is known.
+    Raises EngineError, StackError or ConfigError when the engines cannot be compared or stop answering, ResultError
+    when the result cannot be written.
     """
-    past = past or PreviousRun.none(command)
-    bench = bench or MeasureContext(prepare=before_read_command(options.prepare))
     found = await _checked(engines, check, past, say)
     began = bench.clock() - past.duration
     origin = RunOrigin(past.run_id, past.date, past.command, past.duration, found, host_info(), stack or {})

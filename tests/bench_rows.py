@@ -16,7 +16,7 @@ from bench.options import Options
 from bench.plan import assign_roles
 from bench.preflight import PreflightResult
 from bench.questions import ttft
-from bench.runner import run_experiment
+from bench.runner import PreviousRun, run_experiment
 from bench.sample import Sample
 from client.prompt import Prompt
 from client.reply import Reply, Sources
@@ -101,12 +101,13 @@ def run(
     bench: MeasureContext,
     lines: list[str] | None = None,
     check: Callable[[Sequence[Engine]], Awaitable[PreflightResult]] = same,
-    **more: Any,
+    past: PreviousRun | None = None,
+    stack: dict[str, str] | None = None,
 ) -> dict[str, Any]:
     """The result of an experiment, as JSON."""
-    say = ([] if lines is None else lines).append
+    say, past = ([] if lines is None else lines).append, past or PreviousRun.none("./arena bench")
     running = run_experiment(
-        experiment, options, engines, folder, say, command="./arena bench", bench=bench, check=check, **more
+        experiment, options, engines, folder, say, past=past, bench=bench, stack=stack, check=check
     )
     return asyncio.run(running).model_dump(mode="json")
 

@@ -137,7 +137,6 @@ def run_golden(name: str, folder: Path) -> str:
             pair if external else topology.engines,
             folder,
             lambda _: None,
-            command=past.command,
             past=past,
             stack={"model": "fake", "kv_serde": "aesgcm"},
             bench=a_context(options.kind),

@@ -38,7 +38,7 @@ def test_every_trial_has_every_arm_once_and_each_after_the_one_it_needs(arms, in
     for trial in trials:
         names = [step.arm.name for step in trial.steps]
         assert sorted(names) == sorted(arm.name for arm in arms)
-        assert all(names.index(s.arm.after) < names.index(s.arm.name) for s in trial.steps if s.arm.after)
+        assert all(names.index(s.arm.after_arm) < names.index(s.arm.name) for s in trial.steps if s.arm.after_arm)
 
 
 @always
