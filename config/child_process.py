@@ -8,6 +8,6 @@ import signal
 PR_SET_PDEATHSIG = 1
 
 
-def die_with_parent(with_signal: signal.Signals = signal.SIGKILL) -> None:
-    """To be called in the child: Linux sends it the signal when the thread that started it has ended."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, with_signal)
+def die_with_parent() -> None:
+    """To be called in the child: Linux kills it when the thread that started it has ended."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
