@@ -86,10 +86,10 @@ def main(arguments: list[str]) -> int:
     try:
         home.mkdir(parents=True, exist_ok=True)
         with exclusive(home):
-            missing = [environment for environment in wanted if not is_whole(environment, home)]
-            check_disk(missing, home)
-            for environment in missing:
-                install(environment, home)
+            check_disk([environment for environment in wanted if not is_whole(environment, home)], home)
+            for environment in wanted:
+                if not is_whole(environment, home):  # checked again: making app anew removes dev, which lies over it
+                    install(environment, home)
     except InstallError as exc:
         say(str(exc))
         return 1

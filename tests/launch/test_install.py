@@ -1,4 +1,5 @@
 import re
+import shutil
 import subprocess
 import sys
 from contextlib import suppress
@@ -31,6 +32,25 @@ def test_an_environment_that_is_named_twice_is_made_once(tmp_path, monkeypatch, 
     monkeypatch.setattr(install, "install", lambda environment, _: made.append(environment.name))
     assert install.main(names) == 0
     assert made == list(dict.fromkeys(names))
+
+
+def test_an_overlay_is_made_again_when_the_environment_below_it_was(tmp_path, monkeypatch):
+    made = []
+
+    def making(environment, home):
+        made.append(environment.name)
+        if not environment.overlay:
+            shutil.rmtree(stamp_file(environment, home).parent)
+        stamp_file(environment, home).parent.mkdir(exist_ok=True)
+        stamp_file(environment, home).write_text(install.digest(environment))
+
+    dev = stamp_file(install.ENVIRONMENTS["dev"], tmp_path)
+    dev.parent.mkdir(parents=True)
+    dev.write_text(install.digest(install.ENVIRONMENTS["dev"]))
+    monkeypatch.setenv("ARENA_HOME", str(tmp_path))
+    monkeypatch.setattr(install, "install", making)
+    assert install.main(["app", "dev"]) == 0
+    assert made == ["app", "dev"]
 
 
 def test_what_an_interrupted_install_left_is_built_anew(tmp_path, monkeypatch):
