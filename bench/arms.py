@@ -1,4 +1,6 @@
-"""The arms: the ways in which a document is sent, and how each reply proves where its tokens came from.
+"""The arms of text: the ways in which a document is sent, and how each reply proves where its tokens came from.
+
+These are the arms of `./arena bench ttft` (TTFT_ARMS); `bench/questions/ttft.py` has those of two foreign servers.
 
 | arm | engine | what it must be |
 |---|---|---|
@@ -8,6 +10,7 @@
 | first_sight | lmcache writer | as cold, plus the cost of storing |
 | cross_read | lmcache reader | through its cache server, which has not had it: so from the KV volume |
 | lmcache_own_warm | lmcache reader | from its own prefix cache |
+| plain_a, plain_b | either plain engine | a new document each: nothing cached (`./arena bench aa`) |
 """
 
 from __future__ import annotations
@@ -112,7 +115,7 @@ OTHER_INSTANCE = Arm("other_instance", EngineRole.OTHER, nothing_cached, after_a
 FIRST_SIGHT = Arm("first_sight", EngineRole.WRITER, nothing_cached, stores=True)
 CROSS_READ = Arm("cross_read", EngineRole.READER, loaded_from_volume, after_arm="first_sight", reads=True)
 LMCACHE_OWN_WARM = Arm("lmcache_own_warm", EngineRole.READER, from_prefix_cache, after_arm="cross_read")
-TEXT_ARMS = (COLD, OWN_WARM, OTHER_INSTANCE, FIRST_SIGHT, CROSS_READ, LMCACHE_OWN_WARM)
+TTFT_ARMS = (COLD, OWN_WARM, OTHER_INSTANCE, FIRST_SIGHT, CROSS_READ, LMCACHE_OWN_WARM)
 
 # For `bench aa`: the arms are the two plain engines, in either order.
 PLAIN_A = Arm("plain_a", EngineRole.PLAIN, nothing_cached)

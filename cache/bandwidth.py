@@ -28,7 +28,7 @@ from config.child_process import die_with_parent
 from config.errors import ConfigError, StackError
 
 TOTAL_BYTES = 256 * 2**20  # of each pattern
-CHUNK_BYTES = 5_898_240  # 256 tokens of the embedded model
+CHUNK_BYTES = 5_898_240  # 256 tokens of the stand-in model
 WORKERS = 8  # as many as LMCache gets in cache/volume.py
 PAGE_BYTES = 4096  # O_DIRECT moves whole ones
 BLOCK_BYTES = 4 * 2**20  # moved in one call of the large file

@@ -16,7 +16,7 @@ from config.errors import EmptyReply
 from config.topology import Engine, Topology
 
 WORDS = "The quick engine starts before anyone asks it a question, and then it waits for the first one. "
-SMALL, LARGE = 40, 200  # sentences: three whole chunks, and more than half of the embedded model's context
+SMALL, LARGE = 40, 200  # sentences: three whole chunks, and more than half of the stand-in model's context
 
 OnStepDone = Callable[[str, float], None]  # the step, and seconds since the beginning
 

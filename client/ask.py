@@ -51,7 +51,7 @@ async def ask(
     """
     await open_connection(engine)
     before = await counters(engine)
-    if before_send:  # the page shows a running clock
+    if before_send:  # not timed: the page draws its running clock here, and pauses
         await before_send()
     state = _StreamState(engine, prompt)
     sent = clock()

@@ -21,7 +21,7 @@ from config.recipe import REVISION, find_recipe, is_hub_name, model_path
 from config.server_url import normalize_url
 from config.service_environment import SECRET_SETTINGS
 
-EMBEDDED_MODEL = "SmolLM2-135M-Omni"
+STAND_IN_MODEL = "SmolLM2-135M-Omni"
 SHOWN_CHARACTERS = 200  # of a bad value
 COMPOSE_PREFIXES = ("COMPOSE_", "DOCKER_")  # which Docker's commands read from `.env` themselves
 COMPOSE_ONLY_NAMES = (  # which only the compose files read
@@ -36,7 +36,7 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=str.upper)
 
-    model: str = Field(EMBEDDED_MODEL, min_length=1)
+    model: str = Field(STAND_IN_MODEL, min_length=1)
     model_revision: str = Field("", pattern=REVISION)
     kv_store_dir: Path
     hf_token: SecretStr = SecretStr("")
@@ -98,7 +98,7 @@ class Settings(BaseModel):
         home = arena_home(env)
         given = {"KV_STORE_DIR": str(home / "kv"), "KV_KEY_FILE": str(home / "kv.key")}
         given |= {key: _checked_text(key, env[key]) for key in SETTING_NAMES if env.get(key)}
-        given["MODEL"] = model_path(given.get("MODEL", EMBEDDED_MODEL), home / "models")
+        given["MODEL"] = model_path(given.get("MODEL", STAND_IN_MODEL), home / "models")
         try:
             return cls.model_validate(given)
         except ValidationError as exc:

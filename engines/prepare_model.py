@@ -1,4 +1,4 @@
-"""The model's folder: the embedded model's, made once and checked at every start, the operator's, or a hub's copy.
+"""The model's folder: the stand-in model's, made once and checked at every start, the operator's, or a hub's copy.
 
 It runs in the engines' environment, whose packages convert and download.
 """

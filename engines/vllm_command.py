@@ -1,4 +1,4 @@
-"""The exact command line of each engine, in containers and in the embedded stack alike."""
+"""The exact command line of each engine, the same in containers and in processes."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ DOCKER, PROCESSES = "Only with --docker", "Only without --docker"  # panels of t
 AsDocker = Annotated[bool, typer.Option("--docker", help="As containers: the services of docker-compose.yml.")]
 OnCpu = Annotated[
     bool,
-    typer.Option("--cpu", help="On the CPU, with the embedded model: no GPU, no token.", rich_help_panel=DOCKER),
+    typer.Option("--cpu", help="On the CPU, with the stand-in model: no GPU, no token.", rich_help_panel=DOCKER),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from config.errors import ConfigError
 from config.paths import nearest_existing
 from config.recipe import find_recipe, is_hub_name, unknown_model_error
-from config.settings import EMBEDDED_MODEL, Settings
+from config.settings import STAND_IN_MODEL, Settings
 from engines import hub
 from engines.hub import HttpGet, HubAccess, HubStatus
 from engines.prepare_model import GENERATED_MODELS, check_folder, is_generated
@@ -118,7 +118,7 @@ def check_model(
 
 def check_generated_model(env: Mapping[str, str]) -> CheckResult:
     """Containers on the CPU ask no hub: their model is one that is made here."""
-    model = Path(_chosen_model(env, EMBEDDED_MODEL).model)
+    model = Path(_chosen_model(env, STAND_IN_MODEL).model)
     if is_generated(model, MODELS):
         return good("model", f"{model.name}, made where it is missing")
     fact = f"MODEL={model}, and containers on the CPU ask no hub"

@@ -27,7 +27,7 @@ from launch.docker_checks import RunTool, run_tool
 from launch.ports import is_free, port_owner
 
 CHUNK_FILES_GIB = 2.0  # room for a dozen 7,000-token documents of SmolLM2's KV, 0.15 GiB each
-# Proportional set size of one engine (the embedded model, no KV), of one cache server (no L1), and of the page.
+# Proportional set size of one engine (the stand-in model, no KV), of one cache server (no L1), and of the page.
 ENGINE_GIB, CACHE_GIB, PAGE_GIB = 2.2, 0.6, 0.4
 
 
@@ -116,7 +116,7 @@ def check_libnuma(find: Callable[[str], str | None] = ctypes.util.find_library) 
 
 
 def memory_needed(settings: Settings) -> float:
-    """GiB that the stack takes on CPUs; weights beyond the embedded model's are counted once for each engine."""
+    """GiB that the stack takes on CPUs; weights beyond the stand-in model's are counted once for each engine."""
     weights = sum(path.stat().st_size for path in Path(settings.model).glob("*.safetensors")) / GIB
     engine = ENGINE_GIB + settings.kv_cache_memory_gb + max(0.0, weights - 0.25)
     return settings.engines * engine + 2 * (CACHE_GIB + settings.l1_size_gb) + PAGE_GIB

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import hypothesis  # noqa: F401  # its plugin imports it at a run's end else, where CPython 3.11 fails to parse it (gh-106905)
@@ -9,6 +10,10 @@ import pytest
 
 from config.settings import Settings
 from config.topology import Topology
+
+signal.signal(
+    signal.SIGINT, signal.default_int_handler
+)  # a shell's background jobs ignore it, and so would all children
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,6 @@
 """Run by the engines' Python: what vLLM's readers make of the files in a folder, as JSON. Their names are `KIND.…`.
 
-What the processor of the embedded model refuses, Qwen's, fails too: long strips, and sounds of less than a window.
+What the processor of the stand-in model refuses, Qwen's, fails too: long strips, and sounds of less than a window.
 """
 
 import json

@@ -14,7 +14,7 @@ from bench.arms import (
     OTHER_INSTANCE,
     PLAIN_A,
     PLAIN_B,
-    TEXT_ARMS,
+    TTFT_ARMS,
     Arm,
     EngineRole,
     always_valid,
@@ -44,12 +44,12 @@ TWO_SERVER_ARMS = (FIRST_COLD, SECOND_COLD, SECOND_READ, SECOND_WARM)
 
 def study(options: Options, roles: EngineRoles) -> Experiment:
     """Does sharing pay off? Every arm on the arena's four engines, and the cross-read against the cold one."""
-    return document_experiment(options, roles, TEXT_ARMS, (COLD, FIRST_SIGHT, CROSS_READ), summary)
+    return document_experiment(options, roles, TTFT_ARMS, (COLD, FIRST_SIGHT, CROSS_READ), summary)
 
 
 def summary(samples: Sequence[Sample], options: Options) -> Mapping[str, Any]:
     """The cross-read against the cold arm, and every other arm beside the cold one."""
-    others = [arm.name for arm in TEXT_ARMS if arm is not COLD]
+    others = [arm.name for arm in TTFT_ARMS if arm is not COLD]
     comparison = _compare(samples, CROSS_READ, COLD, options, noise=(OTHER_INSTANCE.name, COLD.name))
     return {"comparison": comparison, "ladder": arm_speedups(samples, others, COLD.name, options)}
 

@@ -1,7 +1,7 @@
 import pytest
 from fakes import a_reply
 
-from bench.arms import TEXT_ARMS
+from bench.arms import TTFT_ARMS
 from bench.questions import ttft
 from client.reply import Sources
 
@@ -16,7 +16,7 @@ GOOD = {
     "cross_read": a_reply("lmcache-b", ttft=0.5, cached=6912, sources=SHARED),
     "lmcache_own_warm": a_reply("lmcache-b", ttft=0.3, cached=6912, sources=OWN),
 }
-INVALID = {arm.name: arm.invalid_reason for arm in TEXT_ARMS}
+INVALID = {arm.name: arm.invalid_reason for arm in TTFT_ARMS}
 
 
 def unreported(sources):

@@ -6,7 +6,7 @@ import pytest
 from bench_rows import a_bench
 from fakes import a_reply, collect
 
-from bench.arms import COLD, CROSS_READ, FIRST_SIGHT, TEXT_ARMS
+from bench.arms import COLD, CROSS_READ, FIRST_SIGHT, TTFT_ARMS
 from bench.measure import run_trials
 from bench.plan import assign_roles, plan
 from client.prompt import Prompt
@@ -24,7 +24,7 @@ async def cold(engine, _prompt):
     return a_reply(engine, sources=Sources(7000, 0, 0))
 
 
-def measured(topology, bench, arms=TEXT_ARMS, documents=2):
+def measured(topology, bench, arms=TTFT_ARMS, documents=2):
     return collect(run_trials(plan(arms, assign_roles(topology), [7000] * documents, seed=0), ask_with, bench, 0.0))
 
 
@@ -37,7 +37,7 @@ def test_each_document_goes_through_every_arm_before_the_next_with_a_nonce_of_it
 
     samples = measured(topology, a_bench(ask))
     assert [s.document for s in samples] == [0] * 6 + [1] * 6
-    assert {s.arm for s in samples[:6]} == {arm.name for arm in TEXT_ARMS}
+    assert {s.arm for s in samples[:6]} == {arm.name for arm in TTFT_ARMS}
     assert [(s.engine, s.nonce) for s in samples] == asked
     assert len({s.nonce for s in samples}) == 2
 
@@ -110,7 +110,7 @@ def test_the_time_until_the_store_was_complete_is_kept(topology):
 
 def test_leaving_a_run_early_leaves_nothing_behind(topology):
     async def first():
-        samples = run_trials(plan(TEXT_ARMS, assign_roles(topology), [7000], 0), ask_with, a_bench(cold), 0.0)
+        samples = run_trials(plan(TTFT_ARMS, assign_roles(topology), [7000], 0), ask_with, a_bench(cold), 0.0)
         async for _ in samples:
             break
         await samples.aclose()

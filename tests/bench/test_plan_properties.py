@@ -6,7 +6,7 @@ from itertools import pairwise
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bench.arms import TEXT_ARMS, Arm, EngineRole, always_valid
+from bench.arms import TTFT_ARMS, Arm, EngineRole, always_valid
 from bench.plan import assign_roles, plan, warmups
 from config.settings import Settings
 from config.topology import Topology
@@ -26,7 +26,7 @@ def arm_sets(draw):
     return draw(st.permutations(arms))
 
 
-arms_of_a_study = arm_sets() | st.permutations(TEXT_ARMS)
+arms_of_a_study = arm_sets() | st.permutations(TTFT_ARMS)
 lengths = st.lists(st.integers(1, 8192), max_size=12)
 seeds = st.integers(0, 2**32)
 

@@ -12,7 +12,7 @@ import pytest
 from fake_engine import Behaviour, FakeEngine, Volume, topology_of
 from fakes import collect
 
-from bench.arms import COLD, CROSS_READ, FIRST_SIGHT, OWN_WARM, PLAIN_A, PLAIN_B, TEXT_ARMS, EngineRole
+from bench.arms import COLD, CROSS_READ, FIRST_SIGHT, OWN_WARM, PLAIN_A, PLAIN_B, TTFT_ARMS, EngineRole
 from bench.measure import MeasureContext, run_trials
 from bench.plan import assign_plain_pair, assign_roles, plan, warmups
 from bench.preflight import preflight
@@ -106,9 +106,9 @@ def test_a_ladder_on_four_engines_is_valid_throughout_and_each_arm_has_its_own_s
     topology = topology_of([*map(start, plain), *(start(name, volume=volume) for name in lmcache)])
     assert not asyncio.run(preflight(topology.engines)).mismatches
     lengths, roles = [TOKENS, 1500, TOKENS, 1025], assign_roles(topology)
-    trials = [*warmups(TEXT_ARMS, roles, [TOKENS], 1), *plan(TEXT_ARMS, roles, lengths, seed=1)]
+    trials = [*warmups(TTFT_ARMS, roles, [TOKENS], 1), *plan(TTFT_ARMS, roles, lengths, seed=1)]
     samples = measure(trials)
-    assert [sample.reason for sample in samples] == [""] * 6 * len(TEXT_ARMS)
+    assert [sample.reason for sample in samples] == [""] * 6 * len(TTFT_ARMS)
     assert {(sample.arm, sample.source) for sample in samples} == {
         ("cold", "computed"),
         ("own_warm", "own prefix cache"),

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from config.errors import ConfigError
 from config.paths import ROOT
 from config.recipe import RECIPES_FOLDER, KVShape, Recipe, all_recipes, find_recipe, load_recipe, model_path
-from config.settings import EMBEDDED_MODEL, SETTING_NAMES, Settings
+from config.settings import SETTING_NAMES, STAND_IN_MODEL, Settings
 from engines.__main__ import app as engines_app
 from engines.vllm_command import vllm_command
 from media import Modality
@@ -39,8 +39,8 @@ def test_each_name_is_one_model_and_one_file():
 
 
 def test_those_made_here_come_first_and_some_model_really_takes_all_media():
-    assert EMBEDDED_MODEL in NAMED[:2]
-    assert find_recipe(EMBEDDED_MODEL).stand_in
+    assert STAND_IN_MODEL in NAMED[:2]
+    assert find_recipe(STAND_IN_MODEL).stand_in
     assert any(set(recipe.modalities) == set(Modality) and not recipe.stand_in for recipe in all_recipes())
     (modality, _) = get_args(Recipe.model_fields["modalities"].annotation)
     assert set(get_args(modality)) == set(Modality)
@@ -69,7 +69,7 @@ def test_the_kv_of_a_token_is_a_key_and_a_value_of_each_layer_and_head():
     ],
 )
 def test_a_recipe_with_a_fault_is_named_with_it(tmp_path, changed, fault):
-    whole = yaml.safe_load((RECIPES_FOLDER / f"{EMBEDDED_MODEL}.yaml").read_text())
+    whole = yaml.safe_load((RECIPES_FOLDER / f"{STAND_IN_MODEL}.yaml").read_text())
     path = tmp_path / "mine.yaml"
     path.write_text(yaml.safe_dump(whole | changed))
     with pytest.raises(ConfigError, match=rf"mine\.yaml is no recipe.*{fault}"):
@@ -103,11 +103,11 @@ def test_name_and_source_are_served_alike(topology, recipe):
 
 
 def test_a_model_made_here_lies_among_the_models_however_it_is_named(tmp_path):
-    env = {"ARENA_HOME": str(tmp_path), "MODEL": EMBEDDED_MODEL}
+    env = {"ARENA_HOME": str(tmp_path), "MODEL": STAND_IN_MODEL}
     folder = Settings.from_env(env).model
-    assert folder == str(tmp_path / "models" / EMBEDDED_MODEL)
+    assert folder == str(tmp_path / "models" / STAND_IN_MODEL)
     assert model_path(folder, tmp_path) == folder
-    assert find_recipe(folder).name == EMBEDDED_MODEL
+    assert find_recipe(folder).name == STAND_IN_MODEL
 
 
 @pytest.mark.parametrize("model", ["owner/name", "/data/Phi-3.5-vision-instruct", "/data/mine", "HuggingFaceTB/other"])
@@ -143,7 +143,7 @@ def test_the_list_names_every_recipe_and_the_chosen_one(tmp_path):
     assert each[0]["kv_bytes_per_1000_tokens"] == 23_040_000
     lines = listed().splitlines()
     assert len(lines) == 1 + len(NAMED)
-    assert EMBEDDED_MODEL in next(line for line in lines if "*" in line)
+    assert STAND_IN_MODEL in next(line for line in lines if "*" in line)
     assert "image (2 a prompt)" in next(line for line in lines if "Phi" in line)
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from config.errors import ConfigError
 from config.paths import ROOT
-from config.settings import EMBEDDED_MODEL, SETTING_NAMES, Settings, load_settings
+from config.settings import SETTING_NAMES, STAND_IN_MODEL, Settings, load_settings
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def load(tmp_path):
 
 def test_an_empty_environment_is_a_runnable_stack():
     settings = Settings.from_env({"UI_PORT": ""})
-    assert settings.model == str(ROOT / ".arena" / "models" / EMBEDDED_MODEL)
+    assert settings.model == str(ROOT / ".arena" / "models" / STAND_IN_MODEL)
     assert (settings.engines, settings.ui_port, settings.kv_store_dir) == (4, 7860, ROOT / ".arena" / "kv")
 
 

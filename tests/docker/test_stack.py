@@ -69,7 +69,7 @@ def stack():
     """Started as README says; afterwards nothing is left, which is a test as well."""
     keep = os.environ.get("ARENA_TEST_STACK") == "keep"
     if not keep:
-        run_arena("down")  # the embedded stack would take the memory of this one
+        run_arena("down")  # the stack of processes would take the memory of this one
         up = run_arena("up", "--docker", "--cpu", "--detach", timeout=2400)
         assert up.returncode == 0, up.stderr[-3000:]
     yield

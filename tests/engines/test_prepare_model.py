@@ -5,7 +5,7 @@ import pytest
 
 from config.errors import ConfigError, StackError
 from config.recipe import find_recipe
-from config.settings import EMBEDDED_MODEL
+from config.settings import STAND_IN_MODEL
 from engines.prepare_model import (
     MANIFEST,
     check_folder,
@@ -74,7 +74,7 @@ def test_a_model_that_is_neither_a_folder_nor_a_hubs_name_is_refused(name, tmp_p
 
 
 def test_a_folder_that_has_the_name_of_one_made_here_is_the_operators(model, tmp_path):
-    mine = model.rename(tmp_path / EMBEDDED_MODEL)
+    mine = model.rename(tmp_path / STAND_IN_MODEL)
     assert resolve_model(str(mine), tmp_path / "models", PYTHON, say=print) == str(mine)
     assert not (mine / MANIFEST).exists()
 
@@ -123,7 +123,7 @@ def test_companions_are_fetched_at_their_commits_and_found_by_who_names_none(mod
 def test_a_place_for_the_model_that_cannot_be_written_is_told_without_a_trace(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StackError, match="cannot be written"):
-        fetch_from_hub(str(tmp_path / "file" / EMBEDDED_MODEL), tmp_path, None, say=print)
+        fetch_from_hub(str(tmp_path / "file" / STAND_IN_MODEL), tmp_path, None, say=print)
 
 
 def test_the_embedded_model_is_the_text_model_with_media_towers_and_is_made_once(tmp_path):
@@ -137,7 +137,7 @@ def test_the_embedded_model_is_the_text_model_with_media_towers_and_is_made_once
     python.chmod(0o755)
     for _ in range(2):
         folder = generate_model(
-            tmp_path / "models" / EMBEDDED_MODEL, python, print, unpack=lambda scratch: scratch / "gguf"
+            tmp_path / "models" / STAND_IN_MODEL, python, print, unpack=lambda scratch: scratch / "gguf"
         )
     assert steps.read_text().splitlines() == [
         "gguf_to_hf.py gguf gguf_to_hf",

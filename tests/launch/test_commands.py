@@ -77,7 +77,7 @@ def machine(tmp_path):
 
 @pytest.fixture
 def supervisord(machine):
-    """A process that looks like the embedded stack's."""
+    """A process that looks like supervisord."""
     command = [sys.executable, "-c", "input()", str(machine.run / "supervisord.conf")]
     with subprocess.Popen(command, stdin=subprocess.PIPE) as child:
         (machine.run / "supervisord.pid").write_text(str(child.pid))
