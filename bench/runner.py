@@ -61,23 +61,23 @@ def resume_run(path: Path, given: Options) -> tuple[Options, PreviousRun]:
     Therefore a command to run and servers to contact must also be `given`, and be those that the run began with. Raises
     ConfigError when they are not, and when there is nothing to resume.
     """
-    left = result_io.read_json(path)
-    if left.get("complete"):
+    saved = result_io.read_json(path)
+    if saved.get("complete"):
         raise ConfigError(f"{path} is complete: ./arena bench report {path} shows it")
     try:
-        options = Options.model_validate(left["options"])
-        needed = {name: left[name] for name in ("run_id", "date", "command", "duration", "samples")}
-        engines = left["preflight"]["engines"]
-        past = TypeAdapter(PreviousRun).validate_python({**needed, "engines": engines, "storage": left.get("storage")})
+        options = Options.model_validate(saved["options"])
+        needed = {name: saved[name] for name in ("run_id", "date", "command", "duration", "samples")}
+        engines = saved["preflight"]["engines"]
+        past = TypeAdapter(PreviousRun).validate_python({**needed, "engines": engines, "storage": saved.get("storage")})
     except (LookupError, TypeError, ValidationError) as exc:
         raise ConfigError(f"{path} cannot be resumed: another version wrote it, or another program") from exc
     if options.kind != given.kind:
         raise ConfigError(f"{path} holds a run of bench {options.kind}: resume it with that")
-    began = [_typed(options, field) for field in REPEATED_ON_RESUME if getattr(options, field) != getattr(given, field)]
-    if began:
+    different = (field for field in REPEATED_ON_RESUME if getattr(options, field) != getattr(given, field))
+    if mismatches := [_typed(options, field) for field in different]:
         raise ConfigError(
-            f"{path} was begun {' and '.join(began)}: commands and servers are not taken from a result file, so give "
-            "--resume the same options"
+            f"{path} was started {' and '.join(mismatches)}: commands and servers are never read from a result file, "
+            "so repeat these options together with --resume"
         )
     return options, past
 

@@ -190,8 +190,8 @@ def _prepare(folder: Path, taken: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < 2 * taken:
         raise ConfigError(
-            f"KV_STORE_DIR: {folder} has {free / 1e6:,.0f} MB free and measuring it takes {2 * taken / 1e6:,.0f} MB: "
-            "free it up, or name another"
+            f"KV_STORE_DIR: {folder} has {free / 1e6:,.0f} MB free, and the measurement needs {2 * taken / 1e6:,.0f} "
+            "MB free (it writes half of that): delete files, or set KV_STORE_DIR to another folder"
         )
 
 

@@ -113,5 +113,7 @@ def start_lock(home: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as exc:
-            raise StackError("another ./arena up is at work; ./arena status shows how far it is") from exc
+            raise StackError(
+                "another ./arena up is still starting the stack; ./arena status shows its progress"
+            ) from exc
         yield

@@ -172,7 +172,7 @@ def test_the_real_fio_understands_what_it_is_asked_and_writes_no_two_equal_pages
 
 def test_too_little_room_and_a_folder_that_cannot_be_made_are_errors_of_the_setting(volume, fio):
     fio(FAKE_FIO, refuses="False")
-    with pytest.raises(ConfigError, match=r"MB free and measuring it takes .* MB: free it up"):
+    with pytest.raises(ConfigError, match=r"MB free, and the measurement needs .* MB free"):
         measure(volume, total_bytes=2**60)
     assert list(volume.iterdir()) == []
     with pytest.raises(ConfigError, match="/proc/kv cannot be measured"):
