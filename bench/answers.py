@@ -73,7 +73,7 @@ def verdict(documents: Sequence[Mapping[str, Any]], left_out: Mapping[int, str] 
 
 
 def compare_document(cold: Sample, warm: Sample, cross: Sample) -> dict[str, Any]:
-    """Compares three replies to one prompt: the cross-read with the plain reply that has more tokens in common with it."""
+    """Compares three replies to one prompt: the cross-read with the plain reply that shares more tokens with it."""
     code = needle(cold.nonce)
     plain = min((cold, warm), key=lambda reply: (-len(_common(reply, cross)), difference(reply, cross)))
     return {

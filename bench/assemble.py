@@ -32,8 +32,8 @@ NVIDIA_SMI = ("nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--f
 class RunOrigin:
     """When, where and with which command a result was made.
 
-    `duration` is the measuring time in seconds, over all resumptions. `stack` is the configuration that the engines were
-    started with; it is empty if that is unknown.
+    `duration` is the measuring time in seconds, over all resumptions. `stack` is the configuration that the engines
+    were started with; it is empty if that is unknown.
     """
 
     run_id: str

@@ -127,7 +127,7 @@ async def _model(engine: Engine) -> EngineFacts:
 
 
 async def _json(http: httpx.AsyncClient, url: str, *path: str) -> Any:
-    """The string or number at `path` in the JSON at `url`; None for anything else, which an external server may return."""
+    """The string or number at `path` in the JSON at `url`; None for anything else (external servers may return it)."""
     try:
         value = from_json(await read_body(http, url))
         for key in path:
