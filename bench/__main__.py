@@ -104,8 +104,8 @@ def ttft_(
     sight, cross-read and own-warm on the LMCache pair. A sample counts only if the number and the source of its cached
     tokens are what its arm requires. Half-way, the engines of each pair swap roles.
 
-    With two --base-url, each document is sent cold to the first server and then to the second, which is compared with
-    its own cold start.
+    With --base-url twice, each document is sent cold to the first server and then to the second, which is compared
+    with its own cold start.
     """
     urls = tuple(base_url or ())
     fields = {"base_url": urls, "model": model, "extra_body": extra_body_fields(extra_body, urls)}
@@ -138,7 +138,7 @@ def storage_(
     num_prompts: Annotated[int, typer.Option(min=1, max=1000, help="Fresh documents of each length.")] = 3,
     input_len: InputLens = None,
 ) -> Fields:
-    """How fast is the KV volume, and from which prompt length on does sharing win on it?
+    """How fast is the KV volume, and above which prompt length does sharing win on it?
 
     Measures the volume's bandwidth with fio (apt-get install fio), then TTFT of recomputing and of loading at each
     length, and confirms the break-even at half and at twice its length. Exit code 1 if it is not confirmed.
@@ -189,7 +189,7 @@ def sweep_(
         list[str] | None, typer.Option(metavar="METRIC:MS...", help="ttft:500, tpot:50 or e2el:2000; one or more.")
     ] = None,
 ) -> Fields:
-    """How does the gain hold under load? Prompt lengths times loads, plain against shared.
+    """Does the gain hold under load? Prompt lengths times loads, plain against shared.
 
     With --request-rate, times count from when a request was scheduled, whatever the engine does; with
     --max-concurrency, the next request waits for one to end. The time that requests wait in the client is shown. Exit

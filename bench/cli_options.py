@@ -117,7 +117,7 @@ def modalities(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def pixels(text: str) -> Pair:
-    """Parses `896x644` into width and height. Raises ConfigError unless both are even numbers from 16 to 4096."""
+    """Parses `896x644`. Raises ConfigError unless both are even, as videos require, and from 16 to 4096 pixels."""
     width, _, height = text.partition("x")
     sides = [int(side) if side.isdecimal() and side.isascii() else 0 for side in (width, height)]
     if not all(16 <= side <= 4096 and side % 2 == 0 for side in sides):
@@ -140,7 +140,7 @@ def goodput_limits(goodput: Sequence[str]) -> dict[str, float]:
 
 
 def extra_body_fields(text: str | None, base_urls: Sequence[str]) -> dict[str, Any]:
-    """The fields of `--extra-body`. Raises ConfigError if they are invalid, or if there is no --base-url."""
+    """The fields of `--extra-body`. Raises ConfigError if invalid, or without --base-url (the arena needs none)."""
     if text and not base_urls:
         raise ConfigError("--extra-body is for servers named by --base-url: name two, or leave it out")
     return parse_extra_body(text)

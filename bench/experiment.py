@@ -41,7 +41,7 @@ class Experiment:
     warnings: Callable[[Sequence[Sample]], Sequence[str]] = sample_warnings
     before_first: Callable[[OnProgressLine], Awaitable[None]] | None = None  # runs after the warm-up
     next_phase: Callable[[Sequence[Sample]], Phase] = lambda _: Phase()  # units that depend on earlier samples
-    expected_units: tuple[WorkUnit, ...] = ()  # a guess at `next_phase`, for the estimate of the time left
+    expected_units: tuple[WorkUnit, ...] = ()  # likely units of `next_phase`, for the estimate of the time left
 
 
 def document_experiment(

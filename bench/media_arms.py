@@ -1,4 +1,4 @@
-"""The arms for media: those for text, and others that distinguish KV sharing from what else an engine caches.
+"""The arms for media: those for text, and others that distinguish KV sharing from an engine's other caches.
 
 | arm | engine | what is sent, and what is required |
 |---|---|---|

@@ -32,7 +32,7 @@ class Options(BaseModel):
     base_url: tuple[str, ...] = ()
     model: str | None = None
     extra_body: Mapping[str, Any] = Field(default_factory=dict)  # additional fields of each request to `base_url`
-    num_prompts: Annotated[int, Field(ge=0, le=10_000)] = 0  # of each cell of a sweep
+    num_prompts: Annotated[int, Field(ge=0, le=10_000)] = 0  # for each cell of a sweep
     max_concurrency: tuple[PositiveInt, ...] = ()
     request_rate: tuple[PositiveFloat, ...] = ()
     burstiness: PositiveFloat = 1.0

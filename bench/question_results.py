@@ -50,7 +50,7 @@ class Confirmation(ResultPart):
     shareable_tokens: Number = None  # whole chunks before the last token
     verdict: str = ""  # as in Comparison
     speedup: MedianInterval = MedianInterval()  # TTFT of computing divided by that of loading
-    holds: Flag = None  # None where nothing can be claimed
+    holds: Flag = None  # None if there is no claim
 
 
 class BreakEven(ResultPart):
@@ -95,7 +95,7 @@ class DecodeSummary(ResultPart):
     """Generation after the first token, by arm."""
 
     median_decode_ms: dict[str, Number] = Field(default_factory=dict)  # per output token, on the engine's own clock
-    stall_ms: dict[str, Number] = Field(default_factory=dict)  # the longest gap between two chunks
+    stall_ms: dict[str, Number] = Field(default_factory=dict)  # longest gap between two chunks
     bursts: dict[str, Number] = Field(default_factory=dict)  # answers whose tokens arrived almost together
 
 

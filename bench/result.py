@@ -78,9 +78,9 @@ class Result(ResultPart):
     input_len: Number = None  # tokens of the longest prompt
     output_len: Number = None  # maximum tokens of an answer
     seed: Number = None
-    num_warmups: Number = None  # of each prompt length on each engine
+    num_warmups: Number = None  # for each prompt length on each engine
     max_concurrency: Number = None  # requests in flight; None for sweep, whose cells have their own
-    request_rate: Number | str = None  # requests per second; "inf": no schedule
+    request_rate: Number | str = None  # requests per second; "inf": each is sent when the previous one has ended
     confidence_level: Number = None  # of every interval, from 0 to 1
     duration: Number = None  # seconds of measuring, over all resumptions
     completed: Number = None  # samples that count

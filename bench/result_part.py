@@ -84,7 +84,7 @@ class NoiseFloor(MedianInterval):
 
 
 class ArmSpeedup(ResultPart):
-    """One arm against another, document by document."""
+    """One arm compared with another, document by document."""
 
     speedup: MedianInterval = MedianInterval()  # time of the other arm divided by this arm's
     saved_ms: MedianInterval = MedianInterval()  # time of the other arm minus this arm's

@@ -102,7 +102,7 @@ def cells(options: Options, roles: EngineRoles) -> tuple[LoadCell, ...]:
 async def measure_cell(
     cell: LoadCell, ask_with: PromptOf, bench: MeasureContext, began: float
 ) -> AsyncIterator[Sample]:
-    """Yields each sample when its request ends. A document that could not be prepared yields an invalid sample.
+    """Yields each sample when its request ends. A document whose preparation fails is not sent; its sample is invalid.
 
     In an open loop, TTFT and E2EL count from the scheduled time of the request.
     """

@@ -102,7 +102,7 @@ def percent(value: float | None) -> str:
 
 
 def nats(value: Number | str) -> str:
-    """A difference with three decimals, or ∞ for the word that stands for infinity in JSON."""
+    """A difference with three decimals; ∞ for "infinite", which replaces infinity in JSON."""
     return "∞" if value == "infinite" else NOTHING if value is None else f"{value:.3f}"
 
 
