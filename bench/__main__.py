@@ -39,7 +39,7 @@ from config.exit_codes import run_app
 
 app = typer.Typer(cls=MultiValueGroup, no_args_is_help=True, add_completion=False)
 
-Fields = Mapping[str, Any]  # of `Options`
+Fields = Mapping[str, Any]  # fields of `Options`
 
 
 @app.callback()
@@ -53,9 +53,9 @@ def main() -> None:
 def question(
     kind: str, holds: Callable[[Result], bool], *more: str, **defaults: Any
 ) -> Callable[[Callable[..., Fields]], Callable[..., None]]:
-    """Makes a command of a function that takes a command's own options and returns fields of `Options`.
+    """A decorator that turns a function from a command's own options to fields of `Options` into a command.
 
-    The command also has the options of `ALWAYS` and `more`, which SHARED declares; `defaults` are those that differ.
+    The command also has the options in `ALWAYS` and `more`, which SHARED declares; `defaults` override its defaults.
     """
     names = [name for name in SHARED if name in (*ALWAYS, *more)]
 
@@ -100,11 +100,12 @@ def ttft_(
 ) -> Fields:
     """How much sooner does a shared document start?
 
-    Every document goes through six arms in random order: cold, own-warm and on the other instance of the plain pair;
-    first sight, cross-read and own-warm on the LMCache pair. A sample counts only if its cached tokens, and where they
-    came from, are what its arm demands. Half-way the engines of each pair swap roles.
+    Every document goes through six arms in random order: cold, own-warm and other instance on the plain pair; first
+    sight, cross-read and own-warm on the LMCache pair. A sample counts only if the number and the source of its cached
+    tokens are what its arm requires. Half-way, the engines of each pair swap roles.
 
-    With --base-url twice: cold on the first server, then on the second, which is compared with its own cold start.
+    With --base-url twice, each document is sent cold to the first server and then to the second, which is compared
+    with its own cold start.
     """
     urls = tuple(base_url or ())
     fields = {"base_url": urls, "model": model, "extra_body": extra_body_fields(extra_body, urls)}
@@ -119,15 +120,16 @@ def mm_(
 
     Each document is a new image, two images, a video or a sound, and goes through nine arms: cold, own-warm, and under
     another nonce (preprocessed, but no KV); first sight and cross-read on the LMCache pair; then another question, and
-    other media in the same place, of whose tokens none may be cached, with the plain engine's answers to both. Without
-    --modality all that the model takes. Exit code 1 when a modality makes no claim, or media were mixed up.
+    other media in the same position, whose tokens must not be cached; and the plain engine's answers to both media.
+    Without --modality, all modalities that the model supports are measured. Exit code 1 if a modality makes no claim,
+    or if media were mixed up.
     """
     return {"input_lens": (0,) * num_prompts}
 
 
 @question("aa", ttft.aa_holds, *STATISTICS)
 def aa_(num_prompts: NumPrompts = 12, input_len: InputLen = INPUT_LEN) -> Fields:
-    """The noise floor: plain-a against plain-b. Exit code 1 when two equal engines can be told apart."""
+    """The noise floor: plain-a against plain-b. Exit code 1 if the two identical engines can be told apart."""
     return {"input_lens": (input_len,) * num_prompts}
 
 
@@ -136,10 +138,10 @@ def storage_(
     num_prompts: Annotated[int, typer.Option(min=1, max=1000, help="Fresh documents of each length.")] = 3,
     input_len: InputLens = None,
 ) -> Fields:
-    """How fast is the KV volume, and from which prompt length on does sharing win on it?
+    """How fast is the KV volume, and above which prompt length does sharing win on it?
 
     Measures the volume's bandwidth with fio (apt-get install fio), then TTFT of recomputing and of loading at each
-    length, and confirms the break-even at half and at twice its length. Exit code 1 when that does not hold.
+    length, and confirms the break-even at half and at twice its length. Exit code 1 if it is not confirmed.
     """
     lengths = tuple(input_len or storage.LENGTHS)
     if len(set(lengths)) < storage.MIN_LENGTHS:
@@ -149,9 +151,9 @@ def storage_(
 
 @question("decode", ttft.holds, *STATISTICS, output_len=64)
 def decode_(num_prompts: NumPrompts = 8, input_len: InputLen = INPUT_LEN) -> Fields:
-    """What does storing cost the tokens that are generated meanwhile? Time per token, first sight against cold.
+    """How much does storing slow down the tokens generated meanwhile? Time per token, first sight against cold.
 
-    The other plain engine answers too: the difference between the two plain engines is noise.
+    The other plain engine answers too, because the difference between the two plain engines is noise.
     """
     return {"input_lens": (input_len,) * num_prompts}
 
@@ -161,12 +163,13 @@ def verify_(
     num_prompts: NumPrompts = 10,
     input_len: Annotated[int, typer.Option(min=1024, max=1_000_000, help="Tokens of each whole prompt.")] = INPUT_LEN,
 ) -> Fields:
-    """Does the fast path give the right answer? Exit code 1 when noise does not explain a difference.
+    """Does the fast path give the right answer? Exit code 1 if noise does not explain a difference.
 
-    The best log-probabilities of a cross-read's tokens against a plain engine's, up to where texts part; the noise
-    floor is from that engine against itself, cold and own-warm. Texts may part only near a tie, and a needle in each
-    document that the plain engine finds must be found. With --modality also as many documents of media, each beside
-    others that are almost the same: they must never share KV, and equal ones in another form must.
+    Compares the highest log-probabilities of each token between a cross-read and a plain engine, up to where the texts
+    diverge. The noise floor is the difference of that engine from itself, cold against own-warm. Texts may diverge only
+    at a near-tie, and the cross-read must find the needle in each document if the plain engine does. With --modality,
+    as many documents of media are tested too: almost identical media must never share KV, and identical ones in another
+    form must.
     """
     return {"input_lens": (input_len,) * num_prompts}
 
@@ -186,11 +189,11 @@ def sweep_(
         list[str] | None, typer.Option(metavar="METRIC:MS...", help="ttft:500, tpot:50 or e2el:2000; one or more.")
     ] = None,
 ) -> Fields:
-    """How does the gain hold under load? Prompt lengths times loads, plain against shared.
+    """Does the gain hold under load? Prompt lengths times loads, plain against shared.
 
-    Under --request-rate requests count from when they were meant to be sent, whatever the engine does; under
-    --max-concurrency the next waits for one to end. The time that a request waited in the client is shown. Exit code 1
-    when over a fifth of a cell's requests do not count.
+    With --request-rate, times count from when a request was scheduled, whatever the engine does; with
+    --max-concurrency, the next request waits for one to end. The time that requests wait in the client is shown. Exit
+    code 1 if more than a fifth of a cell's requests do not count.
     """
     return {
         "num_prompts": num_prompts,
@@ -208,9 +211,9 @@ def peer_(
     rounds: Annotated[int, typer.Option(min=1, max=100, help="Rounds of four blocks: ours, theirs, theirs, ours.")] = 2,
     input_len: InputLen = 1000,
 ) -> Fields:
-    """Does this client measure what `vllm bench serve` measures, on the same engine and prompts? And its CPU time.
+    """Does this client measure what `vllm bench serve` measures, on the same engine and prompts?
 
-    Exit code 1 when the two clients can be told apart by TTFT.
+    It also compares the clients' CPU time. Exit code 1 if the two clients can be told apart by TTFT.
     """
     return {"input_lens": (input_len,) * (2 * rounds * num_prompts), "num_prompts": num_prompts}
 
@@ -220,7 +223,7 @@ def report_(
     result: Annotated[Path, typer.Argument(help="A result folder, or its result.json.")],
     json_file: Json = None,
 ) -> None:
-    """Render a result again: a table here, report.md and report.html beside it. Needs no engine."""
+    """Render a result again: as a table here, and as report.md and report.html beside it. Needs no engine."""
     found = result_io.read_result(result)
     show(found, result if result.is_dir() else result.parent, json_file)
 
@@ -232,9 +235,9 @@ def compare_(
     expected_ttft_gain: Gain = None,
     json_file: Annotated[str | None, typer.Option("--json", help="Write it to this file too; - is stdout.")] = None,
 ) -> None:
-    """Is a new result as good as an old one? Exit code 1 when its whole interval lies below the old one's.
+    """Is a new result as good as an old one? Exit code 1 if its whole interval lies below the old one's.
 
-    It compares speed-ups, so it takes results of ttft, aa, decode and peer.
+    It compares speed-ups, which only results of ttft, aa, decode and peer have.
     """
     before, after = result_io.read_result(old), result_io.read_result(new)
     findings = [regression.compare_results(before, after)]

@@ -1,9 +1,9 @@
-"""How far answers to one prompt are apart, and whether the run's noise explains it.
+"""Measures how much answers to one prompt differ, and whether the run's noise explains it.
 
-Texts are not the test: at temperature 0 a cold and a cached prefill round differently, near-ties flip, and answers
-differ now and then on one plain engine too. The test is the best log-probabilities of each token, up to where texts
-part, on the engine that read another's KV. The noise floor is how far one plain engine differs from itself, cold
-against own-warm.
+Texts are not compared directly: even at temperature 0, a cold and a cached prefill round differently, near-ties flip,
+and answers sometimes differ on a single plain engine. Instead, the test compares the highest log-probabilities of each
+token, up to where the texts diverge, between a plain engine and the engine that read KV stored by another. The noise
+floor is how much the plain engine differs from itself, cold against own-warm.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import Any
 from bench.arms import COLD, CROSS_READ, OWN_WARM
 from bench.sample import Sample, TokenRow
 
-TOP = 5  # candidates of each token that are compared
-STATED = 3  # documents whose faults are listed
-MARGIN = 2  # the largest of some differences is often above that of as many like them, and hardly ever twice it
-RESOLUTION = 1e-4  # nats: rounding alone moves float32 by a tenth of it, and one pixel's change by ten times as much
-NEAR_TIE = 0.5  # nats between two candidates
+TOP = 5  # most likely candidates that are compared for each token
+STATED = 3  # documents whose differences are listed in a verdict
+MARGIN = 2  # the largest of n differences often exceeds the largest of n others, but hardly ever by a factor of two
+RESOLUTION = 1e-4  # nats: rounding in float32 causes about a tenth of this, a change of one pixel about ten times this
+NEAR_TIE = 0.5  # nats; two candidates that are closer are a near-tie
 
 
 def needle(nonce: str) -> str:
@@ -28,7 +28,7 @@ def needle(nonce: str) -> str:
 
 
 def compare_answers(samples: Sequence[Sample], prefix: str = "") -> dict[str, Any]:
-    """The verdict on all documents of these samples, whose arms may have a prefix to their names."""
+    """The verdict on all documents of the samples; `prefix` is prepended to the arms' names."""
     names = [f"{prefix}{arm.name}" for arm in (COLD, OWN_WARM, CROSS_READ)]
     whole, left_out = list[dict[str, Any]](), dict[int, str]()
     for number in sorted({s.document for s in samples}):
@@ -43,10 +43,10 @@ def compare_answers(samples: Sequence[Sample], prefix: str = "") -> dict[str, An
 
 
 def verdict(documents: Sequence[Mapping[str, Any]], left_out: Mapping[int, str] | None = None) -> dict[str, Any]:
-    """`same`, `different`, or `no claim` when nothing differs but not every document was compared.
+    """The verdict: `same`, `different`, or `no claim` if nothing differs but not every document was compared.
 
-    `left_out` maps documents to why they were not. The floor is MARGIN times the run's largest noise, and at least
-    RESOLUTION.
+    `left_out` maps documents that were not compared to the reason. The noise floor is MARGIN times the run's largest
+    noise, and at least RESOLUTION.
     """
     left_out = left_out or {}
     noise = max((d["noise"] for d in documents), default=None)
@@ -73,7 +73,7 @@ def verdict(documents: Sequence[Mapping[str, Any]], left_out: Mapping[int, str] 
 
 
 def compare_document(cold: Sample, warm: Sample, cross: Sample) -> dict[str, Any]:
-    """Three replies to one prompt. The cross-read is compared with the plain reply whose tokens it follows longest."""
+    """Compares three replies to one prompt: the cross-read with the plain reply that shares more tokens with it."""
     code = needle(cold.nonce)
     plain = min((cold, warm), key=lambda reply: (-len(_common(reply, cross)), difference(reply, cross)))
     return {
@@ -91,22 +91,23 @@ def compare_document(cold: Sample, warm: Sample, cross: Sample) -> dict[str, Any
 
 
 def difference(reference: Sample, other: Sample) -> float:
-    """The largest, in nats, over the five best candidates of either for each token up to where the texts part.
+    """The largest difference of log-probabilities, in nats, up to where the texts diverge.
 
-    Infinite where an answer has no candidates: none were reported, or ruined KV made their values NaN.
+    It covers the five best candidates of each answer at each token. It is infinite if an answer has no candidates,
+    because none were reported, or because corrupt KV made their values NaN.
     """
     return max((_apart(ours.best, theirs.best) for ours, theirs in _common(reference, other)), default=math.inf)
 
 
 def nearest(ones: Sequence[Sample], others: Sequence[Sample]) -> float:
-    """The smallest difference, in nats; infinite where nothing was measured."""
+    """The smallest difference of any pair, in nats; infinite if nothing was measured."""
     return min((difference(one, other) for one in ones for other in others), default=math.inf)
 
 
 def divergence(reference: Sample, other: Sample) -> dict[str, Any] | None:
-    """Where two answers part: the place of the token, and by how many nats the reference preferred its own.
+    """Where two answers diverge: the index of the token, and by how many nats the reference preferred its own token.
 
-    A small gap is a near-tie, which rounding alone may flip. None when one answer is the other's beginning, or the
+    A small gap is a near-tie, which rounding alone may flip. None if one answer is a prefix of the other, or if the
     reference has no candidates.
     """
     place = len(common := _common(reference, other)) - 1
@@ -117,7 +118,7 @@ def divergence(reference: Sample, other: Sample) -> dict[str, Any] | None:
 
 
 def _common(reference: Sample, other: Sample) -> Sequence[tuple[TokenRow, TokenRow]]:
-    """The tokens of two answers that follow the same ones: up to and including the first that differs."""
+    """The pairs of tokens up to and including the first pair that differs."""
     pairs = list(zip(reference.logprobs, other.logprobs, strict=False))
     parted = next((place for place, (ours, theirs) in enumerate(pairs) if ours.token != theirs.token), len(pairs))
     return pairs[: parted + 1]
@@ -131,12 +132,12 @@ def _apart(ours: Mapping[str, float], theirs: Mapping[str, float]) -> float:
 
 
 def _logprob(candidates: Mapping[str, float], token: str) -> float:
-    """The token's own, or the most that it can be when it is not among the candidates."""
+    """The token's log-probability, or its upper bound if the token is not among the candidates."""
     return candidates.get(token, min(candidates.values()))
 
 
 def _unexplained(found: Mapping[str, Any], floor: float) -> str:
-    """What noise does not explain in one document, in words; empty when it explains everything."""
+    """The differences in one document that noise does not explain, in words; empty if there are none."""
     flaws = []
     if math.isfinite(floor) and found["cross"] > floor:
         far = f"{found['cross']:.3g} nats from the plain engine's" if math.isfinite(found["cross"]) else "no numbers"
@@ -150,12 +151,12 @@ def _unexplained(found: Mapping[str, Any], floor: float) -> str:
 
 
 def _lost_needle(found: Mapping[str, Any]) -> bool:
-    """A cross-read must find the needle only if the plain engine did, both cold and own-warm."""
+    """Whether the cross-read missed a needle that the plain engine found both cold and own-warm."""
     return found["needle"]["plain"] and not found["needle"]["cross"]
 
 
 def _unproven(documents: Sequence[Any], left_out: Mapping[int, str], floor: float | None) -> str:
-    """Why nothing can be claimed; empty when it can."""
+    """Why there can be no claim; empty if there can."""
     if left_out:
         number, why = next(iter(left_out.items()))
         several = f"{len(left_out)} of {len(documents) + len(left_out)} documents left out"
@@ -166,5 +167,5 @@ def _unproven(documents: Sequence[Any], left_out: Mapping[int, str], floor: floa
 
 
 def _as_json(value: float | None) -> float | str | None:
-    """JSON has no infinity; a word is better than an invalid file."""
+    """Replaces infinity, which JSON does not have, with a word."""
     return "infinite" if value is not None and math.isinf(value) else value

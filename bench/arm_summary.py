@@ -1,4 +1,4 @@
-"""Samples of one arm as the fields of one `vllm bench serve` result."""
+"""Summarizes the samples of one arm in the fields of a `vllm bench serve` result."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def summarize_arm(
     seed: int = 0,
     duration: float | None = None,
 ) -> dict[str, Any]:
-    """`bench.result.ArmSummary` as JSON: milliseconds in the flat fields, seconds in the arrays, as vLLM has them.
+    """An ArmSummary (bench/result_part.py) as JSON: milliseconds in flat fields and seconds in arrays, as in vLLM.
 
-    All but the arrays is calculated from valid samples only. Without a `duration` in seconds it is the sum of the
-    requests' own times, since one request was in flight.
+    Everything except the arrays is calculated from valid samples only. `duration` is in seconds; without it, the sum of
+    the requests' own times is used, because only one request was in flight.
     """
     valid = [s for s in samples if s.valid and s.ttft_ms is not None]
     ttfts = _ms(s.ttft_ms for s in valid)
@@ -50,7 +50,7 @@ def summarize_arm(
 def _flat(metric: str, ms: Sequence[float], independent: int | None = None) -> dict[str, float | None]:
     """Mean, median, standard deviation and percentiles of milliseconds under vLLM's names.
 
-    The gaps of one answer are not independent: `independent` counts the answers.
+    The gaps within one answer are not independent, so for them `independent` is the number of answers.
     """
     return {
         f"mean_{metric}_ms": fmean(ms) if ms else None,
@@ -75,7 +75,7 @@ def _tokens(valid: Sequence[Sample], duration: float) -> dict[str, Any]:
 
 
 def _arrays(samples: Sequence[Sample]) -> dict[str, Any]:
-    """With a place for every request, as vLLM has it: zeros for one that failed, and its reason in `errors`."""
+    """Arrays with one entry for each sample, as in vLLM. If it does not count: zeros, and the reason in `errors`."""
     return {
         "input_lens": [s.prompt_tokens or s.input_len for s in samples],
         "output_lens": [s.completion_tokens or 0 if s.valid else 0 for s in samples],

@@ -1,16 +1,16 @@
-"""The arms of text: the ways in which a document is sent, and how each reply proves where its tokens came from.
+"""The arms for text: ways to send a document, and checks that a reply's tokens came from the right place.
 
-These are the arms of `./arena bench ttft` (TTFT_ARMS); `bench/questions/ttft.py` has those of two foreign servers.
+These are the arms of `./arena bench ttft` (TTFT_ARMS); `bench/questions/ttft.py` has those for two external servers.
 
-| arm | engine | what it must be |
+| arm | engine | what is required |
 |---|---|---|
 | cold | plain | a new document: nothing cached |
-| own_warm | the same plain engine | from its own prefix cache: the lowest TTFT possible |
-| other_instance | the other plain engine | the first one has it, which must not help: nothing cached |
-| first_sight | lmcache writer | as cold, plus the cost of storing |
-| cross_read | lmcache reader | through its cache server, which has not had it: so from the KV volume |
+| own_warm | the same plain engine | from its own prefix cache: the lowest possible TTFT |
+| other_instance | the other plain engine | only the first engine has read the document: nothing cached |
+| first_sight | lmcache writer | like cold, plus the cost of storing |
+| cross_read | lmcache reader | from the KV volume, because its own cache server has not had the document |
 | lmcache_own_warm | lmcache reader | from its own prefix cache |
-| plain_a, plain_b | either plain engine | a new document each: nothing cached (`./arena bench aa`) |
+| plain_a, plain_b | the two plain engines | a new document: nothing cached (`./arena bench aa`) |
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ SOURCE_UNKNOWN = "the source of its tokens is unknown: other requests were in fl
 
 DIGITS, OTHER_DIGITS = "0123456789", "5678901234"
 
-InvalidReason = Callable[[Reply], str]  # why a reply does not count; empty when it does
-PromptTransform = Callable[[Prompt], Prompt]  # from the document's prompt to what an arm sends
+InvalidReason = Callable[[Reply], str]  # why a reply does not count; empty if it does
+PromptTransform = Callable[[Prompt], Prompt]  # from the document's prompt to the arm's prompt
 
 
 class EngineRole(StrEnum):
-    """What an engine does for one document. The roles of a pair are swapped half-way through a run."""
+    """An engine's task for one document. The engines of a pair swap roles half-way through a run."""
 
     PLAIN = "plain"
     OTHER = "other"
@@ -41,14 +41,14 @@ class EngineRole(StrEnum):
 
 
 def unchanged(prompt: Prompt) -> Prompt:
-    """Sends the document's prompt itself."""
+    """Sends the document's prompt unchanged."""
     return prompt
 
 
 def under_another_nonce(transform: PromptTransform = unchanged) -> PromptTransform:
     """Sends a prompt of the same length for which no KV can be reused.
 
-    Only digits differ: how many tokens letters make depends on what stands beside them.
+    Only digits are replaced, because the number of tokens for letters depends on the letters beside them.
     """
     digits = str.maketrans(DIGITS, OTHER_DIGITS)
     return lambda prompt: replace(transform(prompt), nonce=prompt.nonce.translate(digits))
@@ -63,25 +63,25 @@ class Arm:
     invalid_reason: InvalidReason
     after_arm: str = ""  # the arm of the same document that must come first
     stores: bool = False  # the run waits until its KV is on the volume
-    reads: bool = False  # from the KV volume: --prepare runs before it
+    reads: bool = False  # whether it reads from the KV volume: --prepare runs before it
     transform: PromptTransform = unchanged
-    modality: str = ""  # of the media that it sends
+    modality: str = ""  # of the media that the arm sends
 
 
 def nothing_cached(reply: Reply) -> str:
-    """Demands that nothing was cached, by the reply's usage and by the engine's counters, which must be known."""
+    """Requires that nothing was cached, by the reply's usage and by the engine's counters, which must be known."""
     return not_cached_if_reported(reply) if reply.sources else SOURCE_UNKNOWN
 
 
 def not_cached_if_reported(reply: Reply) -> str:
-    """Like `nothing_cached`, but uses whatever the server reports, and accepts a reply when it reports nothing."""
+    """Like `nothing_cached`, but uses whatever the server reports, and accepts the reply if it reports nothing."""
     sources, reported = reply.sources, reply.usage.cached_tokens or 0
     cached = max(reported, sources.prefix_cache + sources.shared) if sources else reported
     return f"{cached} tokens were cached, and nothing should be" if cached else ""
 
 
 def loaded_from_volume(reply: Reply) -> str:
-    """Demands that all whole chunks came from the KV volume, and none from the cache server's memory."""
+    """Requires that all whole chunks came from the KV volume, and none from the cache server's memory."""
     if reply.sources is None:
         return SOURCE_UNKNOWN
     if reply.sources.l1:
@@ -92,19 +92,19 @@ def loaded_from_volume(reply: Reply) -> str:
 
 
 def from_prefix_cache(reply: Reply) -> str:
-    """Demands that all whole chunks came from the engine's own prefix cache."""
+    """Requires that all whole chunks came from the engine's own prefix cache."""
     if reply.sources is None:
         return SOURCE_UNKNOWN
     return _too_few(reply.sources.prefix_cache, reply, "in its own prefix cache")
 
 
 def always_valid(_: Reply) -> str:
-    """Demands nothing."""
+    """Accepts every reply."""
     return ""
 
 
 def _too_few(tokens: int, reply: Reply, where: str) -> str:
-    """Less than one chunk, and the last token, may be left to compute when a whole prefix is reused."""
+    """The reason if fewer tokens were reused than all whole chunks before the last token; otherwise empty."""
     expected = (reply.usage.prompt_tokens - 1) // CHUNK_SIZE * CHUNK_SIZE
     return f"only {tokens} of {reply.usage.prompt_tokens} tokens were {where}" if tokens < expected else ""
 
@@ -117,6 +117,6 @@ CROSS_READ = Arm("cross_read", EngineRole.READER, loaded_from_volume, after_arm=
 LMCACHE_OWN_WARM = Arm("lmcache_own_warm", EngineRole.READER, from_prefix_cache, after_arm="cross_read")
 TTFT_ARMS = (COLD, OWN_WARM, OTHER_INSTANCE, FIRST_SIGHT, CROSS_READ, LMCACHE_OWN_WARM)
 
-# For `bench aa`: the arms are the two plain engines, in either order.
+# For `bench aa`: one arm for each plain engine, in random order.
 PLAIN_A = Arm("plain_a", EngineRole.PLAIN, nothing_cached)
 PLAIN_B = Arm("plain_b", EngineRole.OTHER, nothing_cached)

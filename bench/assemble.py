@@ -1,4 +1,4 @@
-"""Makes the result of a run of its samples, and of what is known of the machine, the engines and the caller."""
+"""Builds a run's result from its samples and from what is known about the machine, the engines and the options."""
 
 from __future__ import annotations
 
@@ -30,9 +30,10 @@ NVIDIA_SMI = ("nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--f
 
 @dataclass(frozen=True, slots=True)
 class RunOrigin:
-    """When, where and by what a result was made. `duration` counts seconds of measuring, over all resumptions.
+    """When, where and with which command a result was made.
 
-    `stack` is what the engines were started with; empty where that is not known.
+    `duration` is the measuring time in seconds, over all resumptions. `stack` is the configuration that the engines
+    were started with; it is empty if that is unknown.
     """
 
     run_id: str
@@ -45,7 +46,7 @@ class RunOrigin:
 
 
 def partial_result(options: Options, origin: RunOrigin, samples: Sequence[Sample]) -> dict[str, Any]:
-    """The header and every sample, as JSON: what a killed run is resumed from, without what is calculated from them."""
+    """The header and every sample, as JSON, from which a killed run can be resumed. It contains no statistics."""
     why = "this run was killed before its samples were summed up: go on with --resume"
     return {
         **_header(options, origin, samples, complete=False),
@@ -58,7 +59,7 @@ def partial_result(options: Options, origin: RunOrigin, samples: Sequence[Sample
 def assemble_result(
     study: Experiment, options: Options, origin: RunOrigin, samples: Sequence[Sample], *, complete: bool
 ) -> Result:
-    """The header that all kinds share, the arms, what the experiment calculates from its samples, and every sample."""
+    """The common header, the arms, the experiment's own summary, the warnings, and every sample."""
     summarize = partial(
         summarize_arm,
         detailed=options.save_detailed,
@@ -117,17 +118,17 @@ def _header(options: Options, origin: RunOrigin, samples: Sequence[Sample], *, c
 
 
 def _first_fact(preflight: PreflightResult, name: str) -> Any:
-    """Of the first engine that reports it; None where none does."""
+    """The fact `name` from the first engine that reports it; None if none does."""
     return next((facts[name] for facts in preflight.engines.values() if facts.get(name)), None)
 
 
 def _sample_row(sample: Sample) -> dict[str, Any]:
-    """Without log-probabilities where none were asked for."""
+    """The sample as JSON; log-probabilities are left out if it has none."""
     return sample.model_dump(mode="json", exclude=set() if sample.logprobs else {"logprobs"})
 
 
 def host_info() -> dict[str, Any]:
-    """The machine that asks; the engines may run elsewhere."""
+    """Facts about the machine that sends the requests; the engines may run elsewhere."""
     return {
         "machine": platform.machine(),
         "cpu": _cpu(),
@@ -139,9 +140,9 @@ def host_info() -> dict[str, Any]:
 
 
 def stack_info(settings: Settings) -> dict[str, Any]:
-    """What the arena's engines are started with and what may change a number. Only these settings: none is a secret.
+    """Settings of the arena's engines that may affect the measurements. Only these are recorded; none is a secret.
 
-    Engines do not report their revision, dtype and hash seed over HTTP.
+    Revision, dtype and hash seed come from the settings, because engines do not report them over HTTP.
     """
     return {
         "model": settings.model,
@@ -157,7 +158,7 @@ def stack_info(settings: Settings) -> dict[str, Any]:
 
 
 def _gpus(command: Sequence[str] = NVIDIA_SMI) -> list[str]:
-    """One line each; none where the command is missing or fails."""
+    """One line for each GPU; an empty list if the command is missing or fails."""
     try:
         listed = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
     except (OSError, subprocess.SubprocessError):

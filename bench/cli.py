@@ -37,14 +37,14 @@ from config.printable import printable
 from config.settings import Settings
 from config.topology import Topology
 
-CLAIMING = ("ttft", "mm", "aa", "decode", "peer")  # kinds whose claim compares all documents
+CLAIMING = ("ttft", "mm", "aa", "decode", "peer")  # kinds that make one claim from all documents
 
 
 class _Console(Console):
-    """Prints no escape sequences that come from servers or from results of others."""
+    """A console that prints no escape sequences from servers or from other people's results."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
-        """Cleans all text before rich adds its own escape sequences."""
+        """Removes escape sequences from the text before rich adds its own."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(printable(segment.text), segment.style)
 
@@ -54,7 +54,7 @@ err = _Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 
 def run_benchmark(options: Options, result_dir: Path | None, resuming: bool, json_file: str | None) -> Result:
-    """Measures and shows what it found. A resumed run has the options that it began with."""
+    """Runs the benchmark and shows its result. A resumed run keeps its original options."""
     if not resuming:
         path = result_io.create_folder(result_dir or run_folder(results_folder(), options.kind))
         past = PreviousRun.none(shell_command())
@@ -74,7 +74,7 @@ def run_benchmark(options: Options, result_dir: Path | None, resuming: bool, jso
 
 @contextmanager
 def _resume_hint(path: Path) -> Iterator[None]:
-    """Prints where results go, and how to go on when a run ends early."""
+    """Prints where results go and, if the run ends early, how to resume it."""
     err.print(f"results go to {path}")
     try:
         yield
@@ -85,7 +85,7 @@ def _resume_hint(path: Path) -> Iterator[None]:
 
 
 def _measurement_lock(options: Options) -> AbstractContextManager[None]:
-    """Keeps others from measuring on the arena's engines meanwhile; external servers need no lock."""
+    """Prevents concurrent measurements on the arena's engines; external servers need no lock."""
     if options.base_url:
         return nullcontext()
     return MeasurementLock.of(os.environ).held(f"bench {options.kind}", err.print)
@@ -133,7 +133,7 @@ def _studies(settings: Settings, past: PreviousRun) -> Mapping[str, Callable[[Op
 
 
 def show(result: Result, path: Path, json_file: str | None) -> None:
-    """The table comes first, so that it is shown even if a file cannot be written."""
+    """Prints and writes the reports. Printing comes first, so that it happens even if a file cannot be written."""
     files = report_files(result)
     (err if json_file == "-" else out).print(terminal_report(result))
     save(result, json_file)
@@ -142,7 +142,7 @@ def show(result: Result, path: Path, json_file: str | None) -> None:
 
 
 def save(result: Result | Mapping[str, Any], json_file: str | None) -> None:
-    """Writes it to the file of --json, or to stdout for `-`."""
+    """Writes the result to the file named by --json, or to stdout for `-`."""
     if json_file == "-":
         sys.stdout.write(result_io.to_json_text(result))
     elif json_file:
@@ -150,5 +150,5 @@ def save(result: Result | Mapping[str, Any], json_file: str | None) -> None:
 
 
 def shell_command() -> str:
-    """The command as it was typed, for the result. No option takes a secret."""
+    """The command line as typed, which the result records; no option accepts a secret."""
     return shlex.join(["./arena", "bench", *sys.argv[1:]])

@@ -1,4 +1,4 @@
-"""The options of the bench's commands: each is declared once, and becomes a field of `Options` here."""
+"""Declares each option of the bench commands once, and converts options to fields of `Options`."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from cache.volume import CHUNK_SIZE
 from client.external_server import parse_extra_body
 from config.errors import ConfigError
 
-INPUT_LEN = 26 * CHUNK_SIZE + 128  # whole chunks, and room for a question that no cache has
-MULTI_VALUE = ("--goodput", "--metadata")  # `vllm bench serve` takes several values after one name of these
+INPUT_LEN = 26 * CHUNK_SIZE + 128  # whole chunks, plus room for a question, which no cache contains
+MULTI_VALUE = ("--goodput", "--metadata")  # several values may follow one name, as in `vllm bench serve`
 DEFAULT_SIZES = Sizes()
 
 NumPrompts = Annotated[int, typer.Option(min=1, max=10_000, help="Fresh documents; each goes through every arm.")]
@@ -40,7 +40,7 @@ def _written(size: Pair) -> str:
     return f"{size[0]}x{size[1]}"
 
 
-SHARED: Mapping[str, tuple[Any, Any]] = {  # parameter to its declaration and its default
+SHARED: Mapping[str, tuple[Any, Any]] = {  # parameter name to its declaration and default
     "output_len": _option(int, 32, min=2, max=100_000, help="Tokens of each answer."),
     "seed": _option(int, 0, min=0, help="Of the order of arms and of the bootstrap; documents are always new."),
     "num_warmups": _option(int, 1, min=0, max=10, help="Rounds before the first measured one."),
@@ -66,17 +66,17 @@ ALWAYS = ("output_len", "seed", "result_dir", "resume", "json_file", "label", "m
 
 
 class MultiValueGroup(TyperGroup):
-    """Commands that take `--goodput ttft:500 tpot:50`; Typer itself wants the name before each value."""
+    """Commands that accept `--goodput ttft:500 tpot:50`; Typer itself requires the name before each value."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Repeats the names before Typer reads the arguments."""
+        """Repeats the option names before Typer parses the arguments."""
         return super().parse_args(ctx, repeat_names(args))
 
 
 def repeat_names(arguments: Sequence[str]) -> list[str]:
-    """`--goodput ttft:500 tpot:50` as `--goodput ttft:500 --goodput tpot:50`.
+    """Turns `--goodput ttft:500 tpot:50` into `--goodput ttft:500 --goodput tpot:50`.
 
-    All words up to the next option are its values; no command with such an option has arguments.
+    All words up to the next option are values, because no command with such an option has positional arguments.
     """
     repeated, option = list[str](), ""
     for word in arguments:
@@ -89,7 +89,7 @@ def repeat_names(arguments: Sequence[str]) -> list[str]:
 
 
 def shared_fields(chosen: Mapping[str, Any]) -> dict[str, Any]:
-    """Values of shared options as fields of `Options`. Raises ConfigError for a value that cannot be read."""
+    """The values of shared options as fields of `Options`. Raises ConfigError for an invalid value."""
     fields = {name: value for name, value in chosen.items() if name not in MEDIA}
     if "metadata" in chosen:
         fields["metadata"] = key_values(chosen["metadata"] or ())
@@ -102,7 +102,7 @@ def shared_fields(chosen: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def key_values(metadata: Sequence[str]) -> dict[str, str]:
-    """`["gpu=A100"]` as a mapping. Raises ConfigError for anything else."""
+    """Parses `["gpu=A100"]` into a mapping. Raises ConfigError for anything but KEY=VALUE."""
     found = [text.partition("=") for text in metadata]
     if wrong := [key for key, equals, _ in found if not key or not equals]:
         raise ConfigError(f"--metadata {wrong[0]} has no value: write KEY=VALUE")
@@ -110,14 +110,14 @@ def key_values(metadata: Sequence[str]) -> dict[str, str]:
 
 
 def modalities(names: Sequence[str]) -> tuple[str, ...]:
-    """Each once. Raises ConfigError for a name that is no modality."""
+    """The names without duplicates. Raises ConfigError for an unknown modality."""
     if unknown := [name for name in names if name not in MODALITIES]:
         raise ConfigError(f"--modality {unknown[0]} is not known: choose {', '.join(MODALITIES)}")
     return tuple(dict.fromkeys(names))
 
 
 def pixels(text: str) -> Pair:
-    """`896x644` as width and height. Raises ConfigError for anything else, and for sizes that no video can have."""
+    """Parses `896x644`. Raises ConfigError unless both are even, as videos require, and from 16 to 4096 pixels."""
     width, _, height = text.partition("x")
     sides = [int(side) if side.isdecimal() and side.isascii() else 0 for side in (width, height)]
     if not all(16 <= side <= 4096 and side % 2 == 0 for side in sides):
@@ -126,7 +126,7 @@ def pixels(text: str) -> Pair:
 
 
 def goodput_limits(goodput: Sequence[str]) -> dict[str, float]:
-    """`["ttft:500"]` as milliseconds by metric. Raises ConfigError for anything else."""
+    """Parses `["ttft:500"]` into milliseconds by metric. Raises ConfigError for anything but METRIC:MS."""
     found = {}
     for text in goodput:
         metric, _, ms = text.partition(":")
@@ -140,7 +140,7 @@ def goodput_limits(goodput: Sequence[str]) -> dict[str, float]:
 
 
 def extra_body_fields(text: str | None, base_urls: Sequence[str]) -> dict[str, Any]:
-    """The fields of `--extra-body`. Raises ConfigError, also without --base-url: the arena's engines need none."""
+    """The fields of `--extra-body`. Raises ConfigError if invalid, or without --base-url (the arena needs none)."""
     if text and not base_urls:
         raise ConfigError("--extra-body is for servers named by --base-url: name two, or leave it out")
     return parse_extra_body(text)

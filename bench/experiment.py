@@ -1,4 +1,4 @@
-"""A question put to the engines: what is sent, and what is calculated from the samples."""
+"""What one benchmark command sends to the engines, and what it calculates from the samples."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from client.documents import HANDBOOK, read_document
 from client.prompt import Prompt
 
 OnProgressLine = Callable[[str], object]
-MeasureUnit = Callable[[Any, PromptOf, MeasureContext, float], AsyncIterator[Sample]]  # the last is the run's start
+MeasureUnit = Callable[[Any, PromptOf, MeasureContext, float], AsyncIterator[Sample]]  # the float is the run's start
 Summarize = Callable[[Sequence[Sample], Options], Mapping[str, Any]]
 
 
@@ -30,7 +30,7 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class Experiment:
-    """What one command measures. All but the first five fields are for questions that measure in their own way."""
+    """What one command measures. Most questions need only the first five fields."""
 
     arms: tuple[Arm, ...]  # in the order in which tables list them
     units: tuple[WorkUnit, ...]
@@ -40,8 +40,8 @@ class Experiment:
     measure: MeasureUnit = measure_document
     warnings: Callable[[Sequence[Sample]], Sequence[str]] = sample_warnings
     before_first: Callable[[OnProgressLine], Awaitable[None]] | None = None  # runs after the warm-up
-    next_phase: Callable[[Sequence[Sample]], Phase] = lambda _: Phase()  # units that depend on the first samples
-    expected_units: tuple[WorkUnit, ...] = ()  # a guess at `next_phase`, for the estimate of the time left
+    next_phase: Callable[[Sequence[Sample]], Phase] = lambda _: Phase()  # units that depend on earlier samples
+    expected_units: tuple[WorkUnit, ...] = ()  # likely units of `next_phase`, for the estimate of the time left
 
 
 def document_experiment(
@@ -53,9 +53,9 @@ def document_experiment(
     *,
     swap: bool = True,
 ) -> Experiment:
-    """The handbook once for each of `input_lens`, each time through all arms; `swap`: roles are swapped half-way.
+    """Sends the handbook through all arms, once for each of `input_lens`.
 
-    The warm-up always swaps roles, so that it reaches every engine.
+    With `swap`, engines swap roles half-way. The warm-up always swaps roles, so that it reaches every engine.
     """
     planned = roles if swap else {role: (first, first) for role, (first, _) in roles.items()}
     return Experiment(
@@ -68,6 +68,6 @@ def document_experiment(
 
 
 def handbook_prompt(options: Options, *, ignore_eos: bool = True) -> PromptOf:
-    """The handbook after a nonce; with `ignore_eos` every answer has `output_len` tokens."""
+    """A function that makes the handbook prompt for a nonce; with `ignore_eos` every answer has `output_len` tokens."""
     handbook = read_document(HANDBOOK)
     return lambda nonce: Prompt(QUESTION, handbook, nonce, options.output_len, ignore_eos=ignore_eos)

@@ -1,4 +1,4 @@
-"""Servers that are not the arena's: any two that speak the OpenAI API, named by `--base-url`."""
+"""Two external servers with an OpenAI-compatible API, named by `--base-url`."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from client.tokenizer import fill_to_length
 from config.errors import ConfigError, DocumentError, EngineRefused
 from config.topology import Engine
 
-FEW, MANY = 400, 4000  # characters of the two documents by which a server's token count is measured
-PROBE_TOKENS = 16  # of their answers, which are not measured
-MAX_CHARACTERS_PER_TOKEN = 20  # of any tokenizer, as a text's average; with more, the server's count is no count
+FEW, MANY = 400, 4000  # characters of the two documents with which a server's token count is measured
+PROBE_TOKENS = 16  # of the answers to those documents, which are not measured
+MAX_CHARACTERS_PER_TOKEN = 20  # average over a text, for any tokenizer; above it, the server's count is implausible
 
 
 async def external_engines(
     base_urls: Sequence[str], model: str | None, extra_body: Mapping[str, Any] | None = None
 ) -> tuple[Engine, Engine]:
-    """The two servers, with the model that each serves unless one is named. Raises ConfigError, EngineError."""
+    """The two servers; without `model`, each uses the model that it serves. Raises ConfigError, EngineError."""
     if any("@" in url for url in base_urls):
         raise ConfigError(
             "--base-url has a name or a password in it, which a result would keep: leave it out, and set OPENAI_API_KEY"
@@ -40,19 +40,19 @@ async def external_engines(
 class CharactersPerToken:
     """How a server counts tokens, and whether its chat template refuses a system message."""
 
-    few: int  # tokens of a whole prompt whose document has FEW characters
-    characters_per_token: float  # of the rest of a longer document
+    few: int  # tokens of the whole prompt if its document has FEW characters
+    characters_per_token: float  # in a longer document, beyond FEW characters
     no_system_role: bool = False
 
     def characters(self, tokens: int) -> int:
-        """Characters of the document in a prompt with so many tokens."""
+        """The number of characters that the document may have in a prompt of `tokens` tokens."""
         return max(1, int(FEW + (tokens - self.few) * self.characters_per_token))
 
 
 async def measure_scales(
     engines: Iterable[Engine], ask_with: PromptOf, ask: AskMeasured = ask_without_counters
 ) -> dict[str, CharactersPerToken]:
-    """The scale of each engine by its name. Raises EngineError, and ConfigError as `scale_of` does."""
+    """Each engine's scale by its name. Raises EngineError, and ConfigError as `scale_of` does."""
     return {engine.name: await scale_of(engine, ask_with, ask) for engine in engines}
 
 
@@ -73,7 +73,7 @@ async def scale_of(engine: Engine, ask_with: PromptOf, ask: AskMeasured = ask_wi
 
 
 def sizing(scales: Mapping[str, CharactersPerToken], exact: FitPrompt = fill_to_length) -> FitPrompt:
-    """Cuts prompts by the server's tokenizer where it has an endpoint for it, otherwise by characters.
+    """A function that cuts prompts to length, with the server's tokenizer endpoint or, if it has none, by characters.
 
     If one server's chat template refuses a system message, neither server gets one.
     """
@@ -93,6 +93,6 @@ def sizing(scales: Mapping[str, CharactersPerToken], exact: FitPrompt = fill_to_
 
 
 def _cut(prompt: Prompt, characters: int) -> str:
-    """So many characters of the prompt's document, which is repeated if it is shorter."""
+    """The first `characters` characters of the prompt's document, which is repeated if it is too short."""
     copies = characters // max(1, len(prompt.document)) + 1
     return "\n\n".join([prompt.document] * copies)[:characters]

@@ -1,8 +1,8 @@
-"""Many requests at once: when each is meant to be sent, and how long it waited for its turn.
+"""Sends many requests at once, in an open or a closed loop.
 
 Open loop: requests are sent on a schedule (`request_rate`, `burstiness`), whatever the engine does, and times count
-from when they were meant to be sent. Otherwise a slow engine would reduce its own load and look faster than it is.
-Closed loop: at most `max_concurrency` are in flight, and the next one waits until one has ended.
+from the scheduled moment. Otherwise a slow engine would reduce its own load and look faster than it is.
+Closed loop: at most `max_concurrency` requests are in flight, and the next one waits until one has ended.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ from config.topology import Engine
 
 @dataclass(frozen=True, slots=True)
 class RequestLoad:
-    """How requests follow each other."""
+    """When requests are sent: on a schedule, or with limited concurrency."""
 
-    request_rate: float = math.inf  # requests a second; infinite in a closed loop
-    burstiness: float = 1.0  # gamma shape of the gaps; 1 is Poisson
+    request_rate: float = math.inf  # requests per second; infinite in a closed loop
+    burstiness: float = 1.0  # shape of the gamma distribution of the gaps; 1 is Poisson
     max_concurrency: int | None = None  # requests in flight
 
     @property
     def closed(self) -> bool:
-        """Whether the next request waits for one to end, and not for its time."""
+        """Whether the next request waits for another to end instead of for its scheduled time."""
         return math.isinf(self.request_rate)
 
 
 @dataclass(frozen=True, slots=True)
 class SentRequest:
-    """One request under load. Times in seconds since the load began."""
+    """One request under load. Times are in seconds since the load began."""
 
     index: int
-    intended: float  # when it was meant to be sent; in a closed loop when its turn came
+    intended: float  # scheduled time; in a closed loop the time when it was sent
     sent: float
     ended: float
     queue: float  # how long it waited in the client
@@ -49,7 +49,7 @@ class SentRequest:
 
 
 def arrivals(load: RequestLoad, count: int, seed: int) -> tuple[float, ...]:
-    """Seconds at which requests are meant to be sent, the first at 0. Gaps are drawn as in `vllm bench serve`."""
+    """Scheduled times of the requests in seconds, the first at 0. Gaps are drawn as in `vllm bench serve`."""
     if load.closed:
         return (0.0,) * count
     draw = random.Random(seed)
@@ -69,7 +69,7 @@ async def send_all(
     seed: int = 0,
     clock: Callable[[], float] = time.perf_counter,
 ) -> AsyncIterator[SentRequest]:
-    """Sends every prompt and yields each request when it ends. Closing the generator cancels those in flight."""
+    """Sends every prompt and yields each request when it ends. Closing the generator cancels requests in flight."""
     turn = asyncio.Semaphore(load.max_concurrency or len(prompts))
     began = clock()
 

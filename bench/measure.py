@@ -1,4 +1,4 @@
-"""Trials become samples, one request in flight."""
+"""Runs trials and turns them into samples, with one request in flight."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from config.topology import Engine
 
 AskMeasured = Callable[[Engine, Prompt], Awaitable[Reply]]
 FitPrompt = Callable[[Engine, Prompt, int], Awaitable[Prompt]]
-PromptOf = Callable[[str], Prompt]  # from a nonce
+PromptOf = Callable[[str], Prompt]  # makes the prompt for a nonce
 BeforeRead = Callable[[], Awaitable[None]]
-FAILURES = (EngineError, DocumentError, StackError)  # of one request: they become a row and do not end the run
+FAILURES = (EngineError, DocumentError, StackError)  # these become a sample with a reason and do not end the run
 
 
 async def do_nothing() -> None:
@@ -28,7 +28,7 @@ async def do_nothing() -> None:
 
 
 async def ask_measured(engine: Engine, prompt: Prompt) -> Reply:
-    """The whole answer. The tokens of a prompt without its media are counted before the clock starts."""
+    """Returns the whole answer. If the prompt has media, the tokens of its text are counted before the clock starts."""
     if not prompt.media:
         return await ask_whole(engine, prompt)
     text, before = await tokens_around_media(engine, prompt)
@@ -36,7 +36,7 @@ async def ask_measured(engine: Engine, prompt: Prompt) -> Reply:
 
 
 async def ask_without_counters(engine: Engine, prompt: Prompt) -> Reply:
-    """The whole answer without counters: under load they show nothing, and for `bench peer` they would cost time."""
+    """Returns the whole answer without reading counters: useless under load, and too slow for `bench peer`."""
 
     async def unread(_: Engine) -> None:
         return None
@@ -45,7 +45,7 @@ async def ask_without_counters(engine: Engine, prompt: Prompt) -> Reply:
 
 
 async def fit_to_template(engine: Engine, prompt: Prompt, tokens: int) -> Prompt:
-    """The prompt with `tokens` in a form that the model's chat template accepts; 0 leaves its length as it is."""
+    """The prompt at a length of `tokens`, in a form that the model's chat template accepts; 0 keeps its length."""
     if tokens:
         return await fill_to_length(engine, prompt, tokens)
     prompt, _, _ = await count_tokens(engine, prompt)
@@ -54,7 +54,7 @@ async def fit_to_template(engine: Engine, prompt: Prompt, tokens: int) -> Prompt
 
 @dataclass(frozen=True, slots=True)
 class MeasureContext:
-    """How requests are sent and stores awaited; tests pass their own functions."""
+    """The functions that send requests and wait for stores; tests replace them."""
 
     ask: AskMeasured = ask_measured
     under_load: AskMeasured = ask_without_counters
@@ -75,7 +75,7 @@ async def run_trials(
 
 
 async def until_unreachable(samples: AsyncIterator[Sample]) -> AsyncIterator[Sample]:
-    """The samples of one unit. Raises StackError after the last one if no engine answered any of its requests."""
+    """Yields the samples of one unit. Raises StackError after the last one if no engine answered any request."""
     unanswered = True
     async for sample in samples:
         yield sample
@@ -89,7 +89,7 @@ async def measure_document(
 ) -> AsyncIterator[Sample]:
     """Yields each sample as it is measured. A failure becomes a sample with its reason, and the next arm follows.
 
-    The trial has a new nonce, and its prompt the trial's length; an arm may transform the prompt.
+    The prompt has a new nonce and the trial's length; an arm may transform it.
     """
     nonce = bench.nonce()
     try:

@@ -1,15 +1,15 @@
-"""The arms of media: those of text, and some that tell KV sharing from the other things that an engine caches.
+"""The arms for media: those for text, and others that distinguish KV sharing from an engine's other caches.
 
-| arm | engine | what it must be |
+| arm | engine | what is sent, and what is required |
 |---|---|---|
 | cold | plain | new media: nothing cached |
 | own_warm | the same plain engine | from its own prefix cache |
 | processor_warm | the same plain engine | the same media under another nonce: preprocessed and encoded, but no KV |
-| first_sight | lmcache writer | as cold, plus the cost of storing |
-| cross_read | lmcache reader | from the KV volume, and all of the media |
-| other_question | lmcache reader | the same media, another question: their KV helps, by then from its own cache |
-| other_media | lmcache reader | same nonce, text and question, and no token from the KV of the first media |
-| own_answer, plain_other_media | the plain engine | not compared: its answers to these media and to the other ones |
+| first_sight | lmcache writer | like cold, plus the cost of storing |
+| cross_read | lmcache reader | from the KV volume, including all of the media |
+| other_question | lmcache reader | the same media, another question: reuses their KV, by then from its own cache |
+| other_media | lmcache reader | other media, same nonce, text and question: no token from the KV of the first media |
+| own_answer, plain_other_media | the plain engine | not timed: its answers to the document's and to the other media |
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from bench.plan import EngineRoles, Trial, plan, warmups
 from cache.volume import CHUNK_SIZE
 from client.reply import Reply
 
-MAX_MARKER_TOKENS = 8  # that a model puts around any media, which may be cached; a block of KV has at least 16 tokens
+MAX_MARKER_TOKENS = 8  # put around any media by the model; may be cached. A block of KV has 16 tokens or more
 UNCOUNTED = "how many of its tokens are media was not counted"
 WARM_ARMS = ("cold", "first_sight", "cross_read")
 
 
 def cross_read_arms(make: MakeMedia) -> tuple[Arm, ...]:
-    """Media on a plain engine twice, and from one lmcache engine to the other."""
+    """The arms that send media twice to a plain engine, and from one lmcache engine to the other."""
     sent = media_question(make)
     return (
         Arm("cold", EngineRole.PLAIN, nothing_cached, transform=sent),
@@ -67,7 +67,7 @@ def media_arms(make: MakeMedia) -> tuple[Arm, ...]:
 
 
 def named_by_modality(modality: str, arms: Sequence[Arm]) -> tuple[Arm, ...]:
-    """The arms with the modality before their names, so that no table adds up images and sounds."""
+    """The arms with the modality as a prefix of their names, so that no table mixes modalities."""
 
     def named(name: str) -> str:
         return f"{modality}_{name}" if name else ""
@@ -78,7 +78,7 @@ def named_by_modality(modality: str, arms: Sequence[Arm]) -> tuple[Arm, ...]:
 def media_trials(
     arms: Mapping[str, Sequence[Arm]], roles: EngineRoles, options: Options, first: int = 0
 ) -> tuple[Trial, ...]:
-    """As many documents of each modality as there are `input_lens`, one modality after the other."""
+    """One trial for each of `input_lens` in each modality, one modality after the other."""
     lengths = [0] * len(options.input_lens)
     return tuple(
         trial
@@ -88,7 +88,7 @@ def media_trials(
 
 
 def media_warmups(arms: Mapping[str, Sequence[Arm]], roles: EngineRoles, options: Options) -> tuple[Trial, ...]:
-    """Every engine computes, or loads, media of each modality."""
+    """Trials in which every engine computes or loads media of each modality."""
     return tuple(
         trial
         for modality, of_modality in arms.items()
@@ -102,12 +102,12 @@ def media_warmups(arms: Mapping[str, Sequence[Arm]], roles: EngineRoles, options
 
 
 def media_from_volume(reply: Reply) -> str:
-    """Demands a cross-read that covers the media."""
+    """Requires a read from the KV volume that covers the media."""
     return loaded_from_volume(reply) or covers_media(reply)
 
 
 def only_preprocessed(reply: Reply) -> str:
-    """Demands that the media were in the processor's cache, if its counter can be read, and that no KV was reused."""
+    """Requires that no KV was reused and, if the counter can be read, that the media were in the processor cache."""
     if reason := nothing_cached(reply):
         return reason
     processed_anew = reply.sources and reply.sources.mm_cache_hits == 0
@@ -115,7 +115,7 @@ def only_preprocessed(reply: Reply) -> str:
 
 
 def covers_media(reply: Reply) -> str:
-    """Demands that the KV of the media was reused, in whole chunks."""
+    """Requires that the KV of the media was reused, in whole chunks."""
     if reply.media_tokens is None:
         return UNCOUNTED
     if reply.media_tokens < CHUNK_SIZE:
@@ -125,10 +125,10 @@ def covers_media(reply: Reply) -> str:
 
 
 def stops_at_media(reply: Reply, same: int = 0, of: int = 1) -> str:
-    """Demands that no KV was reused from the first new media on.
+    """Requires that no KV was reused from the first new media on.
 
-    The first `same` of the reply's `of` media, all of one size, are known, and may be reused with the tokens before
-    them. What follows new media has new KV, though its text may be known.
+    The first `same` of the `of` media, all of one size, were sent before: they and the tokens before them may be
+    reused. Everything after new media has new KV, even text that was sent before.
     """
     if reply.media_tokens is None or reply.before_media is None:
         return UNCOUNTED
@@ -139,5 +139,5 @@ def stops_at_media(reply: Reply, same: int = 0, of: int = 1) -> str:
 
 
 def reaches_media(cached: int, before: int) -> bool:
-    """Whether so many cached tokens are more than those before the media and a model's markers around them."""
+    """Whether more tokens are cached than those before the media and the model's markers around them."""
     return cached > before + MAX_MARKER_TOKENS

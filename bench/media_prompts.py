@@ -1,6 +1,6 @@
-"""The media that are sent: new ones for each document, so that no cache can have them.
+"""The media in prompts: new ones for each document, so that no cache can contain them.
 
-A document's nonce is the seed of its media, so a row of the result is enough to make them again.
+The seed of a document's media is its nonce, so they can be generated again from a row of the result.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from media import Media
 MODALITIES = ("image", "images", "video", "audio")
 QUESTION = "What is this? Answer in one sentence."
 OTHER_QUESTION = "Which colours, shapes or sounds are in it?"
-CANDIDATES = 20  # log-probabilities of each token: enough that the best five of one answer are among another's
+CANDIDATES = 20  # for each token; enough that another answer's list contains this answer's best five
 ALL_BITS = 2**64 - 1
 
 MakeMedia = Callable[[int], tuple[Media, ...]]  # from a seed
@@ -28,12 +28,12 @@ Pair = tuple[Pixels, Pixels]
 
 
 class Sizes(BaseModel):
-    """How large media are: pixels (width, height), frames, seconds. The model decides how many tokens that is."""
+    """Sizes of media: pixels (width, height), frames, seconds. How many tokens they become depends on the model."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     image: Pair = (896, 896)
-    images: Pair = (644, 644)  # each of two
+    images: Pair = (644, 644)  # of each of the two
     video: Pair = (448, 448)
     frames: Annotated[int, Field(ge=2, le=10_000)] = 8
     fps: Annotated[int, Field(ge=1, le=120)] = 2
@@ -41,12 +41,12 @@ class Sizes(BaseModel):
 
 
 def wanted_modalities(asked: Sequence[str], refused: Mapping[str, str]) -> tuple[str, ...]:
-    """The modalities to measure: those that were asked for, or all, without those that the model refuses."""
+    """The modalities to measure: the requested ones (all if none is named), except those that the model refuses."""
     return tuple(modality for modality in asked or MODALITIES if modality not in refused)
 
 
 def media_maker(modality: str, sizes: Sizes) -> MakeMedia:
-    """Makes the media of a modality from a seed; `images` are two."""
+    """A function that makes the media of a modality from a seed; `images` makes two."""
     makers: Mapping[str, MakeMedia] = {
         "image": lambda seed: (synthetic_media.image(seed, *sizes.image),),
         "images": lambda seed: tuple(synthetic_media.image(each, *sizes.images) for each in (seed, seed + 1)),
@@ -57,14 +57,14 @@ def media_maker(modality: str, sizes: Sizes) -> MakeMedia:
 
 
 def other_media(make: MakeMedia) -> MakeMedia:
-    """Media of the same kind and size from another seed: all 64 bits flipped."""
+    """A function that makes other media of the same kind and size: it flips all 64 bits of the seed."""
     return lambda seed: make(seed ^ ALL_BITS)
 
 
 def media_question(make: MakeMedia, question: str = QUESTION) -> PromptTransform:
-    """A question about the media of the prompt's own nonce, without a document.
+    """Replaces the document with media made from the prompt's nonce, and asks `question` about them.
 
-    The end-of-sequence token is ignored, because a model with random weights for media may answer nothing else.
+    The end-of-sequence token is ignored, because a model whose weights for media are random may produce nothing else.
     """
 
     def transform(prompt: Prompt) -> Prompt:
@@ -75,5 +75,5 @@ def media_question(make: MakeMedia, question: str = QUESTION) -> PromptTransform
 
 
 def with_candidates(transform: PromptTransform) -> PromptTransform:
-    """Also asks for the log-probabilities of the best candidates for each token."""
+    """Adds a request for the log-probabilities of the CANDIDATES most likely tokens at each position."""
     return lambda prompt: replace(transform(prompt), top_logprobs=CANDIDATES)

@@ -1,4 +1,4 @@
-"""What the caller of a benchmark chose."""
+"""The options of a benchmark run."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat
 from bench.media_prompts import MODALITIES, Sizes
 
 QUESTION = "What is this document about? Answer in one sentence."
-PromptTokens = Annotated[int, Field(ge=0, le=1_000_000)]  # 0 for media, whose length the model decides
+PromptTokens = Annotated[int, Field(ge=0, le=1_000_000)]  # 0 for media, whose length depends on the model
 GoodputMetric = Annotated[str, Field(pattern="^(ttft|tpot|e2el)$")]
 ModalityName = Annotated[str, Field(pattern=f"^({'|'.join(MODALITIES)})$")]
 
 
 class Options(BaseModel):
-    """What the caller chose, within the bounds of the command line. A result keeps it for a resumed run."""
+    """The options of a run, with the bounds of the command line. The result stores them for a resumed run."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -31,13 +31,13 @@ class Options(BaseModel):
     metadata: Mapping[str, str] = Field(default_factory=dict)
     base_url: tuple[str, ...] = ()
     model: str | None = None
-    extra_body: Mapping[str, Any] = Field(default_factory=dict)  # more fields of each request to `base_url`
-    num_prompts: Annotated[int, Field(ge=0, le=10_000)] = 0  # of each cell of a sweep
+    extra_body: Mapping[str, Any] = Field(default_factory=dict)  # additional fields of each request to `base_url`
+    num_prompts: Annotated[int, Field(ge=0, le=10_000)] = 0  # for each cell of a sweep
     max_concurrency: tuple[PositiveInt, ...] = ()
     request_rate: tuple[PositiveFloat, ...] = ()
     burstiness: PositiveFloat = 1.0
     goodput: Mapping[GoodputMetric, PositiveFloat] = Field(default_factory=dict)
     prepare: str | None = None
-    modality: tuple[ModalityName, ...] = ()  # that were asked for; all that the model takes if empty
+    modality: tuple[ModalityName, ...] = ()  # requested ones; if empty, all that the model supports
     refused: Mapping[str, str] = Field(default_factory=dict)  # modality to the engine's error message
     sizes: Sizes = Sizes()

@@ -1,4 +1,4 @@
-"""Which document goes where, in which order: a pure function of the choices and the seed."""
+"""Plans which document is sent to which engine, in which order. The plan depends only on the options and the seed."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from typing import Protocol
 from bench.arms import Arm, EngineRole
 from config.topology import Engine, Topology
 
-MIN_PAIRS = 5  # documents that a claim takes: the median lies beyond all of four with a chance of one in eight
-EngineRoles = Mapping[EngineRole, tuple[Engine, Engine]]  # in the first half of a run, and in the second
-SampleKey = tuple[int, str, int]  # of one sample: its document, arm and input_len
+MIN_PAIRS = 5  # documents that a claim needs: with four, the true median lies outside their range with probability 1/8
+EngineRoles = Mapping[EngineRole, tuple[Engine, Engine]]  # in the first and in the second half of a run
+SampleKey = tuple[int, str, int]  # document, arm and input_len of one sample
 
 
 class WorkUnit(Protocol):
-    """What a resumed run repeats as a whole: a document in all its arms, or a cell of a sweep."""
+    """The unit that a resumed run repeats as a whole: a document in all its arms, or a cell of a sweep."""
 
     @property
     def rows(self) -> tuple[SampleKey, ...]:
-        """One for each of its samples."""
+        """One key for each of the unit's samples."""
 
     @property
     def title(self) -> str:
-        """A line of progress before it; empty where the lines of its samples suffice."""
+        """A progress line to print before the unit; empty if the lines of its samples suffice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class TrialStep:
 class Trial:
     """One new document, and the order of its arms.
 
-    `input_len` counts tokens of the whole prompt; 0 leaves its length as it is, which media need.
+    `input_len` is the length of the whole prompt in tokens; 0, for media, leaves the length unchanged.
     """
 
     document: int
@@ -55,10 +55,10 @@ class Trial:
 def plan(
     arms: Sequence[Arm], roles: EngineRoles, input_lens: Sequence[int], seed: int, first: int = 0
 ) -> tuple[Trial, ...]:
-    """One trial for each of `input_lens`, numbered from `first`; roles are swapped half-way.
+    """One trial for each of `input_lens`, numbered from `first`; engines swap roles half-way.
 
-    Arms are in random order, and in the next trial in the reverse order. The first request after a pause takes longer,
-    and this way no arm is first more often than another.
+    The arms of a trial are in random order, and those of the next trial in the reverse order. The first request after
+    a pause takes longer, and this order prevents any arm from being first more often than the others.
     """
     orders = _orders(arms, random.Random(seed))
     return tuple(
@@ -68,7 +68,7 @@ def plan(
 
 
 def warmups(arms: Sequence[Arm], roles: EngineRoles, input_lens: Sequence[int], times: int) -> tuple[Trial, ...]:
-    """Every engine computes, or loads, each length `times` times, on documents of their own (numbered below zero)."""
+    """Trials in which every engine computes or loads each length `times` times, with separate documents numbered -1."""
     lengths = sorted(set(input_lens)) * times
     return tuple(
         Trial(-1, input_len, _steps(arms, roles, swapped=swapped)) for input_len in lengths for swapped in (False, True)
@@ -76,7 +76,7 @@ def warmups(arms: Sequence[Arm], roles: EngineRoles, input_lens: Sequence[int], 
 
 
 def assign_roles(topology: Topology) -> EngineRoles:
-    """The arena's own four engines."""
+    """The roles of the arena's four engines."""
     plain_a, plain_b, lmcache_a, lmcache_b = topology.engines
     return assign_plain_pair(plain_a, plain_b) | {
         EngineRole.WRITER: (lmcache_a, lmcache_b),
@@ -85,7 +85,7 @@ def assign_roles(topology: Topology) -> EngineRoles:
 
 
 def assign_plain_pair(first: Engine, second: Engine) -> dict[EngineRole, tuple[Engine, Engine]]:
-    """Two engines that share nothing, as far as is known."""
+    """The roles of two engines that are not known to share anything."""
     return {EngineRole.PLAIN: (first, second), EngineRole.OTHER: (second, first)}
 
 
@@ -97,7 +97,7 @@ def _orders(arms: Sequence[Arm], shuffle: random.Random) -> Iterator[Sequence[Ar
 
 
 def _steps(order: Sequence[Arm], roles: EngineRoles, *, swapped: bool) -> tuple[TrialStep, ...]:
-    """The arms in this order, but none before the arm that must precede it."""
+    """The arms in the given order, except that each comes after its `after_arm`."""
     waiting, done = list(order), list[Arm]()
     while waiting:
         arm = next(arm for arm in waiting if not arm.after_arm or arm.after_arm in {other.name for other in done})

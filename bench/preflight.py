@@ -1,4 +1,4 @@
-"""Do the engines differ in nothing but KV sharing? Read from their servers before anything is measured."""
+"""Checks before the measurement that the engines differ only in KV sharing, by what their servers report."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ EngineFacts = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class PreflightResult:
-    """What each engine reports about itself."""
+    """The facts that each engine reports about itself, and how they compare."""
 
     engines: Mapping[str, EngineFacts]
     mismatches: tuple[str, ...] = ()  # differences that do not prevent a comparison
@@ -48,7 +48,7 @@ class PreflightResult:
 
 
 async def read_engines(engines: Sequence[Engine]) -> None:
-    """Raises StackError when none of the arena's engines answers."""
+    """Raises StackError if none of the arena's engines answers."""
     for engine in engines:
         try:
             await served_model(engine)
@@ -60,21 +60,21 @@ async def read_engines(engines: Sequence[Engine]) -> None:
 
 
 async def preflight(engines: Sequence[Engine]) -> PreflightResult:
-    """Raises EngineUnreachable for an engine that does not answer, and ConfigError where nothing can be compared."""
+    """Reads and compares the engines' facts. Raises EngineUnreachable, and ConfigError as `compare_engines` does."""
     return compare_engines({engine.name: await facts_of(engine) for engine in engines})
 
 
 async def describe_engines(engines: Sequence[Engine]) -> PreflightResult:
-    """Like `preflight`, but refuses no difference: the caller wants to compare two servers that may differ."""
+    """Like `preflight`, but accepts all differences, because external servers may differ."""
     facts = {engine.name: await facts_of(engine) for engine in engines}
     never = "revision, dtype and hash seed are not reported over HTTP, so they were not compared"
     return PreflightResult(facts, tuple(text for _, text in _differences(facts)), (*_unchecked(facts), never))
 
 
 def compare_engines(facts: Mapping[str, EngineFacts]) -> PreflightResult:
-    """Raises ConfigError for engines that differ in more than the size of their KV cache, or have no prefix cache.
+    """Compares the facts. Raises ConfigError if those in MUST_AGREE differ, or if an engine has no prefix cache.
 
-    Also for chunks of another size than CHUNK_SIZE, because samples are checked by whole chunks.
+    It also raises ConfigError if a chunk size is not CHUNK_SIZE, because samples are checked in whole chunks.
     """
     differing = _differences(facts)
     faults = [text for key, text in differing if key in MUST_AGREE]
@@ -93,7 +93,7 @@ def compare_engines(facts: Mapping[str, EngineFacts]) -> PreflightResult:
 
 
 def changed_engines(then: Mapping[str, EngineFacts], now: Mapping[str, EngineFacts]) -> list[str]:
-    """What has changed of the facts that must agree; sizes of KV caches may change with a restart."""
+    """Which facts in MUST_AGREE have changed. Sizes of KV caches are not compared: they may change with a restart."""
     reported = {
         (name, key): [facts.get(name, {}).get(key) for facts in (then, now)]
         for name in {**then, **now}
@@ -103,9 +103,9 @@ def changed_engines(then: Mapping[str, EngineFacts], now: Mapping[str, EngineFac
 
 
 async def facts_of(engine: Engine) -> EngineFacts:
-    """What an engine and its cache server report about themselves; None for what they do not.
+    """What an engine and its cache server report about themselves; None for facts that they do not report.
 
-    Every server must report its model, except an external one whose model the caller named.
+    Every server must report its model, except external servers, for which --model can name it.
     """
     model = await _model(engine)
     facts = {"model": model.get("root") or model.get("id"), "max_model_len": model.get("max_model_len")}
@@ -127,7 +127,7 @@ async def _model(engine: Engine) -> EngineFacts:
 
 
 async def _json(http: httpx.AsyncClient, url: str, *path: str) -> Any:
-    """A string or a number; None for anything else, which an external server may have there."""
+    """The string or number at `path` in the JSON at `url`; None for anything else (external servers may return it)."""
     try:
         value = from_json(await read_body(http, url))
         for key in path:
@@ -138,7 +138,7 @@ async def _json(http: httpx.AsyncClient, url: str, *path: str) -> Any:
 
 
 async def _cache_config(engine: Engine) -> dict[str, str | None]:
-    """Labels of vLLM's gauge."""
+    """The labels of vLLM's gauge CACHE_CONFIG; None for labels that it does not have."""
     try:
         found = parse_samples(await fetch_metrics(engine.url, engine), CACHE_CONFIG)
     except httpx.HTTPError:
@@ -148,7 +148,7 @@ async def _cache_config(engine: Engine) -> dict[str, str | None]:
 
 
 def _differences(facts: Mapping[str, EngineFacts]) -> Sequence[tuple[str, str]]:
-    """`(key, sentence)` for each fact that not all engines that state it agree on."""
+    """A pair `(key, sentence)` for each fact whose values differ between the engines that report it."""
     keys = dict.fromkeys(key for of in facts.values() for key in of)
     found = []
     for key in keys:
@@ -159,7 +159,7 @@ def _differences(facts: Mapping[str, EngineFacts]) -> Sequence[tuple[str, str]]:
 
 
 def _unchecked(facts: Mapping[str, EngineFacts]) -> tuple[str, ...]:
-    """One sentence for all facts that must agree and that the same engines do not report."""
+    """Sentences on the facts in MUST_AGREE that engines do not report, one for each group of engines."""
     silent = dict[tuple[str, ...], list[str]]()
     for key in MUST_AGREE:
         if names := tuple(name for name, of in facts.items() if key in of and of[key] is None):

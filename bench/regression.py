@@ -1,4 +1,4 @@
-"""Does a result hold what was expected, and is a new one as good as an old one? By intervals, never by points."""
+"""Checks a result against an expected gain or against an older result, by intervals and never by medians alone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ COMPARABLE_KINDS = "ttft, aa, decode and peer"
 
 @dataclass(frozen=True, slots=True)
 class RegressionOutcome:
-    """`passed` decides the exit code; `says` is one sentence."""
+    """The outcome of one check: `passed` decides the exit code, `says` is one sentence."""
 
     passed: bool
     says: str
@@ -22,7 +22,7 @@ class RegressionOutcome:
 
 @dataclass(frozen=True, slots=True)
 class _Claim:
-    """A speed-up and the ends of its interval."""
+    """A speed-up with its interval."""
 
     median: float
     low: float
@@ -42,10 +42,10 @@ def check_expected_gain(result: Result, gain: float) -> RegressionOutcome:
 
 
 def compare_results(old: Result, new: Result) -> RegressionOutcome:
-    """Fails when the whole interval of the new speed-up lies below the old one's.
+    """Fails if the whole interval of the new speed-up lies below that of the old one.
 
-    The speed-ups are compared and not the times: each is a ratio within one run, so a slower machine does not count as
-    a regression. Raises ConfigError for results of different questions, and of kinds without a single speed-up.
+    Speed-ups are compared instead of times: each is a ratio within one run, so a slower machine does not count as a
+    regression. Raises ConfigError for results of different questions, and for kinds without a single speed-up.
     """
     _check_comparable(old, new)
     before, after = _claim(old), _claim(new)
@@ -60,14 +60,14 @@ def compare_results(old: Result, new: Result) -> RegressionOutcome:
 
 
 def differences(old: Result, new: Result) -> list[str]:
-    """What else differs between two results, for a reader who wonders why."""
+    """Other differences between two results, which may explain why their speed-ups differ."""
     names = ("model_id", "num_prompts", "output_len", "versions", "host")
     pairs = [(name, getattr(old, name), getattr(new, name)) for name in names]
     return [f"{name}: {before} -> {after}" for name, before, after in pairs if before != after]
 
 
 def comparison_json(outcomes: Sequence[RegressionOutcome], differences: Sequence[str]) -> dict[str, Any]:
-    """`passed` when all did."""
+    """The outcomes as JSON; `passed` is true if every check passed."""
     return {
         "passed": all(outcome.passed for outcome in outcomes),
         "findings": [asdict(outcome) for outcome in outcomes],
@@ -92,7 +92,7 @@ def _check_has_speedup(result: Result) -> None:
 
 
 def _claim(result: Result) -> _Claim | None:
-    """The speed-up with its interval; None of a result that makes no claim, is not complete, or lacks a number."""
+    """The speed-up with its interval; None if the result makes no claim, is incomplete, or lacks one of the numbers."""
     speedup = result.comparison.speedup
     claims = result.complete is True and result.comparison.verdict != "no claim"
     if not claims or speedup.median is None or speedup.ci_low is None or speedup.ci_high is None:

@@ -1,4 +1,4 @@
-"""What a run leaves: a folder with result.json, written anew after every document, and the reports made of it."""
+"""Reads and writes a run's folder: result.json, rewritten after every document, and the reports made from it."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from config.errors import ConfigError, ResultError
 from config.write_hints import unwritable_hint
 
 RESULT = "result.json"
-MAX_DEPTH = 32  # objects and lists in each other
+MAX_DEPTH = 32  # of nested objects and lists
 MAX_BYTES = 2**30
 MAX_NUMBER = 1e100  # squares and quotients of such numbers are finite
 
 
 def create_folder(folder: Path) -> Path:
-    """Makes the folder; raises ConfigError when it cannot be written, or holds a result that would be lost."""
+    """Creates the folder. Raises ConfigError if it cannot be written, or contains a result that would be lost."""
     if (folder / RESULT).exists():
         raise ConfigError(f"{folder} holds a result: go on with --resume, or name another --result-dir")
     try:
@@ -34,15 +34,15 @@ def create_folder(folder: Path) -> Path:
 
 
 def read_result(path: Path) -> Result:
-    """The result in a folder or a file, which may come from anybody. Raises ConfigError as `read_json` does."""
+    """Reads the result in a folder or file, which is untrusted input. Raises ConfigError as `read_json` does."""
     return Result.model_validate(read_json(path))
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The same as it lies there. Raises ConfigError for what is no result of `./arena bench`.
+    """Reads a result as plain JSON. Raises ConfigError if it is not a result of `./arena bench`.
 
-    All its numbers are finite, all text can be written as UTF-8, and nothing is nested so deeply that a reader runs out
-    of stack; apart from `kind`, any field may be missing or of another type.
+    In what it returns, all numbers are finite, all text can be encoded as UTF-8, and the nesting is limited so that no
+    reader overflows its stack. Apart from `kind`, any field may be missing or have a wrong type.
     """
     file = path / RESULT if path.is_dir() else path
     try:
@@ -59,7 +59,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def _text(file: Path) -> str:
-    """Raises OSError, also for what is no file: reading a pipe would wait, and a device never ends."""
+    """The file's text. Raises OSError, also for a pipe, which might block, and for a device, which might never end."""
     if not file.exists():
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
     if not file.is_file():
@@ -70,7 +70,7 @@ def _text(file: Path) -> str:
 
 
 def _cleaned(value: Any, depth: int) -> Any:
-    """JSON as a reader may rely on it; a number that no float can hold is None. Raises RecursionError below `depth`."""
+    """Valid JSON: a number beyond MAX_NUMBER becomes None. Raises RecursionError if `depth` is exceeded."""
     if depth < 0:
         raise RecursionError
     if isinstance(value, dict):
@@ -85,24 +85,24 @@ def _cleaned(value: Any, depth: int) -> Any:
 
 
 def write_result(path: Path, content: Result | Mapping[str, Any]) -> None:
-    """As `write_text`, in JSON."""
+    """Writes the content as JSON. Raises ResultError as `write_text` does."""
     write_text(path, to_json_text(content))
 
 
 def to_json_text(content: Result | Mapping[str, Any]) -> str:
-    """JSON as it lies in a file."""
+    """The content as the JSON text of a result file."""
     plain = content.model_dump(mode="json") if isinstance(content, Result) else content
     return json.dumps(plain, indent=1) + "\n"
 
 
 def write_text(path: Path, text: str) -> None:
-    """A reader gets the old file or the new one, never half of it. Raises ResultError when it cannot be written."""
+    """Replaces the file atomically, so no reader sees a partial one. Raises ResultError if it cannot be written."""
     partial = path.with_name(f".{path.name}.partial")
     with _result_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             partial.unlink(missing_ok=True)
-            with partial.open("x", encoding="utf-8") as file:  # "x" follows no link that somebody put there
+            with partial.open("x", encoding="utf-8") as file:  # "x" does not follow a link planted there
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
@@ -113,7 +113,7 @@ def write_text(path: Path, text: str) -> None:
 
 @contextmanager
 def _result_errors(path: Path) -> Iterator[None]:
-    """Turns what the operating system refuses into a ResultError that says what to do."""
+    """Turns an OSError into a ResultError with a hint on what to do."""
     try:
         yield
     except OSError as exc:

@@ -1,7 +1,8 @@
-"""Parts of a result: how they are read and written, and those that several questions have.
+"""How parts of a result are read and written, and the parts that several questions share.
 
-A result may come from anybody, so it is read leniently: a field of a wrong type counts as missing, an object that is
-none has no fields, and unknown fields are kept. What was read is written again under the same names in the same order.
+A result is untrusted input and is read leniently: a field of a wrong type counts as missing, a value that should be an
+object but is not counts as an empty one, and unknown fields are kept. Fields are written back under the same names and
+in the same order.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class ResultPart(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False, serialize_by_alias=True)
 
-    _names: tuple[str, ...] = PrivateAttr(())  # of the fields that were given, in their order
+    _names: tuple[str, ...] = PrivateAttr(())  # of the fields that were read, in their order
 
     @model_validator(mode="wrap")
     @classmethod
@@ -59,34 +60,34 @@ class ResultPart(BaseModel):
     @model_serializer(mode="wrap")
     def _write(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         written = write(self)
-        return {name: written[name] for name in self._names if name in written}  # some may be excluded
+        return {name: written[name] for name in self._names if name in written}  # the caller may exclude some
 
 
 class MedianInterval(ResultPart):
-    """A median with its bootstrap interval; in the unit of what it is the median of, ratios have none."""
+    """A median with its bootstrap interval, in the unit of its values; ratios have no unit."""
 
     median: Number = None
-    ci_low: Number = None  # ends of the interval; None of fewer than five values
+    ci_low: Number = None  # ends of the interval; None if there are fewer than five values
     ci_high: Number = None
     min: Number = None
     max: Number = None
-    n: Number = None  # values, one for each document
+    n: Number = None  # number of values, one for each document
     confidence_level: Number = None  # of the interval, from 0 to 1
 
 
 class NoiseFloor(MedianInterval):
-    """TTFT of `over` divided by that of `of`, two arms that should not differ."""
+    """The ratio of two arms that should not differ: TTFT of `over` divided by TTFT of `of`."""
 
     of: str = ""
     over: str = ""
-    ratio: Number = None  # a ratio of up to this, or its inverse, is noise in this run
+    ratio: Number = None  # in this run, a ratio between this value and its inverse is noise
 
 
 class ArmSpeedup(ResultPart):
-    """One arm against another, document by document."""
+    """One arm compared with another, document by document."""
 
     speedup: MedianInterval = MedianInterval()  # time of the other arm divided by this arm's
-    saved_ms: MedianInterval = MedianInterval()  # time of the other arm less this arm's
+    saved_ms: MedianInterval = MedianInterval()  # time of the other arm minus this arm's
 
 
 class Comparison(ArmSpeedup):
@@ -97,23 +98,23 @@ class Comparison(ArmSpeedup):
     over: str = ""
     verdict: str = ""  # faster, slower, not distinguishable, or no claim
     why: str = ""
-    noise_floor: NoiseFloor | None = None  # None where the run has no two arms for it
+    noise_floor: NoiseFloor | None = None  # None if the run has no pair of arms that measures it
 
 
 class ArmSummary(ResultPart):
-    """One arm. All but the arrays is calculated from the samples that count."""
+    """One arm. Everything except the arrays is calculated from the samples that count."""
 
-    duration: Number = None  # seconds; with one request in flight the sum of their own times
+    duration: Number = None  # seconds; with one request in flight, the sum of the requests' own times
     completed: Number = None  # samples that count
-    failed: Number = None  # samples that do not
+    failed: Number = None  # samples that do not count
     total_input_tokens: Number = None
     total_output_tokens: Number = None
-    total_cached_tokens: Number = None  # None where the server does not report them
+    total_cached_tokens: Number = None  # None if the server does not report them
     cache_hit_rate_pct: Number = None  # cached tokens as a share of the input tokens
     request_throughput: Number = None  # requests per second
     output_throughput: Number = None  # output tokens per second
     total_token_throughput: Number = None  # input and output tokens per second
-    # Time to first token. A percentile is None where so few samples cannot bound it.
+    # Time to first token. A percentile is None if there are too few samples to bound it.
     mean_ttft_ms: Number = None
     median_ttft_ms: Number = None
     std_ttft_ms: Number = None
@@ -143,8 +144,8 @@ class ArmSummary(ResultPart):
     p50_e2el_ms: Number = None
     p90_e2el_ms: Number = None
     p99_e2el_ms: Number = None
-    median_client_overhead_ms: Number = None  # the client's TTFT less the engine's own queue and TTFT
+    median_client_overhead_ms: Number = None  # the client's TTFT minus the engine's own queue time and TTFT
     outliers: tuple[Any, ...] = ()  # documents whose TTFT is more than 3 interquartile ranges outside the quartiles
     # With --save-detailed the arrays `input_lens`, `output_lens`, `cached_tokens`, `ttfts`, `itls`, `latencies`,
-    # `start_times`, `generated_texts`, `queue_times` and `errors`, with a place for every sample: one that does not
-    # count has its reason in `errors`, and zeros for what was measured.
+    # `start_times`, `generated_texts`, `queue_times` and `errors`, with one entry for every sample: if it does not
+    # count, `errors` contains the reason, and its measured values are zero.

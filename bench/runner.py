@@ -1,4 +1,4 @@
-"""Runs an experiment from preflight to the written result; after every document it can be interrupted and resumed."""
+"""Runs an experiment from preflight to the written result. Interrupted runs can be resumed after any document."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from config.topology import Engine
 
 @dataclass(frozen=True, slots=True)
 class PreviousRun:
-    """What an interrupted run left; `engines` is what their servers reported then."""
+    """The state of an interrupted run; `engines` contains what the servers reported at that time."""
 
     run_id: str
     date: str
@@ -39,15 +39,15 @@ class PreviousRun:
     duration: float = 0.0
     samples: tuple[Sample, ...] = ()
     engines: Mapping[str, Mapping[str, Any]] | None = None
-    storage: Mapping[str, Any] | None = None  # the volume as it was measured
+    storage: Mapping[str, Any] | None = None  # the measured speed of the volume
 
     @classmethod
     def none(cls, command: str) -> PreviousRun:
-        """Nothing: a run that begins now."""
+        """An empty state, for a run that begins now."""
         return cls(secrets.token_hex(8), datetime.now(UTC).isoformat(timespec="seconds"), command)
 
 
-REPEATED_ON_RESUME = {  # field of what is run or contacted, to its option
+REPEATED_ON_RESUME = {  # options that name a command to run or a server to contact; --resume requires them again
     "base_url": "--base-url",
     "model": "--model",
     "extra_body": "--extra-body",
@@ -56,10 +56,10 @@ REPEATED_ON_RESUME = {  # field of what is run or contacted, to its option
 
 
 def resume_run(path: Path, given: Options) -> tuple[Options, PreviousRun]:
-    """The options and samples in a result folder, which may come from anybody.
+    """Reads the options and samples from a result folder, which is untrusted input.
 
-    Therefore a command to run and servers to contact must also be `given`, and be those that the run began with. Raises
-    ConfigError when they are not, and when there is nothing to resume.
+    Commands to run and servers to contact must therefore be `given` again, equal to the original ones. Raises
+    ConfigError if they differ, or if there is nothing to resume.
     """
     saved = result_io.read_json(path)
     if saved.get("complete"):
@@ -83,7 +83,7 @@ def resume_run(path: Path, given: Options) -> tuple[Options, PreviousRun]:
 
 
 def _typed(options: Options, field: str) -> str:
-    """The option as it was typed, for a message."""
+    """The option as it was typed, for an error message."""
     value, option = getattr(options, field), REPEATED_ON_RESUME[field]
     values = [value] if isinstance(value, str) else [json.dumps(value)] if isinstance(value, dict) else value or ()
     return "with " + " ".join(f"{option} {shlex.quote(each)}" for each in values) if values else f"without {option}"
@@ -101,11 +101,11 @@ async def run_experiment(
     stack: Mapping[str, Any] | None = None,
     check: Callable[[Sequence[Engine]], Awaitable[PreflightResult]] = preflight,
 ) -> Result:
-    """Measures what is not measured yet, writes it after every document, and returns the whole result.
+    """Measures what is still missing, writes result.json after every document, and returns the complete result.
 
-    `past` is PreviousRun.none() for a new run, and `stack` what the engines were started with, where that is known.
-    Raises EngineError, StackError or ConfigError when the engines cannot be compared or stop answering, ResultError
-    when the result cannot be written.
+    For a new run, `past` is PreviousRun.none(). `stack` is the configuration of the engines, if it is known. Raises
+    EngineError, StackError or ConfigError if the engines cannot be compared or stop answering, and ResultError if the
+    result cannot be written.
     """
     found = await _checked(engines, check, past, say)
     began = bench.clock() - past.duration
@@ -127,7 +127,7 @@ async def run_experiment(
 
 @dataclass(slots=True)
 class _Run:
-    """The samples so far, and the file that they are kept in."""
+    """The samples measured so far, and the file that they are written to."""
 
     file: Path
     experiment: Experiment
@@ -136,11 +136,11 @@ class _Run:
     beginning: RunOrigin
     bench: MeasureContext
     say: OnProgressLine
-    began: float  # by the clock of `bench`, moved by the time that is not measured
+    began: float  # by the clock of `bench`, shifted by the time that does not count as measuring
     samples: list[Sample] = field(default_factory=list)
 
     def origin(self) -> RunOrigin:
-        """With the duration until now."""
+        """The origin with the duration until now."""
         return replace(self.beginning, duration=self.bench.clock() - self.began)
 
     def write(self, content: Result | Mapping[str, Any]) -> None:
@@ -152,10 +152,10 @@ class _Run:
         expected: Sequence[WorkUnit] = (),
         before_first: Callable[[OnProgressLine], Awaitable[None]] | None = None,
     ) -> None:
-        """Keeps what the previous run has of a phase, warms up for the rest and measures it.
+        """Keeps the samples that the previous run has of this phase, then warms up and measures the rest.
 
-        The duration does not include the warm-up. The samples are written after every unit; what is calculated from
-        them takes longer than writing, and is done once, at the end.
+        The duration does not include the warm-up. Samples are written after every unit. Statistics take longer to
+        calculate than the samples take to write, so they are calculated once, at the end.
         """
         kept, todo = _remaining(phase.units, self.past)
         self.samples += kept
@@ -193,7 +193,7 @@ async def _checked(
 
 
 class RunProgress:
-    """Lines that say where a run is and how long it will take, assuming that every token takes equally long."""
+    """Progress lines with an estimate of the time left, which assumes that every token takes equally long."""
 
     def __init__(self, todo: Sequence[WorkUnit], expected: Sequence[WorkUnit], clock: Callable[[], float]) -> None:
         rows = [row for unit in (*todo, *expected) for row in unit.rows]
@@ -214,15 +214,15 @@ class RunProgress:
 
 
 def _weight(input_len: int) -> int:
-    """Of a request in the estimate; the number of tokens of media is not known."""
+    """The weight of one request in the time estimate: its token count, or 1 for media, whose token count is unknown."""
     return max(1, input_len)
 
 
 def _remaining(units: Sequence[WorkUnit], past: PreviousRun) -> tuple[list[Sample], list[WorkUnit]]:
-    """The samples to keep, failed ones too, and the units to do.
+    """The samples to keep, including failed ones, and the units still to measure.
 
-    A unit that was sent in part starts anew, because its documents are no longer cold; so does one that no engine
-    answered.
+    A unit of which only a part was sent is repeated with new documents, because its own are no longer cold. A unit
+    that no engine answered is repeated too.
     """
     found: dict[SampleKey, Sample] = {(s.document, s.arm, s.input_len): s for s in past.samples}
     done = {row for unit in units if _is_done(unit, found) for row in unit.rows}
@@ -236,7 +236,7 @@ def _is_done(unit: WorkUnit, found: Mapping[SampleKey, Sample]) -> bool:
 
 
 async def _warm_up(warmups: Sequence[Trial], ask_with: PromptOf, bench: MeasureContext, say: OnProgressLine) -> None:
-    """Sends documents that are not measured. Raises StackError when one fails."""
+    """Sends documents that are not measured. Raises StackError if one fails."""
     if warmups:
         say(f"warming up: {sum(len(trial.steps) for trial in warmups)} requests that are not measured")
 
@@ -251,7 +251,7 @@ async def _warm_up(warmups: Sequence[Trial], ask_with: PromptOf, bench: MeasureC
 
 
 def before_read_command(command: str | None) -> BeforeRead:
-    """Runs the caller's command before every read from the volume: to drop page caches, for example."""
+    """A function that runs `command` before a read from the volume, for example to drop page caches."""
 
     async def prepare() -> None:
         assert command

@@ -1,4 +1,4 @@
-"""One request as a row of the result: what was asked, whether it counts, and what it cost."""
+"""One request as a row of the result: what was sent, whether it counts, and what was measured."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from bench.plan import Trial, TrialStep
 from client.reply import Reply
 from config.errors import EngineUnreachable
 
-WAKE_UP_S = 0.0005  # at most, from one chunk that this client has received already to the next
+WAKE_UP_S = 0.0005  # longest gap between two chunks that this client had already received
 
 
 class TokenRow(BaseModel):
-    """One generated token and the log-probabilities (nats) of the best candidates for its place."""
+    """One generated token and the log-probabilities (nats) of the most likely candidates at its position."""
 
     model_config = ConfigDict(frozen=True)
     token: str
@@ -23,10 +23,10 @@ class TokenRow(BaseModel):
 
 
 class Sample(BaseModel):
-    """One request of one document in one arm; a flat row, read back from a result when a run is resumed.
+    """One request for one document in one arm: a flat row, read back from the result when a run is resumed.
 
     Names and units are those of `vllm bench serve`: milliseconds in flat fields that end in `_ms`, seconds in `itls`.
-    What was not measured is None.
+    A value that was not measured is None.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -35,31 +35,31 @@ class Sample(BaseModel):
     arm: str
     engine: str
     input_len: int
-    position: int  # in the order of its document's arms
+    position: int  # of this arm in the order of its document's arms
     nonce: str
     started_s: float  # since the run began
-    reason: str = ""  # why it does not count; empty where it does
+    reason: str = ""  # why the sample does not count; empty if it does
     error: str = ""  # the class of the error that ended the request (config/errors.py)
     ttft_ms: float | None = None
     mean_itl_ms: float | None = None
     tpot_ms: float | None = None
     e2el_ms: float | None = None
     itls: tuple[float, ...] = ()
-    modality: str = ""  # of media in the prompt
+    modality: str = ""  # of the media in the prompt; empty without media
     prompt_tokens: int | None = None
-    media_tokens: int | None = None  # what the media add to the prompt
-    before_media_tokens: int | None = None  # the text in front of them
+    media_tokens: int | None = None  # tokens that the media add to the prompt
+    before_media_tokens: int | None = None  # tokens of text before the media
     completion_tokens: int | None = None
     cached_tokens: int | None = None
     cached_tokens_details: Mapping[str, int] | None = None
-    mm_cache_hits: int | None = None  # media found in the engine's processor cache, which holds no KV
+    mm_cache_hits: int | None = None  # media found in the engine's processor cache, which contains no KV
     source: str | None = None  # where the cached tokens came from, in words
-    server_queue_ms: float | None = None  # by the engine's own clock, as the next two
-    server_ttft_ms: float | None = None  # from the end of its queue to its first token
-    server_generation_ms: float | None = None  # from its first token to its last
-    queue_ms: float | None = None  # under load: its wait in the client, which counts in TTFT and E2EL
-    cpu_ms: float | None = None  # CPU time of the client's process: that of a block, divided by its requests
-    ended_s: float | None = None  # under load: since the run began, also of a request that failed
+    server_queue_ms: float | None = None  # by the engine's own clock, like the next two fields
+    server_ttft_ms: float | None = None  # from leaving the engine's queue to the first token
+    server_generation_ms: float | None = None  # from the first token to the last
+    queue_ms: float | None = None  # under load: wait in the client, included in TTFT and E2EL
+    cpu_ms: float | None = None  # CPU time of the client's process in a block, divided by the block's requests
+    ended_s: float | None = None  # under load: since the run began; also set if the request failed
     stored_s: float | None = None  # from the end of the answer until all chunks were on the volume
     text: str | None = None
     logprobs: tuple[TokenRow, ...] = ()
@@ -67,27 +67,27 @@ class Sample(BaseModel):
     @computed_field  # type: ignore[prop-decorator]
     @property
     def valid(self) -> bool:
-        """Whether it counts."""
+        """Whether the sample counts."""
         return not self.reason
 
     @property
     def unanswered(self) -> bool:
-        """Whether no engine answered, so that it says nothing about an engine."""
+        """Whether the engine was unreachable, so that the sample is no evidence about it."""
         return self.error == EngineUnreachable.__name__
 
     @property
     def text_tokens(self) -> int | None:
-        """The prompt without its media; None where that was not counted."""
+        """Tokens of the prompt without its media; None if they were not counted."""
         if self.prompt_tokens is None or self.media_tokens is None:
             return None
         return self.prompt_tokens - self.media_tokens
 
     @property
     def in_one_burst(self) -> bool:
-        """Whether all tokens came together, so that the first one was ready earlier than it arrived.
+        """Whether all tokens arrived together, which means that the first one was ready before it arrived.
 
-        By the engine's own clock, where it reports one: they came in less than half the time that they took. Else if
-        they all came in one wake-up of the client.
+        If the engine reports its generation time, a burst is an answer that arrived in less than half of that time.
+        Otherwise it is one whose tokens all arrived in one wake-up of the client.
         """
         if len(self.itls) < 3:
             return False
@@ -106,7 +106,7 @@ class Sample(BaseModel):
         reply: Reply | None = None,
         **more: Any,
     ) -> Sample:
-        """From what was sent and what came back."""
+        """Builds the sample from the request that was sent and its reply."""
         position = trial.steps.index(step)
         measured = reply.to_json() if reply else {}
         tokens = [{"token": token.token, "best": token.best} for token in reply.logprobs] if reply else []

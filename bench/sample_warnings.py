@@ -1,4 +1,4 @@
-"""What a reader of the numbers should know before believing them."""
+"""Warnings that a reader should see before trusting the numbers."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from statistics import median
 from bench.sample import Sample
 from bench.statistics import FAR, SPREAD, has_extremes, outliers, spread
 
-GAP_MS = 10.0  # between client and server clocks; more needs an explanation
+GAP_MS = 10.0  # of client TTFT over the engine's own times; a larger gap gets a warning
 HELP = "more documents or a quieter machine would help"
 
-NamedSamples = tuple[str, list[Sample]]  # the valid samples of one arm and length, with what to call them
+NamedSamples = tuple[str, list[Sample]]  # the name of one arm and length, and its valid samples
 
 
 def sample_warnings(samples: Sequence[Sample]) -> list[str]:
-    """One sentence for each kind of warning, with the arms that it is about; outliers are named, never dropped."""
+    """One sentence for each kind of warning, naming the arms concerned. Outliers are reported, never dropped."""
     return warnings_of_arm(_by_arm(samples))
 
 
 def warnings_of_arm(arms: Sequence[NamedSamples]) -> list[str]:
-    """The same for samples that the caller has grouped."""
+    """The warnings of `sample_warnings` for samples that are already grouped by arm."""
     found = (warning(arms) for warning in (_unstable, _extremes, _outliers, _slow_start, _bursts, _gap))
     return [sentence for sentence in found if sentence]
 
 
 def source_unknown_warnings(samples: Sequence[Sample]) -> list[str]:
-    """About servers that do not report cached tokens: only the new nonce shows that a document was cold."""
+    """Warns if a server does not report cached tokens: then only the new nonce shows that a document was cold."""
     silent = [name for name, valid in _by_arm(samples) if valid and all(s.cached_tokens is None for s in valid)]
     text = "the server does not report how many tokens were cached; that these were cold rests on the nonce"
     return [_about(text, silent)] if silent else []
@@ -45,7 +45,7 @@ def _by_arm(samples: Sequence[Sample]) -> list[NamedSamples]:
 
 
 def _about(text: str, arms: Sequence[str]) -> str:
-    """Empty where it is true of no arm."""
+    """The warning with the arms concerned; empty if there are none."""
     return f"{text}: {'; '.join(arms)}" if arms else ""
 
 
@@ -56,7 +56,7 @@ def _unstable(arms: Sequence[NamedSamples]) -> str:
 
 
 def _extremes(arms: Sequence[NamedSamples]) -> str:
-    """Only of arms that are not called unstable already."""
+    """Leaves out arms that `_unstable` already reports."""
     found = [(name, _ttfts(valid)) for name, valid in arms]
     far = [name for name, ttfts in found if spread(ttfts) < SPREAD and has_extremes(ttfts)]
     return _about(f"unstable, the extremes are more than {FAR:.0%} away from the mean ({HELP})", far)
@@ -100,7 +100,7 @@ def _ttfts(valid: Sequence[Sample]) -> list[float]:
 
 
 def overhead_ms(samples: Sequence[Sample]) -> float | None:
-    """Median of the client's TTFT less the server's queue and TTFT; None where no server reports them."""
+    """Median of the client's TTFT minus the server's queue time and TTFT, in ms; None if no server reports them."""
     gaps = [
         s.ttft_ms - s.server_queue_ms - s.server_ttft_ms
         for s in samples

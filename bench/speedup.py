@@ -1,4 +1,4 @@
-"""One arm against another, document by document, and what may be claimed of it."""
+"""Compares two arms document by document, and decides what may be claimed."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from bench.plan import MIN_PAIRS
 from bench.sample import Sample
 from bench.statistics import Interval, interval
 
-MAX_NOISE = 1.05  # a ratio nearer to 1 than this is not worth a claim, whatever its interval
-MOST_INVALID = 0.2  # of the samples of an arm; with more there is no claim
+MAX_NOISE = 1.05  # a ratio between this and its inverse supports no claim, whatever its interval
+MOST_INVALID = 0.2  # share of an arm's samples; with more invalid ones there is no claim
 
 
 @dataclass(frozen=True, slots=True)
 class SampleMetric:
-    """What is compared, in milliseconds; None for a sample that does not have what it `needs`."""
+    """The quantity that is compared, in milliseconds. `of` returns None for a sample without the data in `needs`."""
 
     name: str
     of: Callable[[Sample], float | None]
@@ -37,10 +37,10 @@ def compare_arms(
     confidence_level: float = 0.95,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """How many times sooner `of` is than `over`, what it saves, and the verdict: `bench.result.Comparison` as JSON.
+    """Speed-up of arm `of` over arm `over`, time saved, and the verdict: a `bench.result.Comparison` as JSON.
 
-    `noise` names two arms that should not differ; the far end of their ratio's interval is the noise floor, and what
-    lies inside it is not called a difference.
+    `noise` names two arms that should not differ. The end of their ratio's interval that is further from 1 is the noise
+    floor; smaller ratios do not count as a difference.
     """
     samples = tuple(samples)
     pairs = paired(samples, of, over, measure)
@@ -62,13 +62,13 @@ def compare_arms(
 
 
 def arm_speedups(samples: Sequence[Sample], arms: Sequence[str], over: str, options: Options) -> Mapping[str, Any]:
-    """For each of `arms` how many times sooner than `over` it starts, and what it saves."""
+    """For each of `arms`, its speed-up over the arm `over` and the time it saves, both by TTFT."""
     level, seed = options.confidence_level, options.seed
     return {name: _speedup_json(paired(samples, name, over), level, seed) for name in arms}
 
 
 def too_few_pairs(documents: int) -> str:
-    """Why so many documents cannot support a claim, whatever they show; empty where they can."""
+    """A warning if the number of documents is too small for any claim; otherwise empty."""
     if documents >= MIN_PAIRS:
         return ""
     return (
@@ -79,14 +79,14 @@ def too_few_pairs(documents: int) -> str:
 def paired(
     samples: Iterable[Sample], of: str, over: str, measure: SampleMetric = TTFT
 ) -> Sequence[tuple[float, float]]:
-    """`(of, over)` of every document with a valid sample in both arms, in ms."""
+    """The values of `of` and `over` in ms, for every document that has a valid sample in both arms."""
     samples = tuple(samples)
     fast, slow = _by_document(samples, of, measure), _by_document(samples, over, measure)
     return [(fast[document], slow[document]) for document in sorted(fast.keys() & slow.keys())]
 
 
 def interval_json(found: Interval | None, confidence_level: float) -> dict[str, Any]:
-    """All fields, with None for numbers that no value supports."""
+    """The interval as JSON; if there is none, the same fields with None as their values and n = 0."""
     if found:
         return asdict(found)
     empty = dict.fromkeys(("median", "ci_low", "ci_high", "min", "max"))
@@ -125,8 +125,8 @@ def _noise_floor(
 def _too_few_valid(
     samples: Sequence[Sample], arms: tuple[str, str], measure: SampleMetric, speedup: Interval | None
 ) -> str:
-    """Why there are not enough pairs to judge by; empty when there are."""
-    for name in arms:  # each by itself: the samples that are left of an arm may be its fastest ones
+    """Why there are too few valid pairs for a verdict; empty if there are enough."""
+    for name in arms:  # each arm by itself: its remaining valid samples may be the fastest ones
         arm = [sample for sample in samples if sample.arm == name]
         invalid = sum(not sample.valid for sample in arm)
         if invalid > MOST_INVALID * len(arm):

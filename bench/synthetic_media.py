@@ -1,6 +1,6 @@
-"""Media from a seed: small, the same at every call, and different everywhere for another seed.
+"""Generates media from a seed: small, reproducible, and different everywhere for another seed.
 
-They replace photographs, films and speech where only their number of tokens and their being different matter.
+They replace photographs, films and speech where only the number of tokens and the difference between media matter.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageOps
 
 from media.part import Media, Modality
 
-SAMPLE_RATE = 16_000  # what speech models work with
+SAMPLE_RATE = 16_000  # the rate that speech models use
 NOTE_S = 0.125
 CODEC_OPTIONS = {
     "crf": "28",
@@ -28,13 +28,13 @@ Samples = npt.NDArray[np.float64]
 
 
 def image(seed: int, width: int = 448, height: int = 448) -> Media:
-    """A PNG: shapes in front of a sky of two colours, so that no two patches are alike."""
+    """A PNG: shapes on a background of colour gradients, so that no two patches are alike."""
     name = f"image-{seed}-{width}x{height}.png"
     return Media.of(Modality.IMAGE, name, "image/png", _encoded(_picture(Random(seed), width, height), "PNG"))
 
 
 def video(seed: int, frames: int = 16, width: int = 224, height: int = 224, fps: int = 4) -> Media:
-    """An MP4 in H.264: shapes that move. Width and height are even. With more frames, the first ones stay the same."""
+    """An MP4 (H.264) of moving shapes. Width and height must be even. More frames leave the first ones unchanged."""
     name = f"video-{seed}-{frames}x{width}x{height}.mp4"
     file = BytesIO()
     with av.open(file, "w", format="mp4") as container:
@@ -48,7 +48,7 @@ def video(seed: int, frames: int = 16, width: int = 224, height: int = 224, fps:
 
 
 def audio(seed: int, seconds: float = 5.0) -> Media:
-    """A WAV of 16 kHz, mono, 16 bits: a tune of short notes, with overtones."""
+    """A WAV (16 kHz, mono, 16 bits) of short notes with overtones."""
     random, samples = Random(seed), round(seconds * SAMPLE_RATE)
     note = np.arange(round(NOTE_S * SAMPLE_RATE)) / SAMPLE_RATE
     fade = np.sin(np.pi * note / NOTE_S)
@@ -58,7 +58,7 @@ def audio(seed: int, seconds: float = 5.0) -> Media:
 
 
 def with_another_pixel(media: Media) -> Media:
-    """The same image but for the one pixel in its middle."""
+    """The same image except for one pixel in its middle."""
     picture = Image.open(BytesIO(media.content)).convert("RGB")
     middle = (picture.width // 2, picture.height // 2)
     patch = picture.crop((*middle, middle[0] + 1, middle[1] + 1))
@@ -67,7 +67,7 @@ def with_another_pixel(media: Media) -> Media:
 
 
 def in_another_container(media: Media) -> Media:
-    """The same pixels or samples, bit for bit, in other bytes: PNG to BMP, MP4 to Matroska, WAV to FLAC."""
+    """Identical pixels or samples in another file format: PNG to BMP, MP4 to Matroska, WAV to FLAC."""
     if media.modality is Modality.IMAGE:
         picture = Image.open(BytesIO(media.content)).convert("RGB")
         return Media.of(Modality.IMAGE, f"{media.name}.bmp", "image/bmp", _encoded(picture, "BMP"))
@@ -89,7 +89,7 @@ def _picture(random: Random, width: int, height: int, turn: float = 0.0) -> Imag
         size = (0.02 + 0.1 * random.random()) * min(width, height)
         shape = draw.ellipse if random.random() < 0.5 else draw.rectangle
         shape((left, top, left + size, top + size), fill=_colour(random))
-    return Image.blend(picture, sky, 0.5)  # large shapes are not of one colour either
+    return Image.blend(picture, sky, 0.5)  # so that large shapes are not uniform either
 
 
 def _colour(random: Random) -> Colour:

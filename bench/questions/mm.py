@@ -1,6 +1,6 @@
 """Does sharing pay off with images, videos and sounds, and are they ever mistaken for each other?
 
-Each modality by itself: a document of media and a short text goes through every arm of `bench.media_arms`.
+Each modality is measured separately: documents of media and a short text go through all arms of `bench.media_arms`.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from client.prompt import Prompt
 from config.errors import EngineRefused, RefusalKind
 from config.topology import Engine
 
-BESIDE_CLAIM = ("own_warm", "first_sight", "other_question")  # arms whose speed-up over cold is also given
-COMPARED = ("other_media", "plain_other_media", "own_answer")  # the answers that tell whose media one is about
+BESIDE_CLAIM = ("own_warm", "first_sight", "other_question")  # arms whose speed-up over cold is also reported
+COMPARED = ("other_media", "plain_other_media", "own_answer")  # arms whose answers show which media an answer is about
 QUERIES = ("first_sight", "cross_read", "other_question", "other_media")
 
 
 def study(options: Options, roles: EngineRoles) -> Experiment:
-    """The arena's four engines; `input_lens` counts the documents of each modality."""
+    """The experiment on the arena's four engines, with one document per modality for each of `input_lens`."""
     wanted = wanted_modalities(options.modality, options.refused)
     arms = {modality: arms_of(modality, options.sizes) for modality in wanted}
     return Experiment(
@@ -45,14 +45,14 @@ def study(options: Options, roles: EngineRoles) -> Experiment:
 
 
 def arms_of(modality: str, sizes: Sizes) -> tuple[Arm, ...]:
-    """All arms of one modality."""
+    """All arms of one modality, with its name as their prefix."""
     return named_by_modality(modality, media_arms(media_maker(modality, sizes)))
 
 
 async def refused(options: Options, engine: Engine, bench: MeasureContext) -> Mapping[str, str]:
-    """Sends the engine one of each modality, and returns its error messages for those that the model refuses.
+    """Sends one prompt of each modality to the engine; returns the error messages for those that the model refuses.
 
-    Raises EngineError when the engine does not answer, or fails.
+    Raises EngineError if the engine does not answer, or fails in another way.
     """
     found = {}
     for modality in options.modality or MODALITIES:
@@ -67,7 +67,7 @@ async def refused(options: Options, engine: Engine, bench: MeasureContext) -> Ma
 
 
 def summary(samples: Sequence[Sample], options: Options) -> Mapping[str, Any]:
-    """Each modality's claim and mix-up check, and the table of hits; `holds` when all of them do."""
+    """Each modality's claim and mix-up check, and the table of hits; `holds` is true if every modality passes."""
     measured = wanted_modalities(options.modality, options.refused)
     modalities = {modality: _modality(samples, modality, options) for modality in measured}
     claims = all(each["comparison"]["verdict"] != "no claim" for each in modalities.values())
@@ -88,9 +88,9 @@ def holds(result: Result) -> bool:
 
 
 def media_mixup_check(samples: Sequence[Sample], modality: str) -> dict[str, Any]:
-    """How often other media were kept apart, and how often not; `untold` counts those that answers do not show.
+    """How often other media were kept apart or mixed up; `untold` counts documents whose answers do not show which.
 
-    A document counts only where equal media did share KV: where nothing is shared, nothing can be mixed up.
+    A document counts only if its own media shared KV: if nothing is shared, nothing can be mixed up.
     """
     arms = {
         name: {s.document: s for s in samples if s.arm == f"{modality}_{name}"} for name in (*COMPARED, "cross_read")
@@ -110,13 +110,13 @@ def media_mixup_check(samples: Sequence[Sample], modality: str) -> dict[str, Any
 
 
 def is_mixed_up(sample: Sample) -> bool:
-    """Whether tokens of new media came from a cache."""
+    """Whether tokens of media that were never sent before came from a cache."""
     before, cached = sample.before_media_tokens, sample.cached_tokens
     return before is not None and cached is not None and reaches_media(cached, before)
 
 
 class AnswerOrigin(StrEnum):
-    """Which media an answer is about: the other ones, which were sent, or the document's first ones."""
+    """Which media an answer is about: the ones that were sent with it, or the document's first ones."""
 
     SENT = "sent"
     FIRST = "first"
@@ -124,7 +124,7 @@ class AnswerOrigin(StrEnum):
 
 
 def _answer_origin(read: Sample | None, plain: Sample | None, first: Sample | None) -> AnswerOrigin:
-    """The plain engine's answer that is nearer to the read one, if its two answers are far enough apart to say."""
+    """The media whose plain answer is nearer to `read`; UNKNOWN if the two plain answers are too similar to decide."""
     if not (read and plain and first and read.logprobs and plain.logprobs and first.logprobs):
         return AnswerOrigin.UNKNOWN
     to_sent, to_first = difference(plain, read), difference(first, read)
@@ -149,7 +149,7 @@ def _modality(samples: Sequence[Sample], modality: str, options: Options) -> Map
 
 
 def _query(samples: Sequence[Sample], modality: str, arm: str) -> Mapping[str, Any]:
-    """Tokens and hits of all answers, valid or not: media that were mixed up must show here."""
+    """Tokens and hits of all answers, valid or not, so that mix-ups show here too."""
     answered = [s for s in samples if s.arm == f"{modality}_{arm}" and s.prompt_tokens]
     total, hits = sum(s.prompt_tokens or 0 for s in answered), sum(s.cached_tokens or 0 for s in answered)
     split = [s.cached_tokens_details for s in answered if s.cached_tokens_details]

@@ -1,9 +1,9 @@
-"""Does our client measure what `vllm bench serve` measures, and does measuring cost no more?
+"""Does this client measure what `vllm bench serve` measures, with no more CPU time?
 
-Both clients send the same texts, each behind a nonce of its own, to the same engine, one in flight, in blocks that
-alternate (ours, theirs, theirs, ours). CPU time is that of the client's process from its first request to its result,
-by the lines that it prints, so starting Python is in neither, and vLLM's includes computing its summary. Our client
-reads no counters here, because vLLM's reads none.
+Both clients send the same text, each time with a new nonce, to the same engine, with one request in flight, in
+alternating blocks (ours, theirs, theirs, ours). CPU time is that of the client's process from its first request to its
+result. For vLLM's client these moments are taken from the lines that it prints, so its CPU time includes computing the
+summary; neither includes starting Python. Our client reads no counters here, because vLLM's client reads none.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ from config.topology import Engine
 BEGINS, ENDS = "Starting main benchmark run", "Serving Benchmark Result"  # lines of `vllm bench serve`
 OURS, THEIRS = Arm("arena", EngineRole.PLAIN, always_valid), Arm("vllm_bench_serve", EngineRole.PLAIN, always_valid)
 SECRETS = ("OPENAI_API_KEY", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "UI_PASSWORD")
-ORDER = ((OURS, 0), (THEIRS, 0), (THEIRS, 1), (OURS, 1))  # of a round: whose block, and which of the client's two
+ORDER = ((OURS, 0), (THEIRS, 0), (THEIRS, 1), (OURS, 1))  # of a round: the client, and its first or second block
 
-Times = tuple[Sequence[float], float]  # TTFT of each request in seconds, and CPU seconds of all
+Times = tuple[Sequence[float], float]  # TTFT of each request in seconds, and CPU seconds of all requests together
 SendPrompts = Callable[[Engine, Prompt, int], Times]
 
 
 class SingleMessagePrompt(Prompt):
-    """The whole prompt as the user's message, because a custom dataset of `vllm bench serve` has nothing else."""
+    """A prompt sent as a single user message, the only form that custom datasets of `vllm bench serve` support."""
 
     @property
     def messages(self) -> list[Message]:
@@ -57,7 +57,7 @@ class SingleMessagePrompt(Prompt):
 
 @dataclass(frozen=True, slots=True)
 class ClientBlock:
-    """Requests of one client in a row."""
+    """Consecutive requests of one client."""
 
     arm: Arm
     engine: Engine
@@ -74,7 +74,7 @@ class ClientBlock:
 
 
 def study(options: Options, roles: EngineRoles, settings: Settings) -> Experiment:
-    """Rounds of four blocks of `options.num_prompts`. Raises ConfigError where `vllm` is not installed."""
+    """The experiment: rounds of four blocks of `options.num_prompts` requests. Raises ConfigError without `vllm`."""
     engine = roles[EngineRole.PLAIN][0]
     theirs = partial(_theirs, _vllm(), settings)
     handbook = read_document(HANDBOOK)
@@ -98,7 +98,7 @@ def study(options: Options, roles: EngineRoles, settings: Settings) -> Experimen
 
 
 def blocks(options: Options, engine: Engine) -> tuple[ClientBlock, ...]:
-    """Rounds for as many pairs as there are `input_lens`; requests of both clients with one number are a pair."""
+    """The blocks for one pair per item of `input_lens`; requests of both clients with the same number are a pair."""
     size = options.num_prompts
     return tuple(
         ClientBlock(arm, engine, options.input_lens[0], range(start + half * size, start + (half + 1) * size))
@@ -110,7 +110,7 @@ def blocks(options: Options, engine: Engine) -> tuple[ClientBlock, ...]:
 async def measure_block(
     theirs: SendPrompts, block: ClientBlock, ask_with: PromptOf, bench: MeasureContext, began: float
 ) -> AsyncIterator[Sample]:
-    """Yields the samples after the whole block: nothing else is done meanwhile. Raises EngineError, StackError."""
+    """Measures a whole block undisturbed, then yields its samples. Raises EngineError, StackError."""
     prompt = await bench.fit_prompt(block.engine, ask_with(bench.nonce()), block.input_len)
     started_s, many = bench.clock() - began, len(block.documents)
     if block.arm is OURS:
@@ -132,7 +132,7 @@ async def measure_block(
 
 
 def summary(samples: Sequence[Sample], options: Options) -> Mapping[str, Any]:
-    """Our client against vLLM's, pair by pair; also their faster halves, which a busy machine disturbs less."""
+    """Compares both clients pair by pair, and by their faster halves, which a busy machine disturbs less."""
     level, seed = options.confidence_level, options.seed
     return {
         "comparison": compare_arms(samples, OURS.name, THEIRS.name, confidence_level=level, seed=seed),
@@ -145,12 +145,12 @@ def summary(samples: Sequence[Sample], options: Options) -> Mapping[str, Any]:
 
 
 def holds(result: Result) -> bool:
-    """Whether the two clients measure the same."""
+    """Whether the two clients cannot be told apart."""
     return result.comparison.verdict == "not distinguishable"
 
 
 def _ratio(samples: Sequence[Sample], share: float) -> float | None:
-    """Median TTFT of the fastest share of our requests over that of theirs."""
+    """Median TTFT of our fastest requests divided by that of theirs; `share` is the part of the requests used."""
     medians = []
     for arm in (OURS, THEIRS):
         ttfts = sorted(s.ttft_ms for s in samples if s.arm == arm.name and s.ttft_ms is not None)
@@ -187,9 +187,9 @@ def _theirs(vllm: Path, settings: Settings, engine: Engine, prompt: Prompt, coun
 
 
 def _watch(child: subprocess.Popen[str]) -> tuple[str, float | None]:
-    """All that the client prints, and its CPU seconds between the two lines that mark its first request and its result.
+    """The client's output, and its CPU seconds between the lines that mark its first request and its result.
 
-    The seconds are None if one of the lines is missing.
+    The seconds are None if one of these lines is missing.
     """
     assert child.stdout
     process, printed, marks = psutil.Process(child.pid), list[str](), list[float]()
@@ -203,7 +203,7 @@ def _watch(child: subprocess.Popen[str]) -> tuple[str, float | None]:
 
 
 def _arguments(engine: Engine, settings: Settings, prompt: Prompt, count: int, folder: Path) -> list[str]:
-    """One request in flight, none before the first measured one, and the same sampling as in our client."""
+    """Arguments for one request in flight, no warm-up request, and the same sampling as in our client."""
     given = {
         "backend": "openai-chat",
         "endpoint": "/v1/chat/completions",
@@ -226,7 +226,7 @@ def _arguments(engine: Engine, settings: Settings, prompt: Prompt, count: int, f
 
 
 def _environ() -> dict[str, str]:
-    """The caller's environment without secrets: neither the engine nor `vllm bench serve` needs one."""
+    """The environment without secrets, which neither the engine nor `vllm bench serve` needs."""
     kept = {name: value for name, value in os.environ.items() if name not in SECRETS}
     return kept | {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "PYTHONUNBUFFERED": "1"}
 

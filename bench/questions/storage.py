@@ -1,7 +1,7 @@
-"""From which prompt length on does sharing win, on this volume?
+"""Above which prompt length does sharing win on this volume?
 
-TTFT of recomputing n tokens grows like a parabola, that of loading them like a line; the length at which they cross is
-the break-even. It is confirmed by measuring at half and at twice that length.
+For n tokens, TTFT of recomputing is fitted with a parabola and TTFT of loading with a line. The length at which they
+cross is the break-even. It is confirmed by measuring at half and at twice that length.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ from cache.volume import CHUNK_SIZE, bytes_per_token, current_namespace
 from config.settings import Settings
 
 ARMS = (COLD, FIRST_SIGHT, CROSS_READ)
-LENGTHS = tuple(chunks * CHUNK_SIZE + 64 for chunks in (1, 2, 4, 8, 16))  # whole chunks, and a question
-CONFIRMATIONS = 5  # times the documents of the other lengths: half and twice the break-even are near a tie
-SHORTEST = 64  # tokens that the question and the chat template leave room for
+LENGTHS = tuple(chunks * CHUNK_SIZE + 64 for chunks in (1, 2, 4, 8, 16))  # whole chunks, plus a question
+CONFIRMATIONS = 5  # times as many documents as for other lengths, because both arms are nearly tied there
+SHORTEST = 64  # tokens; shorter prompts have no room for the question and the chat template
 MIN_LENGTHS = 3  # a parabola has three coefficients
 
-Volume = Mapping[str, Any]  # as `volume_of` returns it; empty until it is measured
+Volume = Mapping[str, Any]  # as returned by `volume_of`; empty until the volume is measured
 MeasureVolume = Callable[[OnProgressLine], Awaitable[Volume]]
 
 
 def study(
     options: Options, roles: EngineRoles, measure_speed: MeasureVolume, measured: Volume | None = None
 ) -> Experiment:
-    """Each length of `options.input_lens`, then the two lengths that confirm the break-even.
+    """The experiment: each length of `options.input_lens`, then the two lengths that confirm the break-even.
 
-    The volume is measured after the warm-up, when it has chunks whose size can be read, unless an interrupted run has
-    `measured` it.
+    The volume is measured after the warm-up, when it contains chunks whose size can be read. If an interrupted run has
+    already measured it, `measured` is used instead.
     """
     volume = dict(measured or {})
     documents = len(options.input_lens)
@@ -78,7 +78,10 @@ def study(
 
 
 async def measure_volume(settings: Settings, say: OnProgressLine) -> Volume:
-    """Measures the KV volume with files as large as its chunks, if it has any. Raises as `measure_bandwidth` does."""
+    """Measures the KV volume with files of the size of its chunks (CHUNK_BYTES if it has none).
+
+    Raises the errors of `measure_bandwidth`.
+    """
     per_token = bytes_per_token(current_namespace(settings))
     chunk_bytes = round(per_token * CHUNK_SIZE) if per_token else CHUNK_BYTES
     bandwidth = await measure_bandwidth(settings.kv_store_dir, chunk_bytes, lambda step: say(f"KV volume, {step}"))
@@ -86,7 +89,7 @@ async def measure_volume(settings: Settings, say: OnProgressLine) -> Volume:
 
 
 def volume_of(bandwidth: Bandwidth, bytes_per_token: float | None) -> dict[str, Any]:
-    """The speeds of LMCache's pattern, files of one chunk, by name; those of sequential access as a whole."""
+    """The VolumeSummary as JSON: speeds with files of one chunk, as LMCache uses them, and with one large file."""
     chunks = asdict(bandwidth.chunks)
     return {
         "tool": bandwidth.tool,
@@ -104,15 +107,15 @@ def volume_of(bandwidth: Bandwidth, bytes_per_token: float | None) -> dict[str, 
 
 
 def holds(result: Result) -> bool:
-    """Whether there is a break-even, and every length that should confirm it does."""
+    """Whether there is a break-even, and every confirming length confirms it."""
     confirmed = result.break_even.confirmed
     return bool(confirmed) and all(each.holds for each in confirmed)
 
 
 def break_even(samples: Sequence[Sample], options: Options, volume: Volume) -> dict[str, Any]:
-    """Fits over the planned documents, the length where they cross, and what the confirming documents show.
+    """The fits over the planned documents, the length where they cross, and the results at the confirming lengths.
 
-    Below one chunk and a token nothing can be shared, so no break-even is shorter than that.
+    A break-even is at least one chunk plus one token long, because nothing can be shared below that.
     """
     planned = [s for s in samples if s.document < len(options.input_lens)]
     recompute, load = _fit(planned, COLD.name, 2), _fit(planned, CROSS_READ.name, 1)
@@ -136,9 +139,9 @@ def break_even(samples: Sequence[Sample], options: Options, volume: Volume) -> d
 
 
 def crossing_length(recompute: Sequence[float], load: Sequence[float], among: Sequence[int]) -> int | None:
-    """The shortest length from which on loading is faster; None when it is not faster at the longest.
+    """The length in `among` from which on loading is always faster; None if it is not faster at the longest.
 
-    Coefficients are milliseconds for n tokens to the power of their index. Nothing is extrapolated beyond `among`.
+    The coefficient with index i is in milliseconds per token to the power of i. Nothing is extrapolated beyond `among`.
     """
     lengths = np.asarray(among)
     wins = np.polynomial.polynomial.polyval(lengths, load) < np.polynomial.polynomial.polyval(lengths, recompute)
@@ -149,7 +152,7 @@ def crossing_length(recompute: Sequence[float], load: Sequence[float], among: Se
 
 
 def confirming_lengths(length: int | None, options: Options) -> tuple[int, ...]:
-    """Half and twice the break-even, as far as a prompt can be so short and so long a one was measured."""
+    """Half and twice the break-even: half only if a prompt can be that short, twice limited to the longest length."""
     if length is None:
         return ()
     half, twice = length // 2, min(2 * length, max(options.input_lens))
@@ -157,20 +160,18 @@ def confirming_lengths(length: int | None, options: Options) -> tuple[int, ...]:
 
 
 def _fit(samples: Sequence[Sample], arm: str, degree: int) -> list[float] | None:
-    """Least squares over the medians of the lengths; None with fewer lengths than coefficients."""
+    """A least-squares fit over the median of each length; None if there are fewer lengths than coefficients."""
     by_length = _by_length(samples, arm)
     if len(by_length) <= degree:
         return None
     tokens = [median(s.prompt_tokens or 0 for s in here) for here in by_length.values()]
     ms = [median(s.ttft_ms or 0 for s in here) for here in by_length.values()]
-    weights = 1 / np.asarray(
-        ms
-    )  # relative errors: seconds of a long prompt must not outweigh milliseconds of a short one
+    weights = 1 / np.asarray(ms)  # fit relative errors, so that long prompts do not outweigh short ones
     return [float(c) for c in np.polynomial.polynomial.polyfit(tokens, ms, degree, w=weights)]
 
 
 def _by_length(samples: Sequence[Sample], arm: str) -> Mapping[int, Sequence[Sample]]:
-    """The valid samples of an arm, shortest prompts first."""
+    """The valid samples of an arm by prompt length, shortest first."""
     valid = [s for s in samples if s.arm == arm and s.valid and s.ttft_ms is not None and s.prompt_tokens]
     return {n: [s for s in valid if s.input_len == n] for n in sorted({s.input_len for s in valid})}
 
@@ -221,7 +222,7 @@ def _why(length: int | None, options: Options) -> str:
 
 
 def _unfitted(samples: Sequence[Sample]) -> str:
-    """Why there is no fit."""
+    """Why the lengths could not be fitted."""
     lengths = [len(_by_length(samples, arm.name)) for arm in (COLD, CROSS_READ)]
     return (
         f"{MIN_LENGTHS} lengths with valid samples are needed to tell, and computing has them at {lengths[0]}, "

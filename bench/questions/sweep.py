@@ -1,8 +1,8 @@
-"""How the gain holds under load: prompt lengths times loads, plain against shared, in one run.
+"""Does the gain hold under load? Prompt lengths times loads, plain against shared, in one run.
 
-Each cell sends new documents to a plain engine, or documents that the writer has stored to the reader. While several
-requests are in flight counters do not show where a request's tokens came from, so none are read; a document that the
-reader had to compute after all counts as the slow answer that it is, and `recomputed` says how many were.
+Each cell either sends new documents to a plain engine, or sends the reader documents that the writer has stored. While
+several requests are in flight, counters do not show where the tokens of one request came from, so they are not read. A
+document that the reader had to recompute counts with its slow answer; `recomputed` is the number of such documents.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class LoadCell:
     engine: Engine
     num_prompts: int
     seed: int
-    writer: Engine | None = None  # that stores the documents first
+    writer: Engine | None = None  # stores the documents first, if there is one
 
     @property
     def documents(self) -> range:
@@ -65,13 +65,13 @@ class LoadCell:
 
     @property
     def name(self) -> str:
-        """The name of its file."""
+        """The name of the cell's file."""
         load = f"c{self.load.max_concurrency}" if self.load.closed else f"r{self.load.request_rate:g}"
         return f"{self.arm.name}-{self.input_len}-{load}"
 
 
 def study(options: Options, roles: EngineRoles) -> Experiment:
-    """Every cell, in the closed loops and then in the open ones."""
+    """The experiment: all cells; for each prompt length the closed loops, then the open ones."""
     planned = cells(options, roles)
     return Experiment(
         arms=(),  # an average over all loads would mean nothing: each cell has its own fields
@@ -85,7 +85,7 @@ def study(options: Options, roles: EngineRoles) -> Experiment:
 
 
 def cells(options: Options, roles: EngineRoles) -> tuple[LoadCell, ...]:
-    """Both arms of a length and load follow each other, in random order."""
+    """All cells. The two arms of one length and load are adjacent, in random order."""
     shuffle = random.Random(options.seed)
     loads = [RequestLoad(max_concurrency=most) for most in options.max_concurrency]
     loads += [RequestLoad(rate, options.burstiness) for rate in options.request_rate]
@@ -102,9 +102,9 @@ def cells(options: Options, roles: EngineRoles) -> tuple[LoadCell, ...]:
 async def measure_cell(
     cell: LoadCell, ask_with: PromptOf, bench: MeasureContext, began: float
 ) -> AsyncIterator[Sample]:
-    """Yields each sample as it ends. A document that cannot be made ready is a sample with its reason, and is not sent.
+    """Yields each sample when its request ends. A document whose preparation fails is not sent; its sample is invalid.
 
-    In an open loop TTFT and E2EL count from when a request was meant to be sent.
+    In an open loop, TTFT and E2EL count from the scheduled time of the request.
     """
     ready = list[tuple[int, Prompt]]()
     for document in cell.documents:
@@ -120,7 +120,7 @@ async def measure_cell(
 
 
 def meets_goodput(sample: Sample, goodput: Mapping[str, float]) -> bool:
-    """Whether the sample keeps within every limit (milliseconds by metric)."""
+    """Whether the sample meets every limit in `goodput` (milliseconds by metric)."""
     found = {"ttft": sample.ttft_ms, "tpot": sample.tpot_ms, "e2el": sample.e2el_ms}
     return all((value := found[name]) is not None and value <= most for name, most in goodput.items())
 
@@ -140,7 +140,7 @@ def _summary(planned: Sequence[LoadCell], samples: Sequence[Sample], options: Op
 
 
 def _fields(cell: LoadCell, samples: Sequence[Sample], options: Options) -> dict[str, Any]:
-    """The cell in the form of one result of `vllm bench serve`."""
+    """The cell as the fields of a `vllm bench serve` result."""
     load, valid = cell.load, [s for s in samples if s.valid]
     sent = [s for s in samples if s.ended_s is not None]
     duration = max((s.ended_s or 0 for s in sent), default=0.0) - min((s.started_s for s in sent), default=0.0)
@@ -162,7 +162,7 @@ def _fields(cell: LoadCell, samples: Sequence[Sample], options: Options) -> dict
 
 
 def _warnings(planned: Sequence[LoadCell], samples: Sequence[Sample]) -> list[str]:
-    """The warnings about spread only for cells with one request in flight: under load times are spread anyway."""
+    """Warns about spread only in cells with one request in flight, because load always spreads times."""
     found = [(f"{cell.where}, {cell.arm.name}", cell, here) for cell, here in _by_cell(planned, samples)]
     alone = [
         (name, [s for s in here if s.valid])
@@ -186,7 +186,10 @@ def _recomputed(samples: Sequence[Sample]) -> int:
 
 
 async def _ready(cell: LoadCell, prompt: Prompt, bench: MeasureContext) -> Prompt:
-    """The prompt at its length; for a cross-read also stored. One at a time, because the chunks of each are counted."""
+    """The prompt at the cell's length; for a cross-read, the writer has stored it.
+
+    Prompts are stored one at a time, because the chunks of each are counted.
+    """
     prompt = await bench.fit_prompt(cell.engine, prompt, cell.input_len)
     if cell.writer and cell.writer.cache:
         before = await bench.stored(cell.writer.cache)
@@ -196,7 +199,7 @@ async def _ready(cell: LoadCell, prompt: Prompt, bench: MeasureContext) -> Promp
 
 
 def _measured(arm: Arm, sent: SentRequest, start: float) -> dict[str, Any]:
-    """The fields of a sample. One that was computed after all is valid: under load that belongs to the gain."""
+    """The measured fields of a sample. A recomputed cross-read is valid: its slow answer is part of the comparison."""
     times = {"started_s": start + sent.intended, "ended_s": start + sent.ended, "queue_ms": sent.queue * 1e3}
     if sent.reply is None:
         return times | _failed(sent.failure)

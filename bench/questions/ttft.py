@@ -1,4 +1,4 @@
-"""Questions that send each document through some arms and compare two of them: ttft, aa, decode, and two servers."""
+"""The questions that send each document through several arms and compare two of them: ttft, aa, decode, two servers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from bench.speedup import SampleMetric, arm_speedups, compare_arms
 AA_ARMS = (PLAIN_A, PLAIN_B)
 DECODE_ARMS = (COLD, OTHER_INSTANCE, FIRST_SIGHT)
 
-# Servers differ in speed, so the second one is compared with itself: on a document that neither server has had.
+# Servers may differ in speed, so the second one is compared with its own TTFT for a document that is new to both.
 FIRST_COLD = Arm("cold", EngineRole.PLAIN, not_cached_if_reported)
 SECOND_COLD = Arm(
     "other_cold", EngineRole.OTHER, not_cached_if_reported, after_arm="cold", transform=under_another_nonce()
@@ -43,49 +43,49 @@ TWO_SERVER_ARMS = (FIRST_COLD, SECOND_COLD, SECOND_READ, SECOND_WARM)
 
 
 def study(options: Options, roles: EngineRoles) -> Experiment:
-    """Does sharing pay off? Every arm on the arena's four engines, and the cross-read against the cold one."""
+    """Does sharing pay off? All arms on the arena's four engines; the claim compares cross-read with cold."""
     return document_experiment(options, roles, TTFT_ARMS, (COLD, FIRST_SIGHT, CROSS_READ), summary)
 
 
 def summary(samples: Sequence[Sample], options: Options) -> Mapping[str, Any]:
-    """The cross-read against the cold arm, and every other arm beside the cold one."""
+    """The claim (cross-read against cold), and the speed-up of every other arm over cold."""
     others = [arm.name for arm in TTFT_ARMS if arm is not COLD]
     comparison = _compare(samples, CROSS_READ, COLD, options, noise=(OTHER_INSTANCE.name, COLD.name))
     return {"comparison": comparison, "ladder": arm_speedups(samples, others, COLD.name, options)}
 
 
 def holds(result: Result) -> bool:
-    """Whether a claim can be made."""
+    """Whether the result makes a claim."""
     return result.comparison.verdict != "no claim"
 
 
 def aa_study(options: Options, roles: EngineRoles) -> Experiment:
-    """The noise floor: both plain engines get every document. No roles are swapped: the arms are the engines."""
+    """The noise floor: both plain engines get every document. Roles are not swapped: the arms are the engines."""
     return document_experiment(options, roles, AA_ARMS, (PLAIN_A,), aa_summary, swap=False)
 
 
 def aa_summary(samples: Sequence[Sample], options: Options) -> Mapping[str, Any]:
-    """One engine against the other."""
+    """Compares the two plain engines."""
     return {"comparison": _compare(samples, PLAIN_B, PLAIN_A, options)}
 
 
 def aa_holds(result: Result) -> bool:
-    """Whether two engines that should not differ do not."""
+    """Whether the two plain engines cannot be told apart."""
     return result.comparison.verdict == "not distinguishable"
 
 
 def decode_study(options: Options, roles: EngineRoles) -> Experiment:
-    """What storing costs the tokens that are generated meanwhile.
+    """How much storing slows down the tokens generated meanwhile.
 
-    An lmcache engine stores a document while it already answers; a plain engine gives the same answer and stores
-    nothing. The difference of their time per output token is the cost, if it is larger than the noise: the difference
-    between the two plain engines.
+    An lmcache engine still stores a document while it answers; a plain engine gives the same answer without storing.
+    The difference in time per output token is the cost, if it exceeds the noise, which is the difference between the
+    two plain engines.
     """
     return document_experiment(options, roles, DECODE_ARMS, (COLD, FIRST_SIGHT), decode_summary)
 
 
 def decode_summary(samples: Sequence[Sample], options: Options) -> Mapping[str, Any]:
-    """By milliseconds per output token on the engine's own clock."""
+    """Compares the arms by milliseconds per output token, as timed by the engine."""
     metric = SampleMetric("decode_ms", decode_ms, needs="generation_time_ms (--enable-per-request-metrics)")
     noise = (OTHER_INSTANCE.name, COLD.name)
     by_arm = {arm.name: [s for s in samples if s.arm == arm.name] for arm in DECODE_ARMS}
@@ -102,8 +102,8 @@ def decode_summary(samples: Sequence[Sample], options: Options) -> Mapping[str, 
 def decode_ms(sample: Sample) -> float | None:
     """Milliseconds per output token after the first, on the engine's own clock (`generation_time_ms`).
 
-    TPOT would start when the client gets its first token, which an engine that is busy storing may send late: several
-    tokens then come in one burst, and TPOT looks better the worse it is. `bursts` counts such answers.
+    TPOT starts when the client receives the first token, which an engine busy with storing may send late. Several
+    tokens then arrive in one burst, so the longer the delay, the better TPOT looks. `bursts` counts such answers.
     """
     tokens = (sample.completion_tokens or 0) - 1
     return sample.server_generation_ms / tokens if sample.server_generation_ms and tokens > 0 else None
@@ -112,7 +112,8 @@ def decode_ms(sample: Sample) -> float | None:
 def two_servers_study(options: Options, roles: EngineRoles) -> Experiment:
     """Any two servers: does the second one start sooner on a document that the first one has read?
 
-    The servers keep their roles. Where the second one's tokens came from is not checked: such servers may not say.
+    The servers keep their roles. The source of the second one's cached tokens is not checked, because external servers
+    may not report it.
     """
     warm_arms = (FIRST_COLD, SECOND_READ)
     return replace(
@@ -123,7 +124,7 @@ def two_servers_study(options: Options, roles: EngineRoles) -> Experiment:
 
 
 def two_servers_summary(samples: Sequence[Sample], options: Options) -> Mapping[str, Any]:
-    """The second server against itself; every arm is compared with its cold start."""
+    """The claim (the second server against its own cold start), and the speed-up of every other arm over that."""
     others = [arm.name for arm in TWO_SERVER_ARMS if arm is not SECOND_COLD]
     comparison = _compare(samples, SECOND_READ, SECOND_COLD, options)
     return {"comparison": comparison, "ladder": arm_speedups(samples, others, SECOND_COLD.name, options)}

@@ -1,4 +1,4 @@
-"""Does the fast path give the right answer? The text documents of `bench verify`, and its verdict on everything."""
+"""Does the fast path give the right answer? The text documents of `bench verify`, and its overall verdict."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from client.prompt import Prompt
 
 ARMS = (COLD, OWN_WARM, FIRST_SIGHT, CROSS_READ)
 QUESTION = "What is the secret code of this document?"
-CLOSING = 1600  # characters after the needle, more than a chunk: the needle itself is loaded, and not computed
+CLOSING = 1600  # characters after the needle; more than a chunk, so that the needle is loaded and not computed
 
 
 def study(options: Options, roles: EngineRoles) -> Experiment:
-    """Each document twice on a plain engine and from one lmcache engine to the other; then as many of each modality."""
+    """Sends each document twice to a plain engine, then to both lmcache engines; then as many of each modality."""
     text = plan(ARMS, roles, options.input_lens, options.seed)
     warm = warmups((COLD, FIRST_SIGHT, CROSS_READ), roles, options.input_lens, options.num_warmups)
     media = {modality: verify_arms(modality, options.sizes) for modality in _modalities(options)}
@@ -39,7 +39,7 @@ def study(options: Options, roles: EngineRoles) -> Experiment:
 
 
 def prompts(options: Options) -> PromptOf:
-    """The handbook, a code that only this document has, and the handbook's end again."""
+    """A function that makes a prompt: the handbook, a code unique to the document, and the handbook's end again."""
     handbook = read_document(HANDBOOK)
 
     def with_needle(nonce: str) -> Prompt:
@@ -50,7 +50,7 @@ def prompts(options: Options) -> PromptOf:
 
 
 def summary(samples: Sequence[Sample], options: Options) -> Mapping[str, Any]:
-    """The verdict on text, and one for each modality; `agrees` when all do."""
+    """The verdicts on text and on each modality; `agrees` is true if all of them agree and no modality was refused."""
     text = compare_answers([s for s in samples if not s.modality])
     media = {modality: judge_media(samples, modality, options.sizes) for modality in _modalities(options)}
     agrees = text["agrees"] and all(found["agrees"] for found in media.values()) and not options.refused
@@ -66,5 +66,5 @@ def holds(result: Result) -> bool:
 
 
 def _modalities(options: Options) -> tuple[str, ...]:
-    """None unless they are named."""
+    """The modalities to test; empty if none is named."""
     return wanted_modalities(options.modality, options.refused) if options.modality else ()

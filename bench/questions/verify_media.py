@@ -1,9 +1,9 @@
-"""Do media that differ ever share KV, and do equal ones share it? The media of `bench verify`.
+"""Do different media ever share KV, and do identical ones share it? The media of `bench verify`.
 
-Each document's media cross from one lmcache engine to the other. Then media that are almost the same are sent to the
-engine that has just read them, and to a plain engine: other ones, one pixel changed, another order, one frame more.
-What is cached must stop before the first that differs, and the answer must be the plain engine's to the same media.
-Equal media in another form must be found in the cache.
+One lmcache engine stores the KV of each document's media and the other reads it. Then variants are sent to the reader
+and to a plain engine: other media, one pixel changed, another order, one frame more. Cached tokens must end before the
+first difference, and the answer must match that of the plain engine to the same media. Identical media in another form
+must be found in the cache.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from media import Form, Media
 
 @dataclass(frozen=True, slots=True)
 class AlteredMedia:
-    """Media in place of a document's; the first `same` of `of` are the document's own."""
+    """Altered media that replace a document's. Of its `of` media, the first `same` are unchanged."""
 
     name: str
     make: MakeMedia
@@ -35,9 +35,9 @@ class AlteredMedia:
 
 @dataclass(frozen=True, slots=True)
 class EquivalentMedia:
-    """A document's own media, sent in another form. `must_hit` says whether vLLM recognises them.
+    """A document's own media in another form. If `must_hit`, vLLM recognises them and must find their KV.
 
-    It recognises an image by the bytes of its file, a video by those or by its frames, a sound by its samples.
+    vLLM recognises an image by the bytes of its file, a video by its bytes or frames, and a sound by its samples.
     """
 
     name: str
@@ -46,7 +46,7 @@ class EquivalentMedia:
 
 
 def altered_media(modality: str, sizes: Sizes) -> tuple[AlteredMedia, ...]:
-    """What must not be mistaken for the document's media."""
+    """The media that must not be mistaken for the document's."""
     make = media_maker(modality, sizes)
     others, pixel = other_media(make), _change_last(make, synthetic_media.with_another_pixel)
     longer = media_maker(modality, sizes.model_copy(update={"frames": sizes.frames + 1}))
@@ -64,7 +64,7 @@ def altered_media(modality: str, sizes: Sizes) -> tuple[AlteredMedia, ...]:
 
 
 def equivalent_media(modality: str, sizes: Sizes) -> tuple[EquivalentMedia, ...]:
-    """What is the same as the document's media."""
+    """The document's media in other forms."""
     make, audio = media_maker(modality, sizes), modality == "audio"
     repacked = EquivalentMedia(
         "other_container", _change_last(make, synthetic_media.in_another_container), must_hit=audio
@@ -75,9 +75,9 @@ def equivalent_media(modality: str, sizes: Sizes) -> tuple[EquivalentMedia, ...]
 
 
 def verify_arms(modality: str, sizes: Sizes) -> tuple[Arm, ...]:
-    """Every arm of one modality; a name with `plain_` before it is the plain engine's answer to the same media.
+    """All arms of one modality. Arms prefixed with `plain_` send the same media to the plain engine.
 
-    Equivalent media that must hit are answered from the same tokens as own-warm; others need an answer of their own.
+    Equivalent media that must hit are compared with the cold and own-warm answers; others need their own plain answer.
     """
     arms = [*cross_read_arms(media_maker(modality, sizes))]
     for altered in altered_media(modality, sizes):
@@ -98,7 +98,7 @@ def verify_arms(modality: str, sizes: Sizes) -> tuple[Arm, ...]:
 
 
 def judge_media(samples: Sequence[Sample], modality: str, sizes: Sizes) -> dict[str, Any]:
-    """Judges the cross-reads of one modality like those of text, and all altered and equivalent media."""
+    """Compares the cross-reads of one modality like those of text, and checks all altered and equivalent media."""
     mine = [s for s in samples if s.modality == modality]
     found = compare_answers(mine, f"{modality}_")
     floor = found["floor"] if isinstance(found["floor"], float) else -math.inf
@@ -135,7 +135,7 @@ def _canaries(
 
 
 def _row(read: Sample, expected: str, plain: Sequence[Sample], floor: float) -> dict[str, Any]:
-    """One reply beside the plain engine's to the same media; `nats` is how far the two are apart."""
+    """Compares a reply with the plain engine's replies to the same media; `nats` is the smallest difference."""
     nats = _finite(nearest(plain, [read]))
     invalid = next((s.reason for s in (read, *plain) if s.reason), "")
     far = "" if nats is not None and nats <= floor else "further from the plain engine's answer than noise explains"
@@ -164,7 +164,7 @@ def _change_last(make: MakeMedia, change: Callable[[Media], Media]) -> MakeMedia
 
 
 def _mislabelled(media: Media) -> Media:
-    """The same bytes under a wrong MIME type; engines look at the bytes."""
+    """The same bytes with a wrong MIME type, which engines ignore."""
     return replace(media, mime={"image/png": "image/jpeg", "video/mp4": "video/webm"}[media.mime])
 
 

@@ -1,1 +1,1 @@
-"""A result as a report: for a terminal, as Markdown, and as one page. Needs the result only, no engine."""
+"""Reports of a result: for a terminal, as Markdown, and as one HTML page. They need only the result, no engine."""

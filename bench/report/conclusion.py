@@ -1,4 +1,4 @@
-"""What a run found, in a sentence that needs no table beside it, the numbers it rests on, and what storing costs."""
+"""A run's conclusion in sentences: the claim, the numbers that support it, and what storing costs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SUBJECT: Mapping[str, str] = {  # an arm as the subject of a sentence
     "other_instance": "a document that the other engine has read",
     "cross_read": "reading what the other LMCache engine stored",
 }
-SUBJECT_EXTERNAL: Mapping[str, str] = {  # the same of servers that the caller named, the second one against itself
+SUBJECT_EXTERNAL: Mapping[str, str] = {  # for external servers, where the second one is compared with itself
     "other_instance": "on {second}, a document that {first} has read",
     "other_cold": "one that no server has read",
 }
@@ -50,7 +50,7 @@ def headline(result: Result) -> str:
 
 
 def evidence(result: Result) -> str:
-    """How many documents, how certain, and how much time; empty where the headline has it all."""
+    """The number of documents, the interval and the time saved; empty if the headline already gives all of that."""
     if result.kind == "verify":
         return _compared_nats(result.verify)
     if result.kind == "mm":
@@ -64,7 +64,7 @@ def conclusion(result: Result) -> str:
 
 
 def reasons(result: Result) -> Sequence[str]:
-    """Why the verdict is what it is, and the noise it was held against, without what the headline has."""
+    """The reasons for the verdict and the noise that it was compared with, except what the headline already says."""
     why = result.comparison.why or result.break_even.why
     found = (why, _noise(result.comparison.noise_floor), _needles(result.verify), *media_reasons(result))
     claim = headline(result)
@@ -72,7 +72,7 @@ def reasons(result: Result) -> Sequence[str]:
 
 
 def cost(result: Result) -> Sequence[str]:
-    """Sentences on the TTFT of first_sight against cold, and on how long the store took; none without data."""
+    """Sentences on TTFT of first_sight against cold, and on when the store was complete; none without data."""
     saved = result.ladder["first_sight"].saved_ms if "first_sight" in result.ladder else MedianInterval()
     return [text for text in (_price(saved), _paid_back(result.comparison, saved), _storing(result)) if text]
 
@@ -190,7 +190,7 @@ def _paid_back(comparison: Comparison, lost: MedianInterval) -> str:
     gain = comparison.saved_ms.median
     if comparison.of != "cross_read" or comparison.verdict != "faster" or not gain or not lost.median:
         return ""
-    if lost.ci_high is None or lost.ci_high >= 0:  # it is not shown that storing costs anything
+    if lost.ci_high is None or lost.ci_high >= 0:  # there is no evidence that storing costs anything
         return ""
     reads = ceil(-lost.median / gain)
     return f"By these medians {'one cross-read pays' if reads == 1 else f'{count(reads)} cross-reads pay'} for it."

@@ -1,4 +1,4 @@
-"""How a result was measured, and every row of it: what a reader needs to measure it again."""
+"""Tables of how a result was measured, and of every sample: what a reader needs to reproduce it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ IDENTITY: Mapping[Column, Callable[[SampleRow], str]] = {
 
 
 def settings_table(result: Result) -> ReportTable:
-    """What was run, on what."""
+    """The settings of the run and the machine that ran it."""
     overheads = {name: arm.median_client_overhead_ms for name, arm in result.arms.items()}
     outside = ", ".join(f"{name} {MS(ms)}" for name, ms in overheads.items() if ms is not None)
     rows = [*_named(SETTINGS, result), *([("median TTFT outside the engine", outside)] if outside else [])]
@@ -56,12 +56,12 @@ def settings_table(result: Result) -> ReportTable:
 
 
 def break_even_table(result: Result) -> ReportTable:
-    """What the break-even was calculated from."""
+    """The numbers behind the break-even."""
     return ReportTable("The break-even", [words("figure"), words("value")], _named(BREAK_EVEN, result.break_even))
 
 
 def preflight_table(result: Result) -> ReportTable:
-    """What each engine reports about itself, engines side by side."""
+    """The facts that the engines report about themselves, one column for each engine."""
     engines = result.preflight.engines
     names = dict.fromkeys(name for facts in engines.values() for name in facts)
     rows = [(name, *(plain_text(facts.get(name)) for facts in engines.values())) for name in names]
@@ -69,7 +69,7 @@ def preflight_table(result: Result) -> ReportTable:
 
 
 def invalid_table(result: Result) -> ReportTable:
-    """Every sample that does not count, and why."""
+    """All samples that do not count, with the reason."""
     cells: dict[Column, Callable[[SampleRow], str]] = {
         **IDENTITY,
         number("TTFT"): lambda row: duration(row.ttft_ms),
@@ -79,7 +79,7 @@ def invalid_table(result: Result) -> ReportTable:
 
 
 def samples_table(result: Result) -> ReportTable:
-    """Every sample."""
+    """All samples."""
     cells: dict[Column, Callable[[SampleRow], str]] = {
         **IDENTITY,
         number("order"): lambda row: count(row.position),
@@ -101,7 +101,7 @@ def samples_table(result: Result) -> ReportTable:
 
 
 def plain_text(value: object) -> str:
-    """Any value of JSON in a cell."""
+    """The text of a table cell for any JSON value."""
     if value is None or value in ("", {}, [], ()):
         return NOTHING
     if isinstance(value, Mapping):

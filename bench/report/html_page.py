@@ -1,4 +1,4 @@
-"""A result as one HTML file that needs no network and no script: the Markdown report, plots and every sample."""
+"""A result as one HTML file without scripts or external files: the Markdown report, plots and all samples."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from bench.report.plots import Plot, plots
 from bench.report.text_table import ReportTable
 from bench.result import Result
 
-# Should foreign text ever become markup in spite of all escaping, the browser still loads and runs nothing.
+# If text from a result ever became markup despite all escaping, the browser would still load and run nothing.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 CSS = Path(__file__).with_name("report.css")
 
 
 def _table_open(title: str) -> str:
-    """A table that scrolls by itself where the screen is narrow."""
+    """The start of a table that scrolls separately from the page on a narrow screen."""
     return f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(title)}">\n<table>\n'
 
 
@@ -38,7 +38,7 @@ _markdown.add_render_rule("table_close", lambda *_: "</table>\n</div>\n")
 
 
 def html_report(result: Result) -> str:
-    """The whole document: the claim first, the samples last."""
+    """The whole HTML document, with the claim first and the samples last."""
     title = result.label or KINDS.get(result.kind, "Result")
     origin = " · ".join(text for text in (title, result.model_id, result.date) if text)
     return (
@@ -66,7 +66,7 @@ def _figures(drawn: Sequence[Plot]) -> str:
 
 
 def _raw_rows(table: ReportTable) -> str:
-    """A long table, without a detour by Markdown, which takes seconds for thousands of rows."""
+    """A long table in a collapsible section. Rendering thousands of rows by way of Markdown would take seconds."""
     if not table.rows:
         return ""
     aligned = ["<td>" if column.text else '<td style="text-align:right">' for column in table.columns]

@@ -1,4 +1,4 @@
-"""Words that every form of the report shares: kinds, arms, what counted and what did not."""
+"""Texts that all report formats share: kinds, arms, counts, reasons and warnings."""
 
 from __future__ import annotations
 
@@ -38,33 +38,33 @@ MEANING_EXTERNAL: Mapping[str, str] = {
 
 
 def arm_meaning(result: Result, arm: str) -> str:
-    """What an arm is; empty for an arm of media, and for one that is not known."""
+    """A short description of an arm; empty for media arms and unknown arms."""
     return (MEANING_EXTERNAL if result.base_url else MEANING).get(arm, "")
 
 
 def counted_sentence(result: Result) -> str:
-    """How many samples counted."""
+    """A sentence on how many samples counted."""
     total = len(result.samples)
     return f"{len(result.counted)} of {total} samples counted." if total else "The result holds no samples."
 
 
 def invalid_reasons(result: Result) -> Sequence[str]:
-    """One line for each sample that does not count."""
+    """One line for each sample that does not count, with the reason."""
     return [f"document {count(row.document)}, {row.arm or NOTHING}: {reason(row)}" for row in result.not_counted]
 
 
 def reason(sample: SampleRow) -> str:
-    """Why it does not count."""
+    """Why the sample does not count."""
     return sample.reason or "no reason given"
 
 
 def incomplete(result: Result) -> str:
-    """Says that a run was cut short; empty when it was not."""
+    """A sentence on a run that ended early; empty for other runs."""
     if result.complete is not False:
         return ""
     return f"This run is not complete: it ended after {len(result.samples)} samples, before its plan was done."
 
 
 def warnings(result: Result) -> Sequence[str]:
-    """The run's own, then the differences between its engines that these do not name."""
+    """The run's warnings, then differences between its engines that are not among them."""
     return tuple(dict.fromkeys([*result.warnings, *result.preflight.mismatches]))

@@ -1,4 +1,4 @@
-"""A result as Markdown, to be pasted into an issue. The page is made of it, too."""
+"""A result as Markdown, to be pasted into an issue. The HTML page is also made from it."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from bench.result import Result
 
 
 def markdown_report(result: Result) -> str:
-    """The whole report without raw rows and plots."""
+    """The whole report except for raw samples and plots."""
     return f"{markdown_findings(result)}\n\n{markdown_background(result)}\n"
 
 
 def markdown_findings(result: Result) -> str:
-    """The claim and the tables that answer the kind's question."""
+    """The first half of the report: the claim and the main tables."""
     return "\n\n".join(_findings(result))
 
 
 def markdown_background(result: Result) -> str:
-    """What storing costs, what counted, and how it was measured."""
+    """The second half of the report: what storing costs, what counted, and how it was measured."""
     return "\n\n".join(_background(result))
 
 
 def markdown_table(table: ReportTable) -> str:
-    """One table, cells escaped."""
+    """A Markdown table with escaped cells."""
     head = _row([column.name for column in table.columns])
     rule = "|" + "|".join("---" if column.text else "---:" for column in table.columns) + "|"
     return "\n".join([head, rule, *(_strong(table, index, row) for index, row in enumerate(table.rows))])
 
 
 def escape(text: str) -> str:
-    """Text that Markdown shows as it is, on one line. An underscore within a word has no meaning there."""
+    """Escapes text so that Markdown shows it literally, on one line. Underscores within a word need no escape."""
     return re.sub(r"([\\`*\[\]<>|#~]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", " ".join(text.split())).replace("&", "&amp;")
 
 
@@ -83,7 +83,7 @@ def _lines(lines: Sequence[str]) -> Iterator[str]:
 
 
 def _paragraph(text: str) -> str:
-    """Escaped; what it begins with is no bullet or number of a list."""
+    """Escapes text, including a start that would make it a list item."""
     return re.sub(r"^(\d*)([-+.)])(?= |$)", r"\1\\\2", escape(text))
 
 

@@ -22,17 +22,17 @@ from bench.result import Result
 from bench.result_part import ArmSpeedup, Number
 
 ALIKE = "the model answers alike to both media, so that cached tokens alone tell them apart"
-MIN_MEDIA_TOKENS = 1000  # of fewer, little can be saved
+MIN_MEDIA_TOKENS = 1000  # with fewer, little time can be saved
 
 
 def media_headline(result: Result) -> str:
-    """The claim of every modality, after what must not happen."""
+    """Mix-ups, if there were any, and then the claim of every modality."""
     claims = [text for text in (_mixed_up(result), _sooner(result), _unclaimed(result)) if text]
     return " ".join(claims) or "No claim: no modality was measured."
 
 
 def media_reasons(result: Result) -> Iterator[str]:
-    """Why a modality makes no claim, or a small one."""
+    """Why a modality makes no claim or a weak one, and which modalities are refused."""
     for modality, found in result.modalities.items():
         if found.comparison.verdict not in ("faster", "slower"):
             yield f"{modality}: {found.comparison.why or 'the result gives no reason'}"
@@ -48,13 +48,13 @@ def media_reasons(result: Result) -> Iterator[str]:
 
 
 def media_evidence(result: Result) -> str:
-    """How often the canary held."""
+    """In how many documents other media were kept apart."""
     held = sum(found.canary.held or 0 for found in result.modalities.values())
     return f"Other media in the same place were kept apart in {documents(held)}." if held else ""
 
 
 def by_modality(result: Result) -> ReportTable:
-    """The claim of each modality, and how much of the time has nothing to do with KV."""
+    """The claim of each modality, and the share of its time that is independent of KV."""
     cells: dict[Column, Callable[[tuple[str, ModalitySummary]], str]] = {
         words("modality"): lambda row: row[0],
         number("media tokens"): lambda row: count(row[1].media_tokens),
@@ -79,7 +79,7 @@ def by_modality(result: Result) -> ReportTable:
 
 
 def hits(result: Result) -> ReportTable:
-    """Every query's tokens, and those that came from KV."""
+    """The tokens of every query, and how many of them came from KV."""
     cells: dict[Column, Callable[[QueryHits], str]] = {
         words("Query"): lambda row: row.query,
         number("Total tokens"): lambda row: _mean(row.total_tokens, row),
@@ -96,7 +96,7 @@ def hits(result: Result) -> ReportTable:
 
 
 def mixup_table(result: Result) -> ReportTable:
-    """Media that are almost the same, and equal ones in another form, in `bench verify`."""
+    """The variants of `bench verify`: almost identical media, and identical media in another form."""
     found = [
         (modality, part, row)
         for modality, part in result.verify.media.items()
@@ -118,7 +118,7 @@ def mixup_table(result: Result) -> ReportTable:
 
 
 def not_kept_apart(result: Result) -> Sequence[str]:
-    """The variants of `bench verify` that did not hold, each once, and why."""
+    """The variants of `bench verify` that failed, each once, with the reason."""
     found: dict[str, str] = {}
     for name, row in _variants(result):
         if not row.holds:
@@ -127,7 +127,7 @@ def not_kept_apart(result: Result) -> Sequence[str]:
 
 
 def _answered_alike(result: Result) -> Sequence[str]:
-    """The variants of `bench verify` that the plain engine's own answers do not tell apart, each once."""
+    """The variants of `bench verify` that the plain engine's own answers do not distinguish, each once."""
     return list(dict.fromkeys(name for name, row in _variants(result) if _by_tokens_alone(row)))
 
 
@@ -141,7 +141,7 @@ def _variants(result: Result) -> Iterator[tuple[str, MediaVariant]]:
 
 
 def _cross_reads(part: VerifiedPart) -> Iterator[MediaVariant]:
-    """The cross-reads of the documents, in the form of their variants."""
+    """The documents' cross-reads, as rows like those of the variants."""
     for row in part.documents:
         cross, floor = row.cross, part.floor
         yield MediaVariant(
@@ -156,7 +156,7 @@ def _cross_reads(part: VerifiedPart) -> Iterator[MediaVariant]:
 
 
 def _ttft(result: Result, modality: str, arm: str) -> str:
-    """In the unit of the modality's slowest arm."""
+    """An arm's median TTFT, in the unit that suits the slower of cold and cross-read."""
     names = [f"{modality}_{name}" for name in ("cold", "cross_read")]
     medians = {name: result.arms[name].median_ttft_ms for name in names if name in result.arms}
     return unit_for(medians.values())(medians.get(f"{modality}_{arm}"))

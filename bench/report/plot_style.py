@@ -1,6 +1,6 @@
-"""Colours, markers and axes of all plots, and a figure as SVG.
+"""Colours, markers and axes of all plots, and the conversion of a figure to SVG.
 
-The colours are those of Okabe and Ito, which colour-blind readers can tell apart.
+The colours are from the palette of Okabe and Ito, which colour-blind readers can tell apart.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from bench.media_prompts import MODALITIES
 
-LOOKS: Mapping[str, tuple[str, str]] = {  # an arm's colour, and its marker for readers who do not see colours
+LOOKS: Mapping[str, tuple[str, str]] = {  # an arm's colour, and its marker for readers who cannot see the colours
     "cold": ("#D55E00", "o"),
     "own_warm": ("#CC79A7", "^"),
     "other_instance": ("#E69F00", "s"),
@@ -32,46 +32,46 @@ LOOKS: Mapping[str, tuple[str, str]] = {  # an arm's colour, and its marker for 
     "loaded": ("#0072B2", "v"),
 }
 OTHER = ("#6b7280", "o")
-WIDE_RATIO = 20  # beyond it the small values can only be read on a logarithmic axis
-WIDE_TAIL = 5  # the same for single gaps, of which a few may be far longer than all others
-WIDTH = 4.6  # inches: a font of 10 points can then be read on a phone
+WIDE_RATIO = 20  # above this ratio, small values are legible only on a logarithmic axis
+WIDE_TAIL = 5  # the same limit for gaps, a few of which may be far longer than the others
+WIDTH = 4.6  # inches; at this width, a font of 10 points is legible on a phone
 STYLE = Path(__file__).with_name("plots.mplstyle")
 NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
 
 def drawing(height: float) -> tuple[Figure, Axes]:
-    """An empty figure of that height in inches; draw and save it `in_style`."""
+    """An empty figure of the given height in inches, to be drawn and saved within `in_style`."""
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
     return figure, figure.add_subplot()
 
 
 def to_svg(figure: Figure) -> bytes:
-    """The same bytes for the same figure."""
+    """The figure as SVG; the same figure always gives the same bytes."""
     buffer = io.BytesIO()
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # the reader's fonts are used, and not ours
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # the fonts are the reader's, not those of this machine
         figure.savefig(buffer, format="svg", metadata=NO_METADATA)
     return buffer.getvalue()
 
 
 def in_style() -> AbstractContextManager[None]:
-    """In which figures are drawn and saved."""
+    """The context in which figures are drawn and saved."""
     return mpl.rc_context(fname=STYLE)
 
 
 def look(arm: str) -> tuple[str, str]:
-    """Colour and marker; grey for an arm that is not known. Arms of media are named `image_cold` and so on."""
+    """An arm's colour and marker; grey if it is unknown. Media arms, such as `image_cold`, look like those for text."""
     modality, _, rest = arm.partition("_")
     return LOOKS.get(rest if modality in MODALITIES else arm, OTHER)
 
 
 def label(axes: Axes, height: float, text: str) -> None:
-    """A line of text over a row that starts at the left edge, so that it takes no width from the plot."""
+    """Writes a line of text above a row, starting at the left edge, so that it does not narrow the plot."""
     axes.text(0, height, text, transform=axes.get_yaxis_transform(), va="center", fontsize=10, in_layout=False)
 
 
 def scale(axes: Axes, side: str, values: Sequence[float], beyond: float = WIDE_RATIO) -> None:
-    """From zero, or logarithmic when the largest is `beyond` times the smallest."""
+    """Starts an axis at zero, or makes it logarithmic if the largest value is over `beyond` times the smallest."""
     axis = axes.xaxis if side == "x" else axes.yaxis
     if values and min(values) > 0 and max(values) / min(values) > beyond:
         axes.set(**{f"{side}scale": "log"})

@@ -16,12 +16,12 @@ from bench.report.plot_style import OTHER, WIDE_TAIL, drawing, in_style, label, 
 from bench.result import Result
 from bench.result_part import ArmSummary, Number
 
-Drawn = tuple[Figure, str] | None  # what it shows, in words; None where there is no data for it
+Drawn = tuple[Figure, str] | None  # the figure and its description; None if there is no data for it
 
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """`description` is what a screen reader reads out."""
+    """A plot with its caption; `description` is the text for screen readers."""
 
     caption: str
     description: str
@@ -29,7 +29,7 @@ class Plot:
 
 
 def plots(result: Result) -> list[Plot]:
-    """All that the result has data for."""
+    """All plots for which the result has data."""
     found = list[Plot]()
     with in_style():
         for caption, draw in PLOTS.items():
@@ -40,7 +40,7 @@ def plots(result: Result) -> list[Plot]:
 
 
 def _by_arm(result: Result) -> Drawn:
-    """A row for each arm: every counted sample as a dot, the median with its interval above them."""
+    """One row for each arm, with every counted sample as a dot, and the median and its interval drawn over the dots."""
     medians = {name: arm.median_ttft_ms for name, arm in result.arms.items() if arm.median_ttft_ms is not None}
     if not medians:
         return None
@@ -58,7 +58,7 @@ def _by_arm(result: Result) -> Drawn:
 
 
 def _by_length(result: Result) -> Drawn:
-    """TTFT over the prompt's length, computed and loaded, with fits and the break-even."""
+    """TTFT over prompt length, computed and loaded, with the fits and the break-even."""
     found = result.break_even
     series = {
         "computed": (_points((row, row.recompute) for row in result.lengths), found.recompute_fit),
@@ -84,7 +84,7 @@ def _by_length(result: Result) -> Drawn:
 
 
 def _gaps(result: Result) -> Drawn:
-    """Gaps between chunks of text for each arm: half of them lie in the box, 98 % within the whiskers."""
+    """Gaps between chunks of text for each arm: the box contains half of them, the whiskers span 98 %."""
     found: dict[str, list[float]] = {name: [] for name in result.arms}
     for row in result.counted:
         if row.arm in found:
@@ -102,7 +102,7 @@ def _gaps(result: Result) -> Drawn:
 
 
 def _timeline(result: Result) -> Drawn:
-    """TTFT by the time a sample was started; a cross is one that does not count."""
+    """TTFT of each sample over the time at which it started; crosses are samples that do not count."""
     valid = _counted(result)
     if not valid:
         return None
@@ -110,7 +110,7 @@ def _timeline(result: Result) -> Drawn:
     unit = unit_for(every)
     clock = TimeUnit("min", 60) if max(started for _, started, _ in valid) > 300 else TimeUnit("s", 1)
     arms = list(dict.fromkeys(arm for arm, _, _ in valid))
-    figure, axes = drawing(3.4 + 0.3 * max(0, len(arms) // 3 - 2))  # three names of the legend take a line
+    figure, axes = drawing(3.4 + 0.3 * max(0, len(arms) // 3 - 2))  # a line of the legend has three names
     for name in arms:
         colour, marker = look(name)
         own = [(started, ttft) for arm, started, ttft in valid if arm == name]
@@ -134,7 +134,7 @@ PLOTS: Mapping[str, Callable[[Result], Drawn]] = {
 
 
 def _counted(result: Result) -> list[tuple[str, float, float]]:
-    """Arm, start in seconds and TTFT in ms of each sample that counts and has both."""
+    """Arm, start in seconds and TTFT in ms of each sample that counts and has both times."""
     return [
         (row.arm, row.started_s, row.ttft_ms)
         for row in result.counted
@@ -154,7 +154,7 @@ def _arm_row(axes: Axes, place: int, name: str, arm: ArmSummary, single: Sequenc
 
 
 def _points(found: Iterable[tuple[LengthSummary, ArmSummary]]) -> Sequence[tuple[float, float, float, float]]:
-    """Length, median, and how far the interval reaches below and above, in ms."""
+    """Prompt length in tokens; then in ms the median and how far its interval extends below and above it."""
     return [
         (row.input_len, arm.median_ttft_ms, _reach(arm, arm.ttft_ci_low_ms), _reach(arm, arm.ttft_ci_high_ms))
         for row, arm in found

@@ -1,4 +1,4 @@
-"""The files that lie beside a result, made from nothing but the result."""
+"""Makes the report files beside a result, from the result alone."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from bench.result import SCHEMA, Result
 from bench.result_io import to_json_text, write_text
 from config.errors import ConfigError, ResultError
 
-ARMS_FOLDER = "arms"  # the folder of the files that read like those of vLLM
+ARMS_FOLDER = "arms"  # folder for the files in the format of `vllm bench serve`
 
 
 def render_reports(result: Result) -> Mapping[str, str]:
-    """File name to content. Raises ConfigError for a result that this version does not know."""
+    """The reports, as file name to content. Raises ConfigError for a kind or schema that is not supported."""
     if result.kind not in KINDS:
         raise ConfigError(f"the result is of kind {result.kind!r}: a report can be made of {', '.join(KINDS)}")
     if result.schema_version != SCHEMA:
@@ -29,7 +29,7 @@ def render_reports(result: Result) -> Mapping[str, str]:
 
 
 def report_files(result: Result) -> Mapping[str, str]:
-    """The reports, and each arm or cell as a file that reads like one of `vllm bench serve`. Raises as above."""
+    """The reports, and each arm or cell in the format of `vllm bench serve`. Raises as `render_reports` does."""
     whole = result.model_dump(mode="json", exclude={"samples"})
     header = {name: value for name, value in whole.items() if not isinstance(value, dict | list)}
     parts = {**result.arms, **{cell.name: cell for cell in result.cells if cell.name}}
@@ -41,7 +41,7 @@ def report_files(result: Result) -> Mapping[str, str]:
 
 
 def write_reports(files: Mapping[str, str], folder: Path) -> None:
-    """Writes them beside the result. Raises ResultError, also where that leads out of the result's folder."""
+    """Writes the files beside the result. Raises ResultError, also if a link leads out of the result's folder."""
     if (folder / ARMS_FOLDER).is_symlink():
         raise ResultError(f"{folder / ARMS_FOLDER} is a link: reports are written into no other folder, so remove it")
     for name, text in files.items():
@@ -49,5 +49,5 @@ def write_reports(files: Mapping[str, str], folder: Path) -> None:
 
 
 def _file_name(arm: str) -> str:
-    """Nothing but a name in the folder, whatever a foreign result calls an arm."""
+    """A safe file name for an arm, whose name in an untrusted result may contain anything."""
     return re.sub(r"[^\w.-]", "_", arm)[:100]

@@ -1,4 +1,4 @@
-"""The tables that answer a kind's question, one row for an arm, a length, a document or a load."""
+"""The main tables for each kind of result, with one row for each arm, length, document or load."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ NamedArm = tuple[str, ArmSummary]
 
 
 def tables(result: Result) -> Sequence[ReportTable]:
-    """The main tables of a result; those without a row are left out."""
+    """The main tables of a result, except those without rows."""
     found = [table(result) for table in TABLES.get(result.kind, (_arms,))]
     return [table for table in found if table.rows]
 
 
 def latencies_table(result: Result) -> ReportTable:
-    """Every latency of every arm, with its percentiles."""
+    """All latencies of every arm, with percentiles."""
     rows = [
         (name, metric.upper(), *_distribution(arm, metric))
         for name, arm in result.arms.items()
@@ -50,7 +50,7 @@ def latencies_table(result: Result) -> ReportTable:
 
 
 def _arms(result: Result) -> ReportTable:
-    """The arms: median TTFT with its interval, the ratio to the arm they are held against, what was cached."""
+    """The arms: median TTFT with its interval, the ratio to the arm that they are compared with, and cached tokens."""
     unit = unit_for([arm.median_ttft_ms for arm in result.arms.values()])
     over = result.comparison.over or "cold"
     cells: dict[Column, Callable[[NamedArm], str]] = {
@@ -71,7 +71,7 @@ def _arms(result: Result) -> ReportTable:
 
 
 def _decode(result: Result) -> ReportTable:
-    """What comes after the first token."""
+    """Times after the first token."""
     found = result.decode
     cells: dict[Column, Callable[[NamedArm], str]] = {
         words("arm"): lambda row: row[0],
@@ -94,7 +94,7 @@ def _decode(result: Result) -> ReportTable:
 
 
 def _lengths(result: Result) -> ReportTable:
-    """Computing again against loading, for each prompt length."""
+    """Computing compared with loading, for each prompt length."""
     cells: dict[Column, Callable[[LengthSummary], str]] = {
         number("prompt tokens"): lambda row: count(row.input_len),
         number("computed"): lambda row: _length_unit(row)(row.recompute.median_ttft_ms),
@@ -110,7 +110,7 @@ def _lengths(result: Result) -> ReportTable:
 
 
 def _confirmed(result: Result) -> ReportTable:
-    """Lengths that were measured to see whether the break-even holds."""
+    """The lengths that were measured to confirm the break-even."""
     cells: dict[Column, Callable[[Confirmation], str]] = {
         number("prompt tokens"): lambda row: count(row.input_len),
         words("expected to win"): lambda row: row.expected or NOTHING,
@@ -122,7 +122,7 @@ def _confirmed(result: Result) -> ReportTable:
 
 
 def _volume(result: Result) -> ReportTable:
-    """What the storage gives by itself, in files of one chunk and in one run through a large one."""
+    """The speed of the storage alone, with files of one chunk and with one large file."""
     volume, large = result.storage, result.storage.sequential
     speeds = [
         ("read, page cache", "chunks", volume.read_cached),
@@ -143,7 +143,7 @@ def _volume(result: Result) -> ReportTable:
 
 
 def _documents(result: Result) -> ReportTable:
-    """Log-probabilities and the texts, for each document."""
+    """Differences of log-probabilities and texts, for each document."""
     cells: dict[Column, Callable[[VerifyDocument], str]] = {
         number("document"): lambda row: count(row.document),
         number("noise, nats"): lambda row: nats(row.noise),
@@ -159,7 +159,7 @@ def _documents(result: Result) -> ReportTable:
 
 
 def _loads(result: Result) -> ReportTable:
-    """One row for each load."""
+    """One row for each arm at each prompt length and load."""
     unit = unit_for([cell.median_ttft_ms for cell in result.cells])
     cells: dict[Column, Callable[[LoadCellSummary], str]] = {
         number("prompt tokens"): lambda cell: count(cell.input_len),
@@ -179,7 +179,7 @@ def _loads(result: Result) -> ReportTable:
 
 
 def _clients(result: Result) -> ReportTable:
-    """What measuring costs each client, and the ratio of their times."""
+    """The CPU time of each client, and the ratios of their TTFT."""
     found = result.peer
     rows = [(f"CPU per request, {name}", MS(ms)) for name, ms in found.cpu_ms_per_request.items()]
     for of, value in (("all", found.median_ttft_ratio), ("the fastest half", found.fastest_half_ttft_ratio)):
@@ -210,14 +210,14 @@ def _length_unit(row: LengthSummary) -> TimeUnit:
 
 
 def _speedup(result: Result, arm: str) -> MedianInterval:
-    """By TTFT, which is not what `bench decode` compares."""
+    """An arm's speed-up by TTFT, although `bench decode` compares another metric."""
     if arm == result.comparison.of and result.comparison.metric == "ttft_ms":
         return result.comparison.speedup
     return result.ladder.get(arm, ArmSpeedup()).speedup
 
 
 def _decode_ratio(result: Result, arm: str) -> str:
-    """The ratio of the claim; for the arm that measures the noise, that of the noise."""
+    """The ratio of the claim or, for the arm that measures the noise, the noise ratio."""
     comparison, floor = result.comparison, result.comparison.noise_floor or NoiseFloor()
     if arm == comparison.over:
         return "1"

@@ -1,4 +1,4 @@
-"""A result for a terminal of 80 columns."""
+"""A result as text for a terminal of 80 columns."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from bench.report.tables import tables
 from bench.report.text_table import ReportTable
 from bench.result import Result
 
-HEAD_WIDTH = 9  # characters in a line of a column's head
+HEAD_WIDTH = 9  # characters in a line of a column header
 
 
 def terminal_report(result: Result) -> Group:
-    """Tables, the conclusion, what it rests on, what did not count, and warnings."""
+    """The tables, the conclusion and its reasons, samples that do not count, and warnings."""
     return Group(*_parts(result))
 
 
 def _table(table: ReportTable) -> Table:
-    """Without its wide columns."""
+    """The table without its wide columns."""
     narrow = table.narrow()
     drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for index, column in enumerate(narrow.columns):

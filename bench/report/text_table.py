@@ -1,4 +1,4 @@
-"""A table as text in cells, which a terminal, Markdown and the page each draw in their own way."""
+"""A table of text cells, independent of the format: terminal, Markdown or HTML."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """Numbers are aligned to the right; a `wide` column is left out where there is no room."""
+    """A column of text or of right-aligned numbers; `wide` ones are omitted if there is no room."""
 
     name: str
     text: bool = False
@@ -20,7 +20,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class ReportTable:
-    """Rows of as many cells as there are columns; `strong` is the row that the claim is about."""
+    """A table; each row has one cell for each column. `strong` is the index of the row that the claim is about."""
 
     title: str
     columns: Sequence[Column]
@@ -32,11 +32,11 @@ class ReportTable:
     def of(
         cls, title: str, rows: Iterable[T], cells: Mapping[Column, Callable[[T], str]], note: str = ""
     ) -> ReportTable:
-        """One row for each of `rows`, with what `cells` make of it."""
+        """A table with one row for each item of `rows`; `cells` maps a column to the function that formats its cell."""
         return cls(title, list(cells), [[cell(row) for cell in cells.values()] for row in rows], note)
 
     def narrow(self) -> ReportTable:
-        """The same without the wide columns."""
+        """The table without its wide columns."""
         kept = [place for place, column in enumerate(self.columns) if not column.wide]
         rows = [[row[place] for place in kept] for row in self.rows]
         return replace(self, columns=[self.columns[place] for place in kept], rows=rows)
