@@ -46,7 +46,7 @@ def serve(
 
 @app.command()
 def preheat() -> None:
-    """Ask every engine once, and let each lmcache engine load once, so that first questions are not slower."""
+    """Send every engine a request, and make each lmcache engine load once, so that first questions are not slower."""
     settings, _ = load_settings(os.environ)
     asyncio.run(preheat_stack(Topology.of(settings), _print_step))
 

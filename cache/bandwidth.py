@@ -1,9 +1,9 @@
-"""How fast the KV volume is, as fio measures it (https://fio.readthedocs.io): that bounds what loading KV can gain.
+"""Measures the KV volume's bandwidth with fio (https://fio.readthedocs.io): it limits what loading KV can gain.
 
-Two patterns: one large file in order (**sequential**), and files of one stored chunk moved by several workers, as
-LMCache's `fs_native` does (**chunks**). Each is written (fsync included), read from this machine's **page cache**, and
-read from the **device**, past the page cache. A cache behind that (of a file server, a hypervisor, the disk itself) is
-part of the device here.
+There are two patterns: one large file in order (**sequential**), and files the size of one stored chunk, moved by
+several workers as in LMCache's `fs_native` (**chunks**). Each is written (fsync included), read from this machine's
+**page cache**, and read from the **device**, bypassing the page cache. Any cache below that (in a file server, a
+hypervisor or the disk) counts as part of the device.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ import psutil
 from config.child_process import die_with_parent
 from config.errors import ConfigError, StackError
 
-TOTAL_BYTES = 256 * 2**20  # of each pattern
+TOTAL_BYTES = 256 * 2**20  # moved by each pattern
 CHUNK_BYTES = 5_898_240  # 256 tokens of the stand-in model
-WORKERS = 8  # as many as LMCache gets in cache/volume.py
-PAGE_BYTES = 4096  # O_DIRECT moves whole ones
-BLOCK_BYTES = 4 * 2**20  # moved in one call of the large file
+WORKERS = 8  # equal to LMCache's num_workers in cache/volume.py
+PAGE_BYTES = 4096  # O_DIRECT moves whole pages
+BLOCK_BYTES = 4 * 2**20  # of the large file, moved in one call
 BLOCKS_IN_FLIGHT = 8  # of the large file
-TIMEOUT_S = 600  # of one run of fio
+TIMEOUT_S = 600  # for one run of fio
 ENDED_BY_SIGNAL = 128  # fio's exit code after SIGINT or SIGTERM, which it handles
 NOT_INSTALLED = "not measured: install fio (apt-get install fio)"
 NO_DEVICE = {"tmpfs": "memory is the device", "ramfs": "memory is the device", "zfs": "its own cache cannot be passed"}
 DAY_S = 86_400
-# Buffers are random and scrambled from block to block: nothing to compress or dedupe
+# Buffers are random and scrambled from block to block, so that nothing can be compressed or deduplicated
 FIO_OPTIONS = (
     "--name=probe --output-format=json --eta=never --thread=1 --group_reporting=1 --scramble_buffers=1 "
     "--file_service_type=sequential --filename_format=$jobnum.$filenum"
@@ -49,28 +49,28 @@ Way = Literal["read", "write"]
 
 
 class FioFailed(Exception):
-    """fio gave no number; the message is the reason."""
+    """fio returned no measurement; the message is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileLayout:
-    """Files of one size, equally many for each worker, moved block by block."""
+    """Files of one size, the same number for each worker, moved block by block."""
 
     workers: int
     files_each: int
     file_bytes: int
     block_bytes: int
-    blocks_in_flight: int  # of one worker
+    blocks_in_flight: int  # for each worker
 
     @classmethod
     def sequential(cls, total_bytes: int) -> FileLayout:
-        """One large file and one worker."""
+        """Returns the layout of one large file and one worker; the size is rounded down to whole pages."""
         size = _whole_pages(total_bytes)
         return cls(1, 1, size, min(BLOCK_BYTES, size), BLOCKS_IN_FLIGHT)
 
     @classmethod
     def chunks(cls, total_bytes: int, chunk_bytes: int) -> FileLayout:
-        """Files of one stored chunk, at least one for each worker, each moved in one call."""
+        """Returns the layout of chunk-sized files, at least one for each worker, each moved in one call."""
         size = _whole_pages(chunk_bytes)
         return cls(WORKERS, max(1, total_bytes // size // WORKERS), size, size, 1)
 
@@ -80,19 +80,19 @@ class FileLayout:
 
     @property
     def io_engine(self) -> str:
-        """fio's name of it. psync, by which LMCache reads, has one block in flight."""
+        """fio's name of the I/O engine. LMCache reads as psync does, with one block in flight."""
         return "libaio" if self.blocks_in_flight > 1 else "psync"
 
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """One measured bandwidth, or why there is none."""
+    """One measured bandwidth, or the reason why there is none."""
 
     gb_per_s: float | None  # 1e9 bytes; None: see `reason`
     moved_bytes: int
     seconds: float
-    method: str  # fio's I/O engine, and whether past the page cache
-    resident: float | None = None  # None: fio does not say how much of a file is in the page cache
+    method: str  # fio's I/O engine, and whether it bypassed the page cache
+    resident: float | None = None  # None: fio does not report how much of a file is in the page cache
     reason: str | None = None  # why there is no number
 
     @classmethod
@@ -102,10 +102,10 @@ class Speed:
 
 @dataclass(frozen=True, slots=True)
 class AccessSpeeds:
-    """One pattern of access."""
+    """The speeds of one access pattern."""
 
-    write: Speed  # until fsync is through
-    read_cached: Speed  # after another read
+    write: Speed  # fsync included
+    read_cached: Speed  # from the page cache, filled by an earlier read
     read_device: Speed
 
     @classmethod
@@ -121,7 +121,7 @@ class Bandwidth:
     filesystem: str
     tool: str
     note: str | None  # why nothing was measured
-    workers: int  # of the chunks
+    workers: int  # of the chunks pattern
     chunk_bytes: int
     sequential: AccessSpeeds
     chunks: AccessSpeeds
@@ -130,10 +130,10 @@ class Bandwidth:
 async def measure_bandwidth(
     folder: Path, chunk_bytes: int, progress: OnProgress = lambda _: None, *, total_bytes: int = TOTAL_BYTES
 ) -> Bandwidth:
-    """Measures both patterns, and calls `progress` with what is measured next. Leaves no file behind.
+    """Measures both patterns, and calls `progress` with the name of each step. Leaves no file behind.
 
-    Where fio is not installed, or fails, speeds are missing and say why. A cancellation kills fio. Raises ConfigError
-    when the folder has too little room or cannot be used, StackError when fio is killed or takes over TIMEOUT_S.
+    If fio is not installed or fails, the missing speeds give the reason. A cancellation kills fio. Raises ConfigError
+    if the folder has too little room or cannot be used, StackError if fio is killed or takes longer than TIMEOUT_S.
     """
     sequential, chunks = FileLayout.sequential(total_bytes), FileLayout.chunks(total_bytes, chunk_bytes)
     none, kind = AccessSpeeds.missing(NOT_INSTALLED), filesystem(folder)
@@ -155,9 +155,10 @@ async def measure_bandwidth(
 
 
 def filesystem(folder: Path, mounts: Iterable[tuple[str, str]] | None = None) -> str:
-    """The type of the filesystem that holds the folder ("ext4", "nfs4"); "unknown" where no mount does.
+    """Returns the type of the folder's filesystem ("ext4", "nfs4"), or "unknown" if no mount contains the folder.
 
-    `mounts` are mount points and types in the order of mounting: the last of two on one point hides the other.
+    `mounts` lists mount points and types in the order of mounting: if two mounts share a mount point, the later one
+    hides the earlier.
     """
     if mounts is None:
         mounts = [(mount.mountpoint, mount.fstype) for mount in psutil.disk_partitions(all=True)]
@@ -171,9 +172,10 @@ def filesystem(folder: Path, mounts: Iterable[tuple[str, str]] | None = None) ->
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Removes what measurements left behind that were killed together with everything else on their machine.
+    """Removes scratch folders left by measurements that were killed before they could clean up.
 
-    Nothing is known of another machine's processes, but no measurement takes a day.
+    That happens, for example, when the machine crashes. Another machine's folder is removed once it is a day old: its
+    process cannot be checked, but no measurement takes that long.
     """
     for path in folder.glob(".probe-*"):
         host, _, pid = path.name.removeprefix(".probe-").rpartition("-")[0].rpartition("-")
@@ -184,7 +186,10 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def _prepare(folder: Path, taken: int) -> None:
-    """At most half of what is free may be taken: a full volume makes LMCache drop what it should store."""
+    """Raises ConfigError if `taken` bytes are more than half of the free space.
+
+    On a full volume, LMCache would drop what it should store.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     remove_leftovers(folder)
     free = shutil.disk_usage(folder).free
@@ -197,7 +202,10 @@ def _prepare(folder: Path, taken: int) -> None:
 
 @asynccontextmanager
 async def _scratch_folder(folder: Path) -> AsyncIterator[Path]:
-    """A folder in `folder`, which a child process removes when this process ends by SIGKILL: its stdin closes then."""
+    """Yields a scratch folder in `folder`.
+
+    If SIGKILL ends this process, the stdin of a child process closes, which then removes the scratch folder.
+    """
     with TemporaryDirectory(prefix=f".probe-{socket.gethostname()}-{os.getpid()}-", dir=folder) as name:
         remove = ("sh", "-c", 'read -r _; rm -rf -- "$0" || { sleep 1; rm -rf -- "$0"; }', name)
         remover = await asyncio.create_subprocess_exec(*remove, stdin=PIPE, start_new_session=True)
@@ -215,7 +223,7 @@ async def _speeds(folder: Path, layout: FileLayout, progress: OnProgress) -> Acc
             progress("write")
             write = await _write(layout, home)
             progress("read from the page cache")
-            await _run_fio("read", layout, home, direct=False)  # what was written past the page cache is not in it yet
+            await _run_fio("read", layout, home, direct=False)  # a write that bypassed the page cache did not fill it
             read_cached = await _run_fio("read", layout, home, direct=False)
         except FioFailed as exc:
             return AccessSpeeds.missing(str(exc))
@@ -224,7 +232,7 @@ async def _speeds(folder: Path, layout: FileLayout, progress: OnProgress) -> Acc
 
 
 async def _write(layout: FileLayout, home: Path) -> Speed:
-    """Past the page cache where the filesystem allows that, which not all do."""
+    """Writes bypassing the page cache, or through it if the filesystem does not allow that."""
     try:
         return await _run_fio("write", layout, home, direct=True)
     except FioFailed:
@@ -242,7 +250,7 @@ async def _read_device(layout: FileLayout, home: Path) -> Speed:
 
 
 async def _run_fio(way: Way, layout: FileLayout, home: Path, *, direct: bool) -> Speed:
-    """One run. Ctrl+C does not reach fio by itself: that cancels this task, which kills fio."""
+    """Runs fio once. Ctrl+C does not reach fio directly, but cancels this task, which then kills fio."""
     try:
         fio = await asyncio.create_subprocess_exec(
             shutil.which("fio") or "fio",
@@ -276,10 +284,10 @@ async def _run_fio(way: Way, layout: FileLayout, home: Path, *, direct: bool) ->
 
 
 def fio_options(way: Way, layout: FileLayout, direct: bool) -> list[str]:
-    """fio's command line.
+    """Returns fio's arguments.
 
-    `end_fsync` is inside the runtime that fio reports (tried with an fsync that sleeps). `invalidate` drops the files
-    from the page cache first: some filesystems take O_DIRECT and answer from the page cache all the same.
+    The runtime that fio reports includes `end_fsync` (tested with an fsync that sleeps). `invalidate` first drops the
+    files from the page cache: some filesystems accept O_DIRECT but still serve reads from the page cache.
     """
     files = f"--numjobs={layout.workers} --nrfiles={layout.files_each} --filesize={layout.file_bytes}"
     access = f"--rw={way} --bs={layout.block_bytes} --ioengine={layout.io_engine} --iodepth={layout.blocks_in_flight}"
@@ -288,7 +296,7 @@ def fio_options(way: Way, layout: FileLayout, direct: bool) -> list[str]:
 
 
 def parse_report(output: str, way: Way) -> tuple[int, float]:
-    """Bytes and seconds of a finished run; fio may put warnings before and after its JSON. Raises FioFailed."""
+    """Returns a finished run's bytes and seconds. fio may print warnings around its JSON. Raises FioFailed."""
     try:
         content, _ = json.JSONDecoder().raw_decode(output, output.index("{"))
         job = content["jobs"][0]

@@ -1,4 +1,4 @@
-"""The key that authenticates the files of the KV volume. It is made once, and kept in a file outside the volume."""
+"""The key that authenticates the files of the KV volume. It is generated once, in a file outside the volume."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from pathlib import Path
 
 from config.errors import ConfigError
 
-KEY_BYTES = 32  # at least; LMCache derives its keys from the whole file
-WAIT_S = 2.0  # for another process that has created a file and not written it yet
+KEY_BYTES = 32  # minimum; LMCache derives its keys from the whole file
+WAIT_S = 2.0  # for another process that has created the file but not yet written it
 
 
 def read_key(path: Path, *, wait_s: float = WAIT_S) -> bytes:
-    """The key in the file, which is created where it is missing. Raises ConfigError."""
+    """Returns the key in the file, and creates the file if it is missing.
+
+    Raises ConfigError if the file cannot be read or created, or is shorter than KEY_BYTES.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         key = write_once(path, secrets.token_bytes(KEY_BYTES), wait_s=wait_s)
@@ -31,16 +34,16 @@ def read_key(path: Path, *, wait_s: float = WAIT_S) -> bytes:
 
 
 def is_readable_by_others(path: Path) -> bool:
-    """By the file's mode."""
+    """Whether the file's mode lets its group or others read it. Raises OSError."""
     return bool(path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH))
 
 
 def write_once(path: Path, content: bytes, *, wait_s: float = WAIT_S) -> bytes:
     """Writes the file, readable by its owner alone, unless it exists; returns its content.
 
-    Of two processes the first wins, by O_EXCL: a hard link, which would make the whole file visible at once, does not
-    exist on CIFS or exFAT. So this waits for a file that is shorter than `content`. Raises OSError, and then leaves no
-    file.
+    If two processes try, the first wins (O_EXCL). A hard link would make the whole file visible at once, but CIFS and
+    exFAT have none, so this waits up to `wait_s` seconds while an existing file is shorter than `content`. Raises
+    OSError, and leaves no partly written file.
     """
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -15,17 +15,17 @@ from engines.vllm_command import HUGE_PAGES, Command, vllm_command
 
 
 def lmcache_command(cache: CacheServer, settings: Settings, folder: Path) -> Command:
-    """One LMCache server: memory (L1), and behind it the namespace `folder` on the KV volume (L2)."""
+    """Returns the command of one LMCache server: L1 is memory, L2 the namespace `folder` on the KV volume."""
     size = str(settings.l1_size_gb)
     argv = ["lmcache", "server", "--instance-id", cache.name]
     argv += ["--host", settings.bind_host, "--port", str(cache.mq_port)]
     argv += ["--http-host", settings.bind_host, "--http-port", str(cache.port)]
     argv += ["--chunk-size", str(CHUNK_SIZE), "--l1-size-gb", size, "--eviction-policy", "LRU"]
     if settings.device == "cpu":
-        # CPU engines move their KV through shared memory, which must be allocated from the start
+        # CPU engines move their KV through shared memory, which must be allocated at startup
         argv += ["--l1-init-size-gb", size, "--no-l1-use-lazy", "--supported-transfer-mode", "auto"]
         argv += ["--shm-name", shm_name(cache)]
-        # a load needs room for all its chunks at once, twice with decryption: 0.7 GiB for 8,192 tokens in float32
+        # a load needs room for all its chunks at once, twice that with decryption: 0.7 GiB for 8,192 tokens in float32
         argv += ["--eviction-trigger-watermark", "0.25"]
     else:
         argv += ["--isolated-ipc"]  # as in the engines' connector
@@ -35,16 +35,16 @@ def lmcache_command(cache: CacheServer, settings: Settings, folder: Path) -> Com
 
 
 def all_commands(settings: Settings) -> Iterator[tuple[str, Command]]:
-    """Every server's name and command line, cache servers first, as a start runs them."""
+    """Yields every server's name and command in the order of starting, cache servers first."""
     topology = Topology.of(settings)
     try:
         folder = namespace_path(settings, serving_versions())
-    except ConfigError:  # the packages that serve are elsewhere, as in containers, which have made the namespace
+    except ConfigError:  # vLLM and LMCache are installed elsewhere, as in containers, which have created the namespace
         folder = current_namespace(settings)
     yield from ((cache.name, lmcache_command(cache, settings, folder)) for cache in topology.caches)
     yield from ((engine.name, vllm_command(engine, settings)) for engine in topology.engines)
 
 
 def shm_name(cache: CacheServer) -> str:
-    """Unique among the stacks of one machine, by the port."""
+    """Returns the shared memory's name, which contains the port to be unique among the stacks of one machine."""
     return f"arena_{cache.side}_{cache.port}"

@@ -1,6 +1,6 @@
-"""One small request of each kind on each engine, so that first questions do not include first-time set-up.
+"""Sends each engine one small request of each kind, so that first questions do not include first-time set-up.
 
-The texts are the same at every start and share no prefix with any other prompt, so the volume keeps one copy of them.
+The shared texts are the same at every start and share no prefix with any other prompt, so the volume keeps one copy.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from config.errors import EmptyReply
 from config.topology import Engine, Topology
 
 WORDS = "The quick engine starts before anyone asks it a question, and then it waits for the first one. "
-SMALL, LARGE = 40, 200  # sentences: three whole chunks, and more than half of the stand-in model's context
+SMALL, LARGE = 40, 200  # sentences: SMALL fills three chunks, LARGE more than half of the stand-in model's context
 
-OnStepDone = Callable[[str, float], None]  # the step, and seconds since the beginning
+OnStepDone = Callable[[str, float], None]  # the step, and seconds since preheating began
 
 
 async def preheat(topology: Topology, done: OnStepDone) -> None:
-    """Computes on every engine, one after the other, and loads from the volume on the lmcache engines.
+    """Makes every engine compute, one after the other, and makes the lmcache engines load from the volume.
 
-    The first load of a long prompt takes seconds longer than the next, so one is done here: a writes, b reads. (At the
-    first start a computes this text; later a loads it too.)
+    The first load of a long prompt takes seconds longer than the next, so one is done here: engine a stores, engine b
+    loads. (At later starts, engine a also loads this text instead of computing it.)
     """
     began = time.monotonic()
 
     async def step(what: str, request: Awaitable[object]) -> None:
         try:
             await request
-        except EmptyReply as exc:  # perhaps of damaged KV that is not authenticated; the stack starts all the same
+        except EmptyReply as exc:  # possibly caused by damaged, unauthenticated KV; the stack starts anyway
             what = f"{exc} (./arena bench verify tells whether stored KV is sound)"
         done(what, time.monotonic() - began)
 

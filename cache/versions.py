@@ -1,4 +1,4 @@
-"""Which vLLM and LMCache serve here, by the installed packages: an image may have other versions than ours."""
+"""Finds the installed versions of vLLM and LMCache that serve here; an image may have other ones than the lock file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ AskVersions = Callable[[str], Versions]
 
 
 def installed_versions() -> Versions:
-    """Those of this Python, for each package that is installed."""
+    """Returns the versions in this Python, for each package that is installed."""
     found = dict[str, str]()
     for package, names in DISTRIBUTIONS.items():
         for name in names:
@@ -34,7 +34,7 @@ def installed_versions() -> Versions:
 
 
 def versions_of(python: str) -> Versions:
-    """Those of another Python; empty when it cannot be run."""
+    """Returns the versions in another Python, empty if it cannot be run."""
     command = [python, "-m", "cache.versions"]
     root = Path(__file__).resolve().parent.parent
     try:
@@ -45,16 +45,16 @@ def versions_of(python: str) -> Versions:
 
 
 def engine_pythons(environ: Mapping[str, str]) -> list[str]:
-    """Pythons that the `lmcache` in use may have: this one first, as in a container."""
+    """Returns the Pythons that `lmcache` may run in. This one is first, as it is the right one in a container."""
     beside = shutil.which("lmcache", path=environ.get("PATH"))
     own = arena_home(environ) / "env" / "engines" / "bin" / "python"
     return [sys.executable, *([str(Path(beside).with_name("python"))] if beside else []), str(own)]
 
 
 def serving_versions(environ: Mapping[str, str] = os.environ, ask: AskVersions = versions_of) -> Versions:
-    """The versions of both packages in the first environment that has both.
+    """Returns the versions of both packages in the first environment that has both.
 
-    Raises ConfigError where none has: KV of unknown versions must not be shared.
+    Raises ConfigError if there is none: KV of unknown versions must not be shared.
     """
     for python in engine_pythons(environ):
         found = installed_versions() if python == sys.executable else ask(python)

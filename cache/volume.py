@@ -1,7 +1,7 @@
 """The KV volume: a directory that both cache servers store into.
 
-LMCache's file names contain the model's name and the tokens, but no weights, revision, dtype, chunk size or version,
-and its format has no checksum. So each fingerprint has a folder of its own, its **namespace**, and every file is
+LMCache's file names depend on the model's name and the tokens, but not on weights, revision, dtype, chunk size or
+versions, and its format has no checksum. So each fingerprint has its own folder, its **namespace**, and every file is
 authenticated (AES-GCM) with a key that is kept outside the volume.
 """
 
@@ -28,7 +28,7 @@ FINGERPRINT = "fingerprint.json"
 
 
 def fingerprint(settings: Settings, versions: Versions) -> dict[str, object]:
-    """Everything that decides whether stored KV is valid for a set-up."""
+    """Returns everything that decides whether stored KV is valid for a set-up."""
     return {
         "model": settings.model,
         "weights": _weights(settings),
@@ -40,16 +40,16 @@ def fingerprint(settings: Settings, versions: Versions) -> dict[str, object]:
 
 
 def namespace_path(settings: Settings, versions: Versions) -> Path:
-    """The folder of the volume for these settings and versions; it need not exist."""
+    """Returns the volume's folder for these settings and versions; it need not exist."""
     text = json.dumps(fingerprint(settings, versions), sort_keys=True)
     return settings.kv_store_dir / f"{_name(settings)}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
 def current_namespace(settings: Settings) -> Path:
-    """The folder that the cache servers use, for a reader that need not have the packages that serve, as the page.
+    """Returns the folder that the cache servers use, without needing vLLM or LMCache, which the page does not have.
 
-    It is the folder with the newest fingerprint of these settings, in any versions: each start writes the fingerprint
-    again. Before the first start it does not exist.
+    It is the folder with the newest fingerprint of these settings, whatever the versions: each start rewrites the
+    fingerprint. Before the first start it does not exist.
     """
     wanted = fingerprint(settings, {})
     found = [path for path in settings.kv_store_dir.glob(f"{_name(settings)}-*/{FINGERPRINT}") if _has(path, wanted)]
@@ -57,10 +57,10 @@ def current_namespace(settings: Settings) -> Path:
 
 
 def prepare_namespace(settings: Settings, versions: Versions) -> Path:
-    """Creates the namespace and the key where they are missing, and returns the namespace.
+    """Creates the namespace and the key if they are missing, and returns the namespace.
 
-    Raises ConfigError when either cannot be written, when the key would be inside the volume, or when the namespace
-    was written with another key: its files could not be read, and LMCache never overwrites a file.
+    Raises ConfigError if either cannot be written, if the key would be inside the volume, or if the namespace was
+    written with another key: its files could not be read, and LMCache never overwrites a file.
     """
     key = settings.kv_key_file
     if key.is_relative_to(settings.kv_store_dir):
@@ -79,7 +79,7 @@ def prepare_namespace(settings: Settings, versions: Versions) -> Path:
 
 
 def check_writable(folder: Path, *, write: Callable[[Path, bytes], object] = Path.write_bytes) -> None:
-    """Creates the folder where it is missing and writes to it once. Raises ConfigError."""
+    """Creates the folder if it is missing, and writes a test file. Raises ConfigError if that fails."""
     test = folder / f".write-{secrets.token_hex(4)}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -97,7 +97,7 @@ def _unwritable(folder: Path, exc: OSError) -> ConfigError:
 
 
 def lmcache_storage_config(settings: Settings, side: str, folder: Path) -> Mapping[str, object]:
-    """LMCache's `--l2-adapter` for the cache server of one side, which stores into the namespace `folder`.
+    """Returns LMCache's `--l2-adapter` for the cache server of one side, which stores into the namespace `folder`.
 
     Each side has its own folder for unfinished files: in a shared one, two writers of the same chunk would truncate
     each other's file, and the damaged file would be served.
@@ -115,25 +115,28 @@ def lmcache_storage_config(settings: Settings, side: str, folder: Path) -> Mappi
 
 
 def bytes_per_token(namespace: Path) -> float | None:
-    """By the largest file of the namespace: one whole chunk, and the few bytes that encryption adds."""
+    """Returns the bytes of stored KV for one token, or None if nothing is stored.
+
+    It is computed from the largest file of the namespace: one whole chunk, and the few bytes that encryption adds.
+    """
     sizes = [_size(path) for path in namespace.rglob("*.data")]
     return max(sizes) / CHUNK_SIZE if any(sizes) else None
 
 
 def _size(path: Path) -> int:
-    """0 for a file that no longer exists: LMCache deletes files when room is needed."""
+    """Returns 0 for a file that no longer exists: LMCache deletes files when it needs room."""
     with suppress(FileNotFoundError):
         return path.stat().st_size
     return 0
 
 
 def _name(settings: Settings) -> str:
-    """Of the model, as the beginning of a folder's name."""
+    """Returns the model's name in the form that begins a folder's name."""
     return re.sub(r"[^A-Za-z0-9.]+", "-", Path(settings.model).name).strip("-.").lower()
 
 
 def _has(file: Path, wanted: Mapping[str, object]) -> bool:
-    """Whether the file is a fingerprint with all that is `wanted`."""
+    """Whether the file is a fingerprint with all the `wanted` entries."""
     try:
         found = json.loads(file.read_bytes())
     except (OSError, ValueError, RecursionError):
@@ -142,14 +145,14 @@ def _has(file: Path, wanted: Mapping[str, object]) -> bool:
 
 
 def _modified(file: Path) -> float:
-    """0 for a file that no longer exists."""
+    """Returns 0 for a file that no longer exists."""
     with suppress(OSError):
         return file.stat().st_mtime
     return 0
 
 
 def _replace(path: Path, text: str) -> None:
-    """Atomically: a reader sees the old file or the new one. Raises OSError, and then leaves no draft."""
+    """Replaces the file atomically: a reader sees the old or the new one. Raises OSError, and leaves no draft."""
     draft = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
     try:
         draft.write_text(text)
@@ -159,10 +162,10 @@ def _replace(path: Path, text: str) -> None:
 
 
 def _weights(settings: Settings) -> str:
-    """A digest of names, sizes and the ends of each file, so that not all gigabytes are read.
+    """Identifies the weights by a digest of each file's name, size and ends, so that not all gigabytes are read.
 
-    For a hub's model the chosen revision, or the one in the cache, which engines load offline; "hub" before there is
-    one.
+    For a hub's model, returns the chosen revision instead, or the one in the cache, which engines load offline, or
+    "hub" if none is cached yet.
     """
     model = Path(settings.model)
     if settings.revision:

@@ -1,4 +1,4 @@
-"""Waits until the KV that an engine computed is on the KV volume, by the cache server's own count."""
+"""Waits until the KV that an engine computed is on the KV volume, according to the cache server's own count."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CountStored = Callable[[CacheServer], Awaitable[int]]
 
 
 async def count_stored_chunks(cache: CacheServer) -> int:
-    """Chunks that this server has written to the volume since it started. Raises StackError."""
+    """Returns how many chunks this server has written to the volume since it started. Raises StackError."""
     try:
         return int(sum_metrics(await fetch_metrics(cache.url), STORED).get(STORED, 0))
     except httpx.HTTPError as exc:
@@ -29,14 +29,17 @@ async def count_stored_chunks(cache: CacheServer) -> int:
 
 
 def chunks_to_store(reply: Reply) -> int:
-    """How many whole chunks of the prompt were computed for this reply, and are therefore stored."""
+    """Returns how many whole chunks of the prompt were computed for this reply, and will therefore be stored."""
     return reply.usage.prompt_tokens // CHUNK_SIZE - (reply.usage.cached_tokens or 0) // CHUNK_SIZE
 
 
 async def wait_until_stored(
     cache: CacheServer, before: int, chunks: int, within: float = 60, *, stored: CountStored = count_stored_chunks
 ) -> None:
-    """Returns when the server's count has grown by `chunks` since `before`; StackError after `within` seconds."""
+    """Returns once the server's count has grown by `chunks` since `before`.
+
+    Raises StackError after `within` seconds, or if the server was restarted.
+    """
     deadline = time.monotonic() + within
     while (grown := await stored(cache) - before) < chunks:
         if grown < 0:

@@ -1,4 +1,4 @@
-"""`python -m engines`: `serve NAME` runs an engine, `ask NAME "…"` and `chat` ask, `fetch` prepares the model."""
+"""`python -m engines`: `serve NAME` runs an engine, `ask` and `chat` send requests, `fetch` prepares the model."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ from engines.vllm_command import vllm_command
 from media import Form, Media, Modality
 from media.limits import Limits
 
-TABLE_WIDTH = 185  # columns of the table of models: a narrower terminal wraps its lines
+TABLE_WIDTH = 185  # characters: width of the table of models; a narrower terminal wraps its lines
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 
 @app.callback()
 def main() -> None:
-    """vLLM engines: become one, ask one, or fetch their model."""
+    """vLLM engines: run one, ask one, or fetch their model."""
 
 
 @app.command()
@@ -50,7 +50,7 @@ def serve(
     name: Annotated[str, typer.Argument(help="plain-a, plain-b, lmcache-a or lmcache-b")],
     show: Annotated[bool, typer.Option("--print", help="Show the command without running it.")] = False,
 ) -> None:
-    """Become the engine NAME."""
+    """Run the engine NAME."""
     settings, _ = load_settings(os.environ)
     command = vllm_command(Topology.of(settings).engine(name), settings)
     print(command, flush=True)
@@ -62,7 +62,7 @@ def serve(
 def fetch(
     token_file: Annotated[Path | None, typer.Option(help="Holds the token for a gated model.")] = None,
 ) -> None:
-    """Make the model ready before engines start: checked, prepared, or downloaded from the hub, once."""
+    """Prepare the model before engines start: check a folder, generate a stand-in, or download from the hub."""
     settings, _ = load_settings(os.environ)
     hub_cache = settings.local_hf_home / "hub"
     print(prepare_model.fetch_from_hub(settings.model, hub_cache, token_file, _print_error, settings.revision))
@@ -72,9 +72,10 @@ def fetch(
 def models(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
-    """The models that have a recipe (engines/models); * is chosen now. KV is in the checkpoint's own dtype.
+    """List the models that have a recipe (engines/models); * marks the chosen one.
 
-    Choose one with ./arena up --model NAME, or MODEL=NAME in .env. Any other model is a folder, or a hub's owner/name.
+    KV sizes are for the checkpoint's own dtype. Choose a model with ./arena up --model NAME, or MODEL=NAME in .env. For
+    any other model, give a folder or the hub's owner/name.
     """
     chosen = find_recipe(caller_settings().model)
     if as_json:
@@ -88,7 +89,7 @@ def models(
 
 
 def recipe_json(recipe: Recipe) -> dict[str, object]:
-    """Its fields, and the sizes that follow from them, in tokens and bytes."""
+    """Returns the recipe's fields and the sizes derived from them, in tokens and bytes."""
     size = recipe.kv.bytes_per_token
     sizes = {"kv_bytes_per_token": size, "kv_bytes_per_1000_tokens": 1000 * size}
     return recipe.model_dump(mode="json") | {"served_context": recipe.served_context, **sizes}
@@ -120,7 +121,7 @@ def ask(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout instead of the stream.")] = False,
 ) -> None:
-    """Ask one engine: the answer as it comes, then what it cost.
+    """Ask one engine; the answer is streamed, then its timings and token counts are shown.
 
     TTFT is the time from just before the request is sent to the first chunk with text (docs/metrics.md). Ask lmcache-a
     with a --context of some thousand tokens, then lmcache-b with the same: the second loads what the first stored.
@@ -167,8 +168,8 @@ def chat(
 ) -> None:
     """Ask about an image, images, a video or a sound, as vLLM's example client does; lmcache engines share their KV.
 
-    Unless you give media, the project's samples are used. No time includes reading or encoding files. With --repeat 2
-    the second round shows what engines kept from the first, and the last lines how many times faster it was.
+    Unless you give media, the project's samples are used. Times never include reading or encoding files. The second
+    round of --repeat 2 shows what engines kept from the first, and the last lines how many times faster it was.
     """
     say = _print_error if as_json else print
     settings, scenario = caller_settings(), chats.SCENARIOS[chat_type]
@@ -179,7 +180,7 @@ def chat(
     for each in loaded:
         say(str(each))
     media = tuple(each.media for each in loaded)
-    has_random_weights = bool(media and limits.recipe and limits.recipe.stand_in)  # they may end an answer at once
+    has_random_weights = bool(media and limits.recipe and limits.recipe.stand_in)  # these may end an answer at once
     if has_random_weights and limits.recipe:
         say(limits.recipe.note)
     asked = Prompt(prompt or scenario.question, "", nonce, max_tokens, ignore_eos=has_random_weights, media=media)
@@ -199,7 +200,7 @@ def chat(
 
 
 def summary(reply: Reply) -> str:
-    """One line: TTFT, ITL, prompt and cached tokens, and where the cached ones came from."""
+    """Returns one line: TTFT, ITL, prompt and cached tokens, and where the cached tokens came from."""
     itl = f"ITL {reply.mean_itl * 1e3:.0f} ms, " if reply.mean_itl else ""
     usage = reply.usage
     cached = f"{usage.cached} of {usage.prompt_tokens:,} prompt tokens cached ({reply.source})"

@@ -1,4 +1,4 @@
-"""`./arena chat`: asks engines the questions of vLLM's example client, with media in each form that requests carry.
+"""`./arena chat`: asks engines the questions of vLLM's example client, with media in each form a request allows.
 
 Reading, checking and encoding files is timed separately, before any request.
 """
@@ -28,7 +28,7 @@ CHUNK_SIZE = 256  # tokens, as in cache/volume.py
 
 
 class ChatType(StrEnum):
-    """By the example client's names."""
+    """The chat types, named as in the example client."""
 
     TEXT_ONLY = "text-only"
     SINGLE_IMAGE = "single-image"
@@ -39,7 +39,7 @@ class ChatType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ChatScenario:
-    """The question of a chat type, the kind of media, and the samples that are used unless media are given."""
+    """A chat type's question, its kind of media, and the sample files to use when no media are given."""
 
     question: str
     modality: Modality | None = None
@@ -59,11 +59,11 @@ SCENARIOS: Mapping[ChatType, ChatScenario] = {
 
 @dataclass(frozen=True, slots=True)
 class LoadedMedia:
-    """A file or address, ready to be sent, with the seconds that it took."""
+    """Media from a file or address, ready to be sent, with the seconds that preparing it took."""
 
     media: Media
-    read: Second  # or to download
-    encoded: Second  # and to check
+    read: Second  # for reading or downloading
+    encoded: Second  # for checking and encoding
 
     def __str__(self) -> str:
         media = self.media
@@ -78,7 +78,10 @@ class LoadedMedia:
 
 
 def sources(chat_type: ChatType, given: Mapping[Modality, Sequence[str]]) -> Sequence[str | Path]:
-    """The files and addresses given for this chat type, or the project's samples. Raises ConfigError."""
+    """Returns the files and addresses given for this chat type, or the project's samples.
+
+    Raises ConfigError for media of another kind, or for more than one where the chat type allows one.
+    """
     scenario = SCENARIOS[chat_type]
     for modality, each in given.items():
         if each and modality is not scenario.modality:
@@ -92,7 +95,7 @@ def sources(chat_type: ChatType, given: Mapping[Modality, Sequence[str]]) -> Seq
 def load_all(
     wanted: Modality, sources: Sequence[str | Path], limits: Limits, clock: Callable[[], Second] = time.perf_counter
 ) -> tuple[LoadedMedia, ...]:
-    """The media of one prompt. Raises MediaError."""
+    """Reads, checks and encodes the media of one prompt. Raises MediaError."""
     from media.load import encode_media, read_media_file  # so that --help does not wait for PyAV
 
     loaded = list[LoadedMedia]()
@@ -107,16 +110,16 @@ def load_all(
 
 
 def hosts_not_allowed(media: Sequence[Media], limits: Limits) -> Sequence[str]:
-    """The hosts of these media from which the arena's engines do not fetch."""
+    """Returns the hosts of these media that the arena's engines may not fetch from."""
     return sorted({urlsplit(each.url).hostname or "" for each in media if each.url} - limits.allowed_hosts)
 
 
 def chosen_forms(
     modality: Modality, media: Sequence[Media], wanted: Sequence[Form], not_allowed: Sequence[str] = ()
 ) -> Sequence[Form]:
-    """The `wanted` forms, or all possible ones, in the example client's order; no `url` where hosts are not allowed.
+    """Returns the `wanted` forms, or else all possible ones in the example client's order.
 
-    Raises ConfigError for a form that these media cannot have.
+    The default omits `url` if there are `not_allowed` hosts. Raises ConfigError for a form these media cannot have.
     """
     possible = [Form.INPUT_AUDIO] if modality is Modality.AUDIO else []
     possible += [Form.URL] if all(each.url for each in media) else []
@@ -130,7 +133,7 @@ def chosen_forms(
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """One prompt to one engine. `form` is None without media."""
+    """One prompt for one engine. `form` is None if the prompt has no media."""
 
     engine: Engine
     prompt: Prompt
@@ -142,7 +145,10 @@ class ChatRequest:
 
 
 def requests(engines: Sequence[Engine], prompt: Prompt, forms: Sequence[Form]) -> Sequence[ChatRequest]:
-    """All forms on one engine before the next, so that a later engine shows what it loads from an earlier one."""
+    """Returns the requests in order: all forms on one engine, then on the next.
+
+    So a later engine shows what it loads from an earlier one.
+    """
     prompts = [replace(prompt, media=tuple(replace(each, form=form) for each in prompt.media)) for form in forms]
     sent = list(zip(prompts, forms, strict=True)) if forms else [(prompt, None)]
     return [ChatRequest(engine, each, form) for engine in engines for each, form in sent]
@@ -150,7 +156,7 @@ def requests(engines: Sequence[Engine], prompt: Prompt, forms: Sequence[Form]) -
 
 @dataclass(frozen=True, slots=True)
 class ChatRound:
-    """Each request once, in the order of `requests`."""
+    """The replies of one round, which sends each request once, in the order of `requests`."""
 
     replies: Sequence[Reply]
     seconds: Second  # for all requests, without reading and encoding files
@@ -167,9 +173,9 @@ TOO_SHORT = (
 
 
 def compare_rounds(asked: Sequence[ChatRequest], rounds: Sequence[ChatRound]) -> Iterator[str]:
-    """How many times faster the last round was than the first, in all and for each request.
+    """Yields lines on how many times faster the last round was than the first, in total and for each request.
 
-    For a single round, a note where its prompts were too short to be shared.
+    A single round yields at most a note that all prompts were too short to be shared.
     """
     if len(rounds) < 2:
         if all(reply.usage.prompt_tokens < CHUNK_SIZE for each in rounds for reply in each.replies):
@@ -186,10 +192,10 @@ def compare_rounds(asked: Sequence[ChatRequest], rounds: Sequence[ChatRound]) ->
 
 
 async def run_chat(request: ChatRequest) -> AsyncIterator[Delta | Reply]:
-    """As `ask`, after counting the tokens that are not of media. Raises EngineError.
+    """Counts the prompt's text tokens, then yields the events of `ask`. Raises EngineError.
 
-    The count also shows whether the chat template accepts a system role. A server without a tokenizer endpoint that
-    refuses the request for it is asked once more without one: a request with a clock of its own.
+    The count also shows whether the chat template accepts a system role. If a server has no tokenizer endpoint and
+    refuses the request because of the system role, a second request without one is sent and timed on its own.
     """
     prompt, text_tokens = await _count_text(request.engine, request.prompt)
     try:
@@ -212,7 +218,10 @@ async def _ask(engine: Engine, prompt: Prompt, text_tokens: int | None) -> Async
 
 
 async def _count_text(engine: Engine, prompt: Prompt) -> tuple[Prompt, int | None]:
-    """The prompt in a form that the chat template accepts, and its text tokens, None without a tokenizer endpoint."""
+    """Returns the prompt in a form that the chat template accepts, and the number of its text tokens.
+
+    The number is None if the server has no tokenizer endpoint.
+    """
     try:
         without_media, text_tokens, _ = await count_tokens(engine, replace(prompt, media=()))
     except (DocumentError, EngineRefused):
@@ -221,7 +230,7 @@ async def _count_text(engine: Engine, prompt: Prompt) -> tuple[Prompt, int | Non
 
 
 def round_line(reply: Reply) -> str:
-    """The times and tokens of one request."""
+    """Returns one line with the times and token counts of one request."""
     usage = reply.usage
     media = "" if reply.media_tokens is None else f", {reply.media_tokens:,} of them of media"
     times = f"TTFT {reply.ttft * 1e3:,.0f} ms, total {reply.e2el * 1e3:,.0f} ms"
@@ -229,6 +238,6 @@ def round_line(reply: Reply) -> str:
 
 
 def chat_json(request: ChatRequest, reply: Reply, given: Sequence[LoadedMedia], number: int) -> str:
-    """One object on one line; `number` is the round's, from 1."""
+    """Returns one JSON object on one line. `number` is the number of the round, from 1."""
     fields = {"round": number, "form": request.form, "media": [each.to_json() for each in given]}
     return json.dumps(reply.to_json() | fields)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def convert_gguf(gguf: Path, folder: Path) -> None:
-    """Dequantises to bfloat16; the tokenizer and the chat template are in the same file."""
+    """Writes the weights (dequantised to bfloat16), tokenizer and chat template that the GGUF file contains."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 

@@ -1,4 +1,4 @@
-"""Whether the hub lets us download a model, and how much memory its weights take. Nothing is downloaded here."""
+"""Checks whether the hub allows a model's download, and how much memory its weights need. Downloads no weights."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ import requests
 from pydantic import BaseModel, ValidationError
 
 HUB = "https://huggingface.co"
-TIMEOUT_S = (5, 10)  # to connect, and between two reads
-ANSWER_BYTES = 2**20  # at most, of one answer
-# On a GPU: vLLM casts wider floats to 16 bits. The hub does not say how large weights packed into integers are.
+TIMEOUT_S = (5, 10)  # for connecting, and between two reads
+ANSWER_BYTES = 2**20  # upper limit of one response body
+# Per weight on a GPU: vLLM casts wider floats to 16 bits. The hub does not give the size of integer-packed weights.
 BYTES = {"F64": 2, "F32": 2, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1}
 
 HttpGet = Callable[..., requests.Response]
@@ -36,7 +36,7 @@ class HubStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class HubAccess:
-    """`weights` in bytes on a GPU, None where unknown; `said` is why the hub is UNREACHABLE."""
+    """`weights` is in bytes on a GPU, None if unknown; `said` is the reason if the hub is UNREACHABLE."""
 
     answer: HubStatus
     weights: int | None = None
@@ -48,18 +48,18 @@ class _Tensors(BaseModel):
 
 
 class _Model(BaseModel):
-    """https://huggingface.co/api/models/NAME, the fields that are asked for."""
+    """The requested fields of https://huggingface.co/api/models/NAME."""
 
     gated: Literal[False, "auto", "manual"] = False
     safetensors: _Tensors | None = None
 
 
 def check_access(model: str, token: str = "", revision: str = "", get: HttpGet = requests.get) -> HubAccess:
-    """Asks for the commit `revision`, or for the newest, as the downloader will.
+    """Requests the commit `revision`, or the newest if it is empty, as the downloader will.
 
-    The token is sent to the hub alone: no redirect is followed. No message contains it.
+    The token is sent to the hub only, because no redirect is followed. No message contains the token.
     """
-    if not re.fullmatch(r"[!-~]*", token):  # it cannot be in a header
+    if not re.fullmatch(r"[!-~]*", token):  # such a token cannot be sent in a header
         return HubAccess(HubStatus.REJECTED)
     try:
         return _ask_hub(quote(model), token, revision or "main", get)
@@ -75,13 +75,13 @@ def _ask_hub(model: str, token: str, revision: str, get: HttpGet) -> HubAccess:
         return _refusal(status, token, HubStatus.MISSING)
     about = _Model.model_validate_json(body)
     status, _ = _answer(get, f"{HUB}/{model}/resolve/{revision}/config.json", token, read=False)
-    if status == 200 or 300 <= status < 400:  # only who may download the file is redirected to it
+    if status == 200 or 300 <= status < 400:  # the hub redirects only callers who may download the file
         return HubAccess(HubStatus.OPEN, _weights(about.safetensors))
     return _refusal(status, token, HubStatus.GATED if about.gated else HubStatus.MISSING)
 
 
 def _refusal(status: int, token: str, without_token: HubStatus) -> HubAccess:
-    """401 means a bad token; without a token it also means a missing, private or gated model."""
+    """HTTP 401 means a bad token or, if none was sent, a missing, private or gated model."""
     answers = {401: HubStatus.REJECTED if token else without_token, 403: HubStatus.REFUSED if token else without_token}
     answers[404] = HubStatus.MISSING
     return HubAccess(answers.get(status, HubStatus.UNREACHABLE), said=f"HTTP {status}")
@@ -112,9 +112,9 @@ def _weights(tensors: _Tensors | None) -> int | None:
 
 
 def cached_model(model: str, cache: Path, revision: str = "") -> Path | None:
-    """The folder of a model in a hub's cache that has a config and weights; None when it must be downloaded.
+    """Returns the model's folder in a hub cache if it has a config and weights; None if it must be downloaded.
 
-    Without a `revision` any snapshot counts.
+    Without a `revision`, any snapshot is accepted.
     """
     snapshots = f"models--{model.replace('/', '--')}/snapshots/{revision or '*'}"
     for config in sorted(cache.glob(f"{snapshots}/config.json")):
@@ -124,9 +124,9 @@ def cached_model(model: str, cache: Path, revision: str = "") -> Path | None:
 
 
 def weights_bytes(folder: Path) -> int:
-    """Bytes on a GPU of the weights in a model's folder."""
+    """Returns the bytes that the weights in a model's folder occupy on a GPU."""
     files = {path for path in folder.glob("*.safetensors") if path.is_file()}
-    served = {path for path in files if not path.name.startswith("consolidated")} or files  # a second copy
+    served = {path for path in files if not path.name.startswith("consolidated")} or files  # a duplicate
     size = sum(path.stat().st_size for path in served)
     return size // 2 if _is_float32(folder / "config.json") else size
 

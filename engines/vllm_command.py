@@ -1,4 +1,4 @@
-"""The exact command line of each engine, the same in containers and in processes."""
+"""The exact command line of each engine, for containers and processes alike."""
 
 from __future__ import annotations
 
@@ -17,24 +17,25 @@ from config.topology import SERVED_MODEL_NAME, CacheServer, Engine
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """An argument list, and the environment variables that it needs beside the caller's."""
+    """An argument list, and the environment variables that it needs in addition to the caller's."""
 
     argv: tuple[str, ...]
     env: Mapping[str, str]
 
     def __str__(self) -> str:
-        """As a shell takes it."""
+        """Returns the command quoted for a shell."""
         return " ".join([*(f"{key}={shlex.quote(value)}" for key, value in self.env.items()), shlex.join(self.argv)])
 
     def exec(self) -> NoReturn:
-        """Replaces this process by the command, so that signals reach it directly."""
+        """Replaces this process with the command, so that signals reach it directly."""
         os.execvpe(self.argv[0], self.argv, {**os.environ, **self.env})  # noqa: S606
 
 
 def vllm_command(engine: Engine, settings: Settings) -> Command:
-    """One vLLM server. The two kinds differ in the connector alone, so that nothing else is compared.
+    """Returns the command of one vLLM server.
 
-    Raises ConfigError where the model's own code would be trusted at any commit.
+    The two kinds of engine differ only in the connector, so that a comparison shows the effect of nothing else. Raises
+    ConfigError if the model's own code would be run without a pinned commit.
     """
     argv = ["vllm", "serve", settings.model, "--served-model-name", SERVED_MODEL_NAME]
     argv += ["--host", settings.bind_host, "--port", str(engine.port)]
@@ -43,7 +44,7 @@ def vllm_command(engine: Engine, settings: Settings) -> Command:
     if settings.kv_cache_memory_gb:
         argv += ["--kv-cache-memory-bytes", str(int(settings.kv_cache_memory_gb * 2**30))]
         if settings.device == "cuda":
-            # vLLM starts only where this share of the card is free; small, because engines may share a card
+            # vLLM starts only if this share of the GPU is free; it is small because engines may share a GPU
             argv += ["--gpu-memory-utilization", "0.05"]
     argv += [*_model(settings), "--allowed-media-domains", *(settings.media_domains or [NO_MEDIA_DOMAIN])]
     argv += ["--dtype", served_dtype(settings)]
@@ -55,45 +56,45 @@ def vllm_command(engine: Engine, settings: Settings) -> Command:
     return Command(tuple(argv), env | _CPU if settings.device == "cpu" else env)
 
 
-# An empty list would allow every host. This name is reserved (RFC 2606), so engines fetch nothing.
+# An empty list would allow every host. This name is reserved (RFC 2606) and never resolves, so engines fetch nothing.
 NO_MEDIA_DOMAIN = "media.invalid"
 
 
 def _model(settings: Settings) -> list[str]:
-    """The recipe's arguments, if the model has one, and the commit of the hub's repository, if one is chosen."""
+    """Returns the arguments of the model's recipe, if it has one, and of the hub's commit, if one is chosen."""
     revision, recipe = settings.revision, find_recipe(settings.model)
     argv = [w for kind in ("", "code-", "tokenizer-") for w in (f"--{kind}revision", revision)] if revision else []
     return [*argv, *(recipe.arguments(revision) if recipe else ())]
 
 
-# Equal on every engine: LMCache's keys need one hash seed, and no usage is reported.
+# The same for every engine: LMCache's keys need one hash seed, and no usage is reported.
 _QUIET = {
     "PYTHONHASHSEED": "0",
     "VLLM_NO_USAGE_STATS": "1",
     "VLLM_DO_NOT_TRACK": "1",
     "LMCACHE_TRACK_USAGE": "false",
     "HF_HUB_DISABLE_TELEMETRY": "1",
-    "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0",  # or an allowed host could redirect engines to any other
+    "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0",  # otherwise an allowed host could redirect to any other host
 }
 
 
-# For malloc and torch: two equal engines differed by 14 % in how soon they start, by the luck of where their pages lay
+# For malloc and torch: without huge pages, page placement alone made two equal engines differ by 14 % in start time
 HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 
-# One thread for each core, pinned to none: four engines share the cores, and only one computes at a time.
+# One thread for each core, not pinned: four engines share the cores, and only one computes at a time.
 _CPU = {
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
     "OMP_NUM_THREADS": str(len(os.sched_getaffinity(0))),
-    # with `--distributed-executor-backend uni`: the engine core computes itself, and does not spin while a worker does
+    # with `--distributed-executor-backend uni`, the engine core computes itself instead of spinning while a worker does
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
     **HUGE_PAGES,
 }
 
 
 def served_dtype(settings: Settings, cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """The value of `--dtype`: DTYPE, but float32 for auto on an x86 CPU without AVX-512, which emulates bfloat16.
+    """Returns the value of `--dtype`: DTYPE, but float32 instead of auto on an x86 CPU without AVX-512.
 
-    Measured on such a machine: 1,024 x 1,024 matrices multiply in 2.3 s in bfloat16, and in 0.02 s in float32.
+    Such a CPU emulates bfloat16: a product of 1,024 x 1,024 matrices took 2.3 s in bfloat16 and 0.02 s in float32.
     """
     if settings.dtype != "auto" or settings.device != "cpu":
         return settings.dtype
@@ -102,11 +103,11 @@ def served_dtype(settings: Settings, cpuinfo: Path = Path("/proc/cpuinfo")) -> s
 
 
 def _connector(cache: CacheServer, settings: Settings) -> dict[str, object]:
-    # both open each other's GPU memory without a shared /dev/shm, so containers need no common namespace
+    # engine and cache server then open each other's GPU memory without a shared /dev/shm or IPC namespace
     isolated = {"lmcache.mp.isolated_ipc": True} if settings.device == "cuda" else {}
     return {
         "kv_connector": "LMCacheMPConnector",
-        # named, so that a failed import is fatal: vLLM would otherwise use its own copy, which does not key media
+        # given so that a failed import is fatal: otherwise vLLM uses its own copy, whose keys do not include media
         "kv_connector_module_path": "lmcache.integration.vllm.lmcache_mp_connector",
         "kv_role": "kv_both",
         "kv_load_failure_policy": "recompute",

@@ -1,4 +1,4 @@
-"""`./arena up | down | status | logs | restart | doctor`, and the way to `ask | chat | bench`."""
+"""`./arena up | down | status | logs | restart | doctor`; `ask | chat | bench` are passed on to their packages."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def up(
 ) -> None:
     """Start the stack; Ctrl+C stops it (or, with --detach, ./arena down).
 
-    Options go before .env, and .env before the defaults.
+    Options override .env, which overrides the defaults.
     """
     _refuse_options(PROCESSES if docker else DOCKER, context)
     if unknown := sorted(set(profile or ()) - set(PROFILES)):
@@ -95,7 +95,7 @@ def up(
 
 
 def _refuse_options(panel: str, context: typer.Context) -> None:
-    """Raises ConfigError when an option of this panel was given."""
+    """Raises ConfigError if an option of this panel was given."""
     for option in context.command.params:
         source = context.get_parameter_source(option.name or "")
         if source and source.name == "COMMANDLINE" and getattr(option, "rich_help_panel", None) == panel:
@@ -127,7 +127,7 @@ def _start(composition: Composition | None, *, detach: bool, page: bool) -> None
         if not detach:
             say(ready)
             _stay(stack)
-    except BaseException as exc:  # an OSError, where the terminal was closed and nothing can be said
+    except BaseException as exc:  # including an OSError from printing to a closed terminal
         interrupted = isinstance(exc, KeyboardInterrupt)
         if stack:
             stack.abandon(interrupted=interrupted)
@@ -139,7 +139,10 @@ def _start(composition: Composition | None, *, detach: bool, page: bool) -> None
 
 
 def _refuse_beside_containers(home: Path) -> None:
-    """Both forms take the same memory and the page's port. A Docker that does not answer runs no containers."""
+    """Refuses to start processes while the containers run, since both need the same memory and port.
+
+    If Docker does not respond, this assumes that no containers run.
+    """
     try:
         containers = Containers.running(home)
     except StackError:
@@ -149,7 +152,7 @@ def _refuse_beside_containers(home: Path) -> None:
 
 
 def _stay(stack: Stack) -> None:
-    """Until Ctrl+C or SIGTERM, which stop everything."""
+    """Waits until another command stops the stack, or until Ctrl+C, SIGTERM or SIGHUP, and then stops it."""
     say("Ctrl+C stops it")
     try:
         stack.watch()
@@ -163,7 +166,7 @@ def _stay(stack: Stack) -> None:
 
 
 def _running_stack() -> Stack:
-    """The containers where there are any, else the processes, which may be stopped."""
+    """Returns the containers if there are any, otherwise the processes, even if they are stopped."""
     home = arena_home(os.environ)
     return Containers.running(home) or LocalStack(home, caller_settings())
 
@@ -174,13 +177,13 @@ def down(
         bool, typer.Option("--volumes", help="Delete Docker's volumes, too; folders of this machine stay.")
     ] = False,
 ) -> None:
-    """Stop everything that `up` started. What was stored stays, unless --volumes."""
+    """Stop everything that `up` started. Stored data is kept, unless --volumes is given."""
     say(_running_stack().stop(volumes=volumes))
 
 
 @app.command()
 def status(as_json: AsJson = False) -> None:
-    """What runs, where, and whether it is healthy. Exit code 1 when something is not."""
+    """Show each service, its URL, and whether it is healthy. The exit code is 1 if any service is not."""
     stack = _running_stack()
     services = stack.services()
     if as_json:
@@ -197,7 +200,7 @@ def status(as_json: AsJson = False) -> None:
 def restart(
     names: Annotated[list[str], typer.Argument(help="Services' names, in the order of their restart.")],
 ) -> None:
-    """Restart services; `status` says when they are healthy again."""
+    """Restart services; `status` shows when they are healthy again."""
     _running_stack().restart(names)
 
 
@@ -206,13 +209,13 @@ def logs(
     name: Annotated[str, typer.Argument(help="A service's name, or without --docker 'supervisor'.")],
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on as more is written.")] = False,
 ) -> None:
-    """What a service wrote."""
+    """Show a service's log."""
     _running_stack().show_log(name, follow=follow)
 
 
 @app.command()
 def doctor(context: typer.Context, docker: AsDocker = False, cpu: OnCpu = False, as_json: AsJson = False) -> None:
-    """What this machine lacks, and what to do about it. Exit code 1 when the stack could not start."""
+    """Show what this machine lacks, and what to do about it. The exit code is 1 if the stack could not start."""
     if docker:
         results = tuple(check_containers(Composition(cpu).environment(), cpu=cpu))
     else:
@@ -231,8 +234,8 @@ def doctor(context: typer.Context, docker: AsDocker = False, cpu: OnCpu = False,
 @app.command("chat", context_settings=PASSED_ON, add_help_option=False)
 @app.command("bench", context_settings=PASSED_ON, add_help_option=False)
 def ask(context: typer.Context) -> None:
-    """Hands the command over to the package that it belongs to, in a container where containers run."""
-    # its words as they were typed: Typer would leave out `--`
+    """Pass the command on to its package, in a container if containers run."""
+    # sys.argv, because Typer would drop `--`
     run_client_command(arena_home(os.environ), str(context.info_name), sys.argv[2:])
 
 

@@ -1,4 +1,4 @@
-"""One finding of the doctor: the fact, and what to do where it is not good."""
+"""One result of `./arena doctor`: the fact, and what to do if there is a problem."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ GIB = 2**30
 
 
 class CheckStatus(StrEnum):
-    """Only BAD keeps `up` from starting."""
+    """How serious a result is; only BAD prevents `up` from starting."""
 
     GOOD = "ok"
     NOTE = "note"
@@ -19,7 +19,7 @@ class CheckStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What was looked at, how it is, and what to do about it; the fields of `./arena doctor --json`."""
+    """What was checked, its state, and what to do about it; these are the fields of `./arena doctor --json`."""
 
     subject: str
     status: CheckStatus
@@ -40,5 +40,5 @@ def bad(subject: str, fact: str, advice: str) -> CheckResult:
 
 
 def failed_checks(results: Iterable[CheckResult]) -> tuple[CheckResult, ...]:
-    """Those that keep the stack from starting."""
+    """Returns the results that prevent the stack from starting."""
     return tuple(result for result in results if result.status is CheckStatus.BAD)

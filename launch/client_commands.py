@@ -1,4 +1,7 @@
-"""`ask`, `chat` and `bench` of a stack of containers: read here with their own options, run beside the engines."""
+"""Runs `ask`, `chat` and `bench` on the host or, if the stack runs as containers, in a container beside the engines.
+
+Their options are parsed on the host in both cases.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +21,15 @@ from config.exit_codes import caller_settings
 from config.run_state import containers_file
 from launch.containers import Containers
 
-PATH_OPTIONS = ("image", "video", "audio", "context", "result_dir", "json_file")  # of files that are read or written
+PATH_OPTIONS = ("image", "video", "audio", "context", "result_dir", "json_file")  # options that name files
 
 
 def run_client_command(home: Path, command: str, arguments: Sequence[str]) -> NoReturn:
-    """This process becomes the command: in a container where containers run and it asks engines of ours, else here.
+    """Replaces this process (exec) with the command.
 
-    Shows its help, and refuses wrong usage, as the command itself does. Raises ConfigError for what a container cannot
-    do or see.
+    The command runs in a container if the stack's containers run and the command uses the stack's engines, otherwise on
+    the host. Help and usage errors are the command's own. Raises ConfigError for anything that a container cannot do or
+    see.
     """
     bench = command == "bench"
     module, prog, words = (
@@ -43,7 +47,7 @@ def run_client_command(home: Path, command: str, arguments: Sequence[str]) -> No
 
 
 def _application(module: str) -> typer.Typer:
-    """Imported when it is needed, because that takes a second."""
+    """Returns the module's app, imported only when needed, because the import takes a second."""
     if module == "bench":
         from bench.__main__ import app
     else:
@@ -52,12 +56,12 @@ def _application(module: str) -> typer.Typer:
 
 
 def parse_options(app: typer.Typer, prog: str, words: Sequence[str]) -> tuple[str, dict[str, Any]]:
-    """The command's name, and the values of its options by parameter. What is wrong with them ends the program."""
+    """Returns the command's name, and its options' values by parameter. A usage error ends the program."""
     group = cast(TyperGroup, typer.main.get_command(app))
     for name, command in group.commands.items():
         command.callback = partial(_values, name)
     found = group.main(args=list(words), prog_name=prog, standalone_mode=False)
-    if not isinstance(found, tuple):  # its help was shown
+    if not isinstance(found, tuple):  # the help was shown
         raise typer.Exit(found or 0)
     return cast("tuple[str, dict[str, Any]]", found)
 
@@ -67,9 +71,9 @@ def _values(name: str, /, **values: Any) -> tuple[str, dict[str, Any]]:
 
 
 def check_paths(values: Mapping[str, Any], here: Path, inside: Collection[str] = ()) -> None:
-    """Raises ConfigError for a file outside the folder `here`, and for an address of a host that is not `inside`.
+    """Raises ConfigError for a file outside the folder `here`, or an address whose host is not in `inside`.
 
-    `values` are a command's options by parameter. A container sees the folder `here`, and no network but the engines'.
+    `values` are a command's options by parameter. A container sees only the folder `here` and the engines' network.
     """
     for named in _named_files(values):
         try:
@@ -89,7 +93,7 @@ def check_paths(values: Mapping[str, Any], here: Path, inside: Collection[str] =
 def _is_below(here: Path, named: str) -> bool:
     try:
         return (here / named).resolve().is_relative_to(here.resolve())
-    except (OSError, RuntimeError, ValueError):  # too long a name, a ring of links, a zero byte
+    except (OSError, RuntimeError, ValueError):  # the name is too long, links form a loop, or there is a null byte
         return False
 
 

@@ -1,4 +1,4 @@
-"""How `docker compose` is called: with which files and profiles, which environment, and as whom containers run."""
+"""How `docker compose` is called: its files, profiles and environment, and the user that containers run as."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from config.run_state import containers_file
 from launch.stack import write_secret
 
 PROFILES = ("observability", "router")
-USER = 1000  # as docker-compose.yml has it; root's containers run as this, too
-HOST_PATHS = {  # of this machine, with the defaults of docker-compose.yml
+USER = 1000  # as in docker-compose.yml; also used if root starts the containers
+HOST_PATHS = {  # paths on this machine, with the defaults of docker-compose.yml
     "KV_STORE_DIR": "./.arena/kv",
     "KV_KEY_DIR": "./.arena/key",
     "LOCAL_HF_HOME": "~/.cache/huggingface",
@@ -28,7 +28,7 @@ HOST_PATHS = {  # of this machine, with the defaults of docker-compose.yml
     "UI_PASSWORD_FILE": "/dev/null",
 }
 
-WRITE, READ = stat.S_IWOTH | stat.S_IXOTH, stat.S_IROTH  # bits of a mode, as for others
+WRITE, READ = stat.S_IWOTH | stat.S_IXOTH, stat.S_IROTH  # mode bits, in the position of "others"
 
 RunCompose = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -39,30 +39,30 @@ class Composition:
 
     cpu: bool = False
     profiles: tuple[str, ...] = ()
-    model: str = ""  # empty: as .env or docker-compose.yml says
+    model: str = ""  # empty: as set in .env or docker-compose.yml
 
     def command(self, *arguments: str) -> list[str]:
-        """`docker compose` with its files and profiles before `arguments`."""
+        """Returns the `docker compose` command line: its files and profiles, then `arguments`."""
         files = ["docker-compose.yml", *(["docker-compose.cpu.yml"] if self.cpu else [])]
         named = [word for file in files for word in ("--file", str(ROOT / file))]
-        # Settings reach Compose in its environment: `.env` has one reader (config/env_file.py)
+        # Compose gets settings from its environment, because only config/env_file.py reads `.env`
         profiles = (word for profile in self.profiles for word in ("--profile", profile))
         return ["docker", "compose", "--env-file", os.devnull, *named, *profiles, *arguments]
 
     def environment(self) -> dict[str, str]:
-        """What Compose interpolates; a model that was named goes before `.env`."""
+        """Returns the variables that Compose interpolates; `model`, if given, overrides `.env`."""
         named = {"MODEL": self.model} if self.model else {}
         return compose_environment({**os.environ, **named}, cpu=self.cpu)
 
     def record(self, home: Path) -> None:
-        """So that other commands know what runs."""
+        """Records the composition, so that other commands can find what runs."""
         path = containers_file(home)
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         path.write_text(json.dumps(asdict(self)))
 
     @classmethod
     def recorded(cls, home: Path) -> Composition:
-        """What `up --docker` started; the usual one where the record is damaged or missing."""
+        """Returns what `up --docker` started, or the default composition if the record is damaged or missing."""
         try:
             kept = json.loads(containers_file(home).read_bytes())
         except (OSError, ValueError, RecursionError):
@@ -78,21 +78,21 @@ class Composition:
 
 @dataclass(frozen=True, slots=True)
 class ContainerUser:
-    """The user that containers run as. Its numbers alone count on a folder of the host, and root has no privilege."""
+    """The user that containers run as. Host folders are accessed by its ids alone; root has no extra privilege."""
 
     uid: int
     gid: int
 
     @classmethod
     def of(cls, env: Mapping[str, str]) -> ContainerUser:
-        """Raises ConfigError when ARENA_UID or ARENA_GID is no number."""
+        """Returns the user of ARENA_UID and ARENA_GID. Raises ConfigError if either is not a number."""
         uid, gid = (env.get(name) or str(USER) for name in ("ARENA_UID", "ARENA_GID"))
         if not uid.isdecimal() or not gid.isdecimal():
             raise ConfigError(f"ARENA_UID={uid}, ARENA_GID={gid}: both are numbers, as id -u and id -g print them")
         return cls(int(uid), int(gid))
 
     def may(self, path: Path, bits: int) -> bool:
-        """By owner, group and mode, where `bits` are READ or WRITE; access lists are not looked at."""
+        """Whether owner, group and mode permit `bits` (READ or WRITE); ACLs are ignored. Raises OSError."""
         found = path.stat()
         shift = 6 if found.st_uid == self.uid else 3 if found.st_gid == self.gid else 0
         return (found.st_mode >> shift) & bits == bits
@@ -102,7 +102,7 @@ class ContainerUser:
 
 
 def remove_record(home: Path) -> None:
-    """Afterwards commands are about the processes again; the token's file goes with the record."""
+    """Deletes the record and the token's file; afterwards commands refer to the processes again."""
     for path in (containers_file(home), _token_file(home)):
         path.unlink(missing_ok=True)
 
@@ -110,9 +110,9 @@ def remove_record(home: Path) -> None:
 def compose_environment(
     environ: Mapping[str, str], *, cpu: bool = False, dotenv: Path = ROOT / ".env", uid: int | None = None
 ) -> dict[str, str]:
-    """What Compose interpolates, without the token, which goes as a file only.
+    """Returns the variables that Compose interpolates, without the token, which is passed only as a file.
 
-    Containers that read and write folders of the host run as the caller; root's, and those on the CPU, as USER.
+    Containers run as the caller, because they read and write host folders; with `cpu`, or if root starts them, as USER.
     """
     uid = os.getuid() if uid is None else uid
     filed = {key: value for key, value in env_file.read_env_file(dotenv, environ).values.items() if value}
@@ -126,9 +126,9 @@ def compose_environment(
 
 
 def compose_path(env: Mapping[str, str], name: str) -> Path:
-    """A path of HOST_PATHS as Compose reads it: from the folder of docker-compose.yml, `~` as home.
+    """Returns a path of HOST_PATHS as Compose resolves it: relative to docker-compose.yml's folder, `~` as home.
 
-    Raises ConfigError for a bare word, which Compose takes for a volume's name.
+    Raises ConfigError for a bare word, which Compose would interpret as a volume's name.
     """
     word = env.get(name) or HOST_PATHS[name]
     if word and not name.endswith("_FILE") and not word.startswith(("/", ".", "~")):
@@ -137,7 +137,10 @@ def compose_path(env: Mapping[str, str], name: str) -> Path:
 
 
 def write_token_file(env: Mapping[str, str], token: str) -> None:
-    """A token as a file that only the containers' user reads, until they are stopped; no file when it is empty."""
+    """Writes the token to a file that only the containers' user can read; an empty token leaves no file.
+
+    The file is kept until the containers are stopped.
+    """
     path = _token_file(arena_home(env))
     write_secret(path, token)
     if token and os.getuid() == 0:
@@ -145,10 +148,10 @@ def write_token_file(env: Mapping[str, str], token: str) -> None:
 
 
 def chown_folder(folder: Path, env: Mapping[str, str], *, filled: bool = False) -> None:
-    """Makes a bind mount's folder the containers' user's, as Docker itself would make it root's.
+    """Creates a bind mount's folder owned by the containers' user; Docker would create it as root.
 
-    Of those that exist only root's, which only root can give away: empty ones, or also `filled` ones without what
-    is inside.
+    Only root can change the owner. An existing folder's owner changes if it is root and the folder is empty, or not
+    empty but `filled` is true; the folder's content keeps its owner.
     """
     user, existed = ContainerUser.of(env), folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
@@ -157,7 +160,7 @@ def chown_folder(folder: Path, env: Mapping[str, str], *, filled: bool = False) 
 
 
 def run_output(command: Sequence[str], env: Mapping[str, str], run: RunCompose = subprocess.run) -> str:
-    """What it prints. Raises StackError with its last line when it fails."""
+    """Returns the command's stdout. If it fails, raises StackError with the last line of its stderr."""
     result = run(list(command), env=dict(env), cwd=ROOT, capture_output=True, text=True)
     if result.returncode:
         said = result.stderr.strip().splitlines() or ["no message"]

@@ -1,4 +1,4 @@
-"""Whether containers can have what they need of the host: its folders, the files of secrets, and MODEL."""
+"""Checks what containers need from the host: folders, the files of secrets, and MODEL."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from launch.check_result import GIB, CheckResult, CheckStatus, bad, good, note
 from launch.compose import READ, WRITE, ContainerUser, compose_path
 from launch.docker_checks import DockerInfo
 
-MODEL = "mistralai/Mistral-7B-Instruct-v0.2"  # as docker-compose.yml has it
-MODELS = Path("/models")  # where containers see MODEL_DIR
+MODEL = "mistralai/Mistral-7B-Instruct-v0.2"  # as in docker-compose.yml
+MODELS = Path("/models")  # the path of MODEL_DIR inside containers
 
 
 def check_volume(env: Mapping[str, str], docker: DockerInfo | None) -> CheckResult:
-    """The KV volume's folder, and each model's in it."""
+    """Checks the KV volume's folder, and each model's folder in it."""
     folder = compose_path(env, "KV_STORE_DIR")
     try:
         inner = sorted(os.listdir(folder))
@@ -35,7 +35,7 @@ def check_volume(env: Mapping[str, str], docker: DockerInfo | None) -> CheckResu
 
 
 def check_key(env: Mapping[str, str], docker: DockerInfo | None) -> CheckResult:
-    """The folder of the key that authenticates stored KV, and the key in it."""
+    """Checks the key that authenticates stored KV, and the key's folder."""
     folder = compose_path(env, "KV_KEY_DIR")
     found = check_host_folder("KV key", folder, env, docker)
     file = folder / "kv.key"
@@ -45,7 +45,10 @@ def check_key(env: Mapping[str, str], docker: DockerInfo | None) -> CheckResult:
 
 
 def check_results(env: Mapping[str, str], docker: DockerInfo | None) -> CheckResult:
-    """Where benchmarks leave their results. The caller's own is good for `./arena bench`, if not for the page."""
+    """Checks the folder of benchmark results.
+
+    If the folder is the caller's own, a problem is only a NOTE: `./arena bench` can write there, the page cannot.
+    """
     folder = compose_path(env, "RESULTS_DIR")
     found = check_host_folder("results", folder, env, docker)
     if found.status is CheckStatus.BAD and folder.is_dir() and folder.stat().st_uid == os.getuid() != 0:
@@ -54,7 +57,7 @@ def check_results(env: Mapping[str, str], docker: DockerInfo | None) -> CheckRes
 
 
 def check_password(env: Mapping[str, str]) -> Iterator[CheckResult]:
-    """What keeps the page from reading its password's file; no finding where nothing does."""
+    """Yields a result if the page cannot read its password's file."""
     if found := check_readable_file("password", compose_path(env, "UI_PASSWORD_FILE"), ContainerUser.of(env)):
         yield found
 
@@ -62,12 +65,12 @@ def check_password(env: Mapping[str, str]) -> Iterator[CheckResult]:
 def check_host_folder(
     subject: str, folder: Path, env: Mapping[str, str], docker: DockerInfo | None, inner: Sequence[str] = ()
 ) -> CheckResult:
-    """Whether containers may write the folder and, where they exist, its folders `inner`."""
+    """Checks that containers may write the folder and those of its subfolders `inner` that exist."""
     user, quoted = ContainerUser.of(env), shlex.quote(str(folder))
     if docker and docker.maps_users:
         return note(subject, f"{folder}: Docker maps users, so it cannot be said who may write it")
     try:
-        if not folder.exists():  # Docker itself would make it as root
+        if not folder.exists():  # otherwise Docker would create it as root
             make = f"sudo install -d -o {user.uid} -g {user.gid} {quoted}"
             advice = f"./arena up --docker makes it; before a plain docker compose up: {make}"
             return note(subject, f"{folder} is not there yet", advice)
@@ -88,7 +91,7 @@ def check_host_folder(
 
 
 def check_readable_file(subject: str, file: Path, user: ContainerUser) -> CheckResult | None:
-    """None when nothing is wrong with it."""
+    """Returns a result if the user cannot read the file, otherwise None."""
     try:
         if user.may(file, READ):
             return None
@@ -102,7 +105,7 @@ def check_readable_file(subject: str, file: Path, user: ContainerUser) -> CheckR
 def check_model(
     env: Mapping[str, str], docker: DockerInfo | None, get: HttpGet
 ) -> tuple[list[CheckResult], int | None]:
-    """What there is to say of MODEL on GPUs, and its weights in bytes, None where unknown."""
+    """Checks MODEL for containers on GPUs. Also returns the size of its weights in bytes, None if unknown."""
     settings = _chosen_model(env, MODEL)
     if not is_hub_name(settings.model):
         result, size = _check_folder_model(Path(os.path.normpath(settings.model)), env)
@@ -117,7 +120,7 @@ def check_model(
 
 
 def check_generated_model(env: Mapping[str, str]) -> CheckResult:
-    """Containers on the CPU ask no hub: their model is one that is made here."""
+    """Checks that MODEL is generated here, because containers on the CPU do not use the hub."""
     model = Path(_chosen_model(env, STAND_IN_MODEL).model)
     if is_generated(model, MODELS):
         return good("model", f"{model.name}, made where it is missing")
@@ -126,13 +129,13 @@ def check_generated_model(env: Mapping[str, str]) -> CheckResult:
 
 
 def _chosen_model(env: Mapping[str, str], default: str) -> Settings:
-    """The choice of MODEL and MODEL_REVISION, as containers see it: those made here lie below MODELS."""
+    """Returns settings with MODEL and MODEL_REVISION as containers see them: generated models are below MODELS."""
     given = {"MODEL": env.get("MODEL") or default, "MODEL_REVISION": env.get("MODEL_REVISION", "")}
     return Settings.from_env({**given, "ARENA_HOME": str(MODELS.parent)})
 
 
 def _check_folder_model(folder: Path, env: Mapping[str, str]) -> tuple[CheckResult, int | None]:
-    """A model that lies below MODEL_DIR, by its name in containers."""
+    """Checks a model below MODEL_DIR, given by its path in containers, and returns its weights in bytes, or None."""
     if len(folder.parts) == 1:
         error = unknown_model_error(str(folder))
         return bad("model", error.fact, error.hint), None
@@ -170,7 +173,7 @@ def _check_hub_model(
 
 
 def check_hub_access(name: str, access: HubAccess) -> CheckResult:
-    """What to do about the hub's answer."""
+    """Returns a result with advice on the hub's answer."""
     where = f"{hub.HUB}/{name}"
     advice = {
         HubStatus.MISSING: f"check MODEL in .env against {hub.HUB}; a private model needs a token (HF_TOKEN_FILE)",
@@ -188,7 +191,7 @@ def check_hub_access(name: str, access: HubAccess) -> CheckResult:
 
 
 def _read_token(env: Mapping[str, str]) -> tuple[str, list[CheckResult]]:
-    """The token, or empty; and what keeps the containers from reading it."""
+    """Returns the token, empty if there is none, and a result if the containers or this user cannot read it."""
     file = compose_path(env, "HF_TOKEN_FILE")
     found = check_readable_file("token", file, ContainerUser.of(env))
     try:
@@ -198,7 +201,7 @@ def _read_token(env: Mapping[str, str]) -> tuple[str, list[CheckResult]]:
 
 
 def check_download_room(cache: Path, access: HubAccess) -> list[CheckResult]:
-    """No finding where there is room, or the size is unknown."""
+    """Returns a result if the model does not fit on the cache's disk; none if it fits or its size is unknown."""
     free = shutil.disk_usage(nearest_existing(cache)).free
     if not access.weights or free >= access.weights:
         return []

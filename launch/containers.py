@@ -35,8 +35,8 @@ from launch.doctor import check_containers
 from launch.signals import uninterrupted
 from launch.stack import ServiceStatus, expected_services, page_url, refuse_failed, say, show
 
-HEALTHY_S = 1800  # for everything to be healthy, once the model is there
-WATCH_S = 5  # between two looks at whether containers are there
+HEALTHY_S = 1800  # for everything to be healthy, once the model is ready
+WATCH_S = 5  # between two checks whether containers exist
 INSIDE = {"ENGINE_URL": "http://{name}:{port}", "CACHE_URL": "http://{name}:{port}"}
 
 
@@ -49,9 +49,9 @@ class Containers:
 
     @classmethod
     def running(cls, home: Path) -> Containers | None:
-        """Those that exist, also stopped ones, unless processes run; where there are none the record is removed.
+        """Returns the existing containers, running or stopped; None if there are none, or if processes run.
 
-        Raises StackError when Docker does not answer.
+        If there are no containers, the record is removed. Raises StackError if Docker does not answer.
         """
         if supervisord_pid(home) or not containers_file(home).exists():
             return None
@@ -63,7 +63,10 @@ class Containers:
 
     @classmethod
     def prepare(cls, home: Path, composition: Composition) -> Containers:
-        """Those that can be started: no processes run, folders are made, and the machine has what it takes."""
+        """Returns containers that can be started, after creating their folders and checking the machine.
+
+        Raises StackError if processes run or a check fails.
+        """
         if supervisord_pid(home):
             raise StackError(
                 "the stack runs already, without containers: ./arena status shows it, ./arena down ends it"
@@ -78,18 +81,18 @@ class Containers:
         return stack
 
     def start(self) -> str:
-        """Compose shows its own progress. From when there are containers, other commands are about them."""
+        """Starts the containers with Compose's own progress output. Once they exist, other commands refer to them."""
         began = time.monotonic()
         write_token_file(self._env, caller_settings().hf_token.get_secret_value())
-        self._env = self.composition.environment()  # which names the token's file now
+        self._env = self.composition.environment()  # this now contains the path of the token's file
         say("building the images (minutes, the first time) and starting the containers")
         if self._run("build", "--quiet"):
             raise StackError("the images could not be built: the last lines above say why")
-        # first alone: its download has no deadline, and its reason why a model cannot be had is the last line shown
+        # run first and alone: a download has no deadline, and if it fails, the reason is the last line shown
         if self._run("run", "--rm", *_no_tty(), "model"):
             raise StackError("the model could not be made ready: the last lines above say why")
         self.composition.record(self.home)
-        # a server that ends and is started again never becomes healthy
+        # wait-timeout: a server that keeps ending and restarting never becomes healthy
         if self._run("up", "--detach", "--wait", "--wait-timeout", str(HEALTHY_S)):
             self._say_what_failed()
             raise StackError("not everything is healthy; ./arena status shows what is, ./arena down ends it")
@@ -97,7 +100,7 @@ class Containers:
         return f"everything is up after {took:.0f} s\nready: {page_url(self._settings())}"
 
     def abandon(self, *, interrupted: bool) -> None:
-        """A start that failed leaves neither a token nor a record, except where there are containers to look at."""
+        """Cleans up after a failed start: removes the token and the record, unless there are containers to inspect."""
         if interrupted:
             self.stop()
             return
@@ -110,7 +113,7 @@ class Containers:
             time.sleep(WATCH_S)
 
     def stop(self, *, volumes: bool = False) -> str:
-        """Compose is in a session of its own, so that a second Ctrl+C does not end it."""
+        """Stops the containers. Compose runs in a session of its own, so that a second Ctrl+C does not end it."""
         everything = Composition(self.composition.cpu, (*PROFILES, "bench"))
         down = everything.command("down", "--remove-orphans", *(["--volumes"] if volumes else []))
         with uninterrupted():
@@ -139,16 +142,17 @@ class Containers:
         self._become(self.composition.command("logs", "--no-log-prefix", *some, name))
 
     def run_client(self, module: str, prog: str, arguments: Sequence[str]) -> NoReturn:
-        """Becomes a Python module in a container beside the engines; `prog` is its name in its help.
+        """Replaces this process (exec) with a Python module in a container beside the engines.
 
-        The caller's folder is there under its own name, and what is written belongs to the caller.
+        `prog` is the module's name in its help. The caller's folder is mounted at the same path, and files written
+        there belong to the caller. Raises ConfigError if the folder cannot be mounted.
         """
         here = str(Path.cwd())
         if here in ("/", "/tmp", "/app") or ":" in here:  # noqa: S108
             raise ConfigError(f"{here} cannot be shown to a container: go to another folder")
         run = ["run", "--rm", "--no-deps", "--user", f"{os.getuid()}:{os.getgid()}", "--volume", f"{here}:{here}"]
         run += ["--workdir", here, "--env", f"ARENA_PROG={prog}", "--env", f"RESULTS_DIR={here}/results", *_no_tty()]
-        # -P: what lies in the caller's folder is no module of ours
+        # -P: Python must not import modules from the caller's folder
         run += ["--entrypoint", f"python -P -m {module}", "bench", *arguments]
         with_bench = replace(self.composition, profiles=(*self.composition.profiles, "bench"))
         self._become(with_bench.command(*run))
@@ -170,7 +174,7 @@ class Containers:
         os.execvpe(command[0], command, self._env)  # noqa: S606
 
     def _say_what_failed(self) -> None:
-        """The last line of each service that ended or is unhealthy."""
+        """Shows the last log line of each service that failed or is unhealthy."""
         for row in map(json.loads, self._output("ps", "--all", "--format", "json").splitlines()):
             if row["ExitCode"] or row["Health"] == "unhealthy":
                 name = row["Service"]
@@ -178,12 +182,15 @@ class Containers:
                 say(f"{name}: {log[-1]}; ./arena logs {name} says more")
 
     def _settings(self) -> Settings:
-        """Of what runs in the containers; the page's port is the host's."""
+        """Returns the settings of the services in the containers, but with the page's port on the host."""
         return Settings.from_env({**INSIDE, "UI_PORT": self._env.get("UI_PORT", "")})
 
 
 def container_settings(composition: Composition) -> Settings:
-    """Those that servers in containers get: by the environment that Compose gives to the page, which has them all."""
+    """Returns the settings of the servers in containers, from the page's environment, which has all of them.
+
+    Raises ConfigError or StackError.
+    """
     config = json.loads(run_output(composition.command("config", "--format", "json"), composition.environment()))
     settings = Settings.from_env(config["services"]["page"]["environment"])
     if "/" not in settings.model:
@@ -192,7 +199,10 @@ def container_settings(composition: Composition) -> Settings:
 
 
 def service_statuses(listed: str, pids: dict[str, int], settings: Settings) -> tuple[ServiceStatus, ...]:
-    """`listed` is what `docker compose ps --all --format json` prints, one object a line; `pids` go by container."""
+    """Returns the status of each expected service.
+
+    `listed` is the output of `docker compose ps --all --format json`, one object a line; `pids` are by container id.
+    """
     rows = {row["Service"]: row for row in map(json.loads, listed.splitlines())}
     return tuple(_status(service, rows.get(service.name), pids) for service, _ in expected_services(settings))
 

@@ -1,4 +1,4 @@
-"""Docker's engine, its Compose and the GPUs behind it: whether they answer, and whether they have room."""
+"""Checks Docker's engine, Compose, the images and the GPUs: whether they respond, and whether there is room."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_va
 from config.errors import StackError
 from launch.check_result import GIB, CheckResult, bad, good, note
 
-COMPOSE = (2, 24, 4)  # the first that knows !override
+COMPOSE = (2, 24, 4)  # the first version with !override
 IMAGES = {False: ("ttft-arena-engine", "ttft-arena-app"), True: ("ttft-arena-engine-cpu", "ttft-arena-app")}
 IMAGES_GIB = {False: 30, True: 8}
 ANSWER_S = 20
@@ -29,7 +29,7 @@ RunTool = Callable[[Sequence[str]], "CompletedProcess[str] | None"]
 
 
 def run_tool(command: Sequence[str]) -> CompletedProcess[str] | None:
-    """The finished command, or None when there is no such command."""
+    """Returns the finished command (exit code 124 after a timeout), or None if it cannot be run."""
     try:
         return subprocess.run(command, capture_output=True, text=True, timeout=ANSWER_S)
     except subprocess.TimeoutExpired:
@@ -39,7 +39,7 @@ def run_tool(command: Sequence[str]) -> CompletedProcess[str] | None:
 
 
 class DockerInfo(BaseModel):
-    """`docker info`, as much of it as counts here."""
+    """The fields of `docker info` that are used here."""
 
     version: str = Field("", alias="ServerVersion")
     root: Path = Field(Path(), alias="DockerRootDir")
@@ -59,12 +59,12 @@ class DockerInfo(BaseModel):
 
     @property
     def maps_users(self) -> bool:
-        """Rootless, or with user namespaces: a user's number inside is another one outside."""
+        """Whether Docker is rootless or uses user namespaces, so that user ids differ inside and outside."""
         return any(option in security for security in self.security for option in ("name=rootless", "name=userns"))
 
 
 def check_docker(run: RunTool) -> tuple[CheckResult, DockerInfo | None]:
-    """Whether the engine answers, and what it says of itself."""
+    """Checks that the engine responds. Also returns its `docker info`, None if it does not."""
     result = run(["docker", "info", "--format", "{{json .}}"])
     if result is None:
         advice = "install Docker Engine (docs.docker.com/engine/install), or do without: ./arena up"
@@ -97,7 +97,7 @@ def check_compose_version(run: RunTool) -> CheckResult:
 
 
 def check_images(run: RunTool, docker: DockerInfo, *, cpu: bool, free: int | None = None) -> CheckResult:
-    """They are built already, or there is room for them: `free` bytes, or what their disk has."""
+    """Checks that the images are built, or that their disk has room: `free` bytes, by default its free space."""
     built = [run(["docker", "image", "ls", "--quiet", name]) for name in IMAGES[cpu]]
     if all(result and result.stdout.strip() for result in built):
         return good("images", "built")
@@ -112,12 +112,12 @@ def check_images(run: RunTool, docker: DockerInfo, *, cpu: bool, free: int | Non
 
 
 def _project_filter(env: Mapping[str, str]) -> list[str]:
-    """By the label that Compose gives to our containers."""
+    """Returns the filter for the label that Compose gives to the project's containers."""
     return ["--filter", f"label=com.docker.compose.project={env.get('COMPOSE_PROJECT_NAME') or 'ttft-arena'}"]
 
 
 def containers_exist(env: Mapping[str, str], run: RunTool = run_tool) -> bool:
-    """Whether Docker has containers of ours, running or not. Raises StackError when it does not answer."""
+    """Whether Docker has containers of this project, running or not. Raises StackError if it does not answer."""
     listed = run(["docker", "ps", "--all", "--quiet", *_project_filter(env)])
     if listed and not listed.returncode:
         return bool(listed.stdout.strip())
@@ -126,7 +126,10 @@ def containers_exist(env: Mapping[str, str], run: RunTool = run_tool) -> bool:
 
 
 def published_ports(run: RunTool, env: Mapping[str, str]) -> str:
-    """Of our own running containers, as Docker writes them: `127.0.0.1:7860->7860/tcp`; empty when none runs."""
+    """Returns the ports of the project's running containers in Docker's format: `127.0.0.1:7860->7860/tcp`.
+
+    The text is empty if none runs.
+    """
     result = run(["docker", "ps", *_project_filter(env), "--format", "{{.Names}} {{.Ports}}"])
     return result.stdout if result and not result.returncode else ""
 
@@ -134,7 +137,10 @@ def published_ports(run: RunTool, env: Mapping[str, str]) -> str:
 def check_toolkit(
     runtimes: Sequence[str], devices: Sequence[str], which: Callable[[str], str | None] = shutil.which
 ) -> CheckResult:
-    """Docker reaches a GPU by NVIDIA's runtime, by its hook, which Docker looks for itself, or by a CDI device."""
+    """Checks that Docker can use GPUs.
+
+    It needs NVIDIA's runtime, NVIDIA's hook (which Docker finds by itself) or a CDI device.
+    """
     if "nvidia" in runtimes or any(device.startswith("nvidia.com/") for device in devices):
         return good("NVIDIA toolkit", "known to Docker")
     if which("nvidia-container-runtime-hook"):
@@ -149,7 +155,7 @@ def check_toolkit(
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """One GPU. `memory` in bytes, 0 where the driver does not say."""
+    """One GPU. `memory` is in bytes, 0 if the driver does not report it."""
 
     index: str
     uuid: str
@@ -162,7 +168,7 @@ class Gpu:
 
 
 def list_gpus(run: RunTool) -> tuple[Gpu, ...]:
-    """Empty also where there is no driver."""
+    """Returns the GPUs that nvidia-smi lists; none if there is no driver."""
     result = run(GPU_QUERY)
     lines = result.stdout.splitlines() if result and not result.returncode else []
     rows = [[word.strip() for word in line.split(",", 3)] for line in lines if line.count(",") >= 3]
@@ -172,9 +178,9 @@ def list_gpus(run: RunTool) -> tuple[Gpu, ...]:
 def check_gpus(
     env: Mapping[str, str], found: Sequence[Gpu], weights: int | None, kv_gib: float
 ) -> Iterator[CheckResult]:
-    """Whether each engine has one that is large enough.
+    """Checks that each engine has a GPU that is large enough.
 
-    `weights` in bytes of one engine's model, None where unknown; `kv_gib` 0 leaves the KV cache's size to vLLM.
+    `weights` are the bytes of one engine's model, None if unknown. If `kv_gib` is 0, vLLM chooses the KV cache's size.
     """
     if not found:
         advice = "install NVIDIA's driver, or do without GPUs: ./arena up --docker --cpu"
@@ -206,7 +212,7 @@ def _check_sharing(engines: Mapping[Gpu, int], kv_gib: float) -> Iterator[CheckR
 
 
 def _check_gpu_memory(engines: Mapping[Gpu, int], each_gib: float, kv_gib: float) -> Iterator[CheckResult]:
-    """One finding, about the GPU that has the least to spare; none where no size is known."""
+    """Yields one result, about the GPU with the least memory to spare; none if no GPU's size is known."""
     spare = {gpu: gpu.memory / GIB - each_gib * number for gpu, number in engines.items() if gpu.memory}
     if not spare:
         return

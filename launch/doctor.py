@@ -1,4 +1,7 @@
-"""What this machine lacks for either form of the stack, and what to do about it, before minutes of waiting find out."""
+"""Checks what this machine lacks for either form of the stack, and advises what to do about it.
+
+Without these checks, a problem would show only after minutes of waiting.
+"""
 
 from __future__ import annotations
 
@@ -26,13 +29,13 @@ from launch.check_result import GIB, CheckResult, bad, good, note
 from launch.docker_checks import RunTool, run_tool
 from launch.ports import is_free, port_owner
 
-CHUNK_FILES_GIB = 2.0  # room for a dozen 7,000-token documents of SmolLM2's KV, 0.15 GiB each
-# Proportional set size of one engine (the stand-in model, no KV), of one cache server (no L1), and of the page.
+CHUNK_FILES_GIB = 2.0  # room for SmolLM2's KV of a dozen 7,000-token documents, 0.15 GiB each
+# Proportional set size (PSS) of one engine (stand-in model, no KV), of one cache server (no L1), and of the page.
 ENGINE_GIB, CACHE_GIB, PAGE_GIB = 2.2, 0.6, 0.4
 
 
 def check_processes(settings: Settings, *, running: bool = False) -> Iterator[CheckResult]:
-    """For ./arena up. A running stack has its memory and its ports."""
+    """Yields the checks for ./arena up. If the stack runs, memory and ports are not checked: it already uses them."""
     yield good("Python", f"{platform.python_version()} at {sys.executable}")
     if running:
         yield from (check_cpu(), check_libnuma(), check_disk(settings), check_volume(settings))
@@ -43,7 +46,7 @@ def check_processes(settings: Settings, *, running: bool = False) -> Iterator[Ch
 
 
 def needed_by_processes(settings: Settings) -> Iterator[CheckResult]:
-    """What `up` looks at before it starts anything."""
+    """Yields the checks that `up` makes before it starts anything."""
     yield check_cpu()
     yield check_libnuma()
     yield check_memory(settings, psutil.virtual_memory().available)
@@ -63,11 +66,12 @@ def check_containers(
     get: HttpGet = requests.get,
     available: int | None = None,
 ) -> Iterator[CheckResult]:
-    """For ./arena up --docker, in the order in which a start would fail. `env` is what Compose interpolates.
+    """Yields the checks for ./arena up --docker, in the order in which a start would fail.
 
-    `available` is this machine's free memory in bytes. Raises ConfigError for a setting that is none.
+    `env` is what Compose interpolates; `available` is this machine's free memory in bytes. Raises ConfigError for an
+    invalid setting.
     """
-    # the rest of the settings is fixed in docker-compose.yml
+    # the other settings are fixed in docker-compose.yml
     settings = Settings.from_env({name: env.get(name, "") for name in ("KV_CACHE_MEMORY_GB", "L1_SIZE_GB", "UI_PORT")})
     found, docker = docker_checks.check_docker(run)
     yield found
@@ -98,7 +102,7 @@ def check_containers(
 
 
 def check_cpu(cpuinfo: str | None = None, machine: str = platform.machine()) -> CheckResult:
-    """vLLM's CPU build wants AVX2; AVX-512 and bf16 make it fast. Other processors than x86 are taken as they are."""
+    """Checks for AVX2, which vLLM's CPU build needs, and AVX-512, which makes it fast. Only x86 is checked."""
     flags = set((cpuinfo if cpuinfo is not None else Path("/proc/cpuinfo").read_text()).split())
     fact = f"{len(os.sched_getaffinity(0))} cores, {machine}"
     if machine == "x86_64" and "avx2" not in flags:
@@ -116,14 +120,14 @@ def check_libnuma(find: Callable[[str], str | None] = ctypes.util.find_library) 
 
 
 def memory_needed(settings: Settings) -> float:
-    """GiB that the stack takes on CPUs; weights beyond the stand-in model's are counted once for each engine."""
+    """Returns the GiB that the stack needs on CPUs. Weights beyond the stand-in model's count once for each engine."""
     weights = sum(path.stat().st_size for path in Path(settings.model).glob("*.safetensors")) / GIB
     engine = ENGINE_GIB + settings.kv_cache_memory_gb + max(0.0, weights - 0.25)
     return settings.engines * engine + 2 * (CACHE_GIB + settings.l1_size_gb) + PAGE_GIB
 
 
 def check_memory(settings: Settings, available: int) -> CheckResult:
-    """`available` in bytes."""
+    """Checks that the stack fits in `available` bytes."""
     needed, free = memory_needed(settings), available / GIB
     fact = f"{free:.1f} GiB available, about {needed:.1f} needed"
     if free >= needed:
@@ -159,7 +163,7 @@ def check_volume(settings: Settings) -> CheckResult:
 
 
 def check_results(folder: Path, may: Callable[[Path, int], bool] = os.access) -> CheckResult:
-    """Where benchmarks leave their results. They make it where it is missing."""
+    """Checks that the folder of benchmark results can be written; benchmarks create it if it is missing."""
     if not folder.is_dir() or may(folder, os.W_OK | os.X_OK):
         return good("results", f"{folder} can be written")
     remedy = unwritable_hint(folder, PermissionError(errno.EACCES, os.strerror(errno.EACCES)), "RESULTS_DIR")
@@ -167,7 +171,10 @@ def check_results(folder: Path, may: Callable[[Path, int], bool] = os.access) ->
 
 
 def check_ports(wanted: Mapping[int, tuple[str, str]]) -> Iterator[CheckResult]:
-    """`wanted` is the setting and the service of each port. One finding when all are free, else one for each taken."""
+    """Yields one result if all ports are free, otherwise one for each that is taken.
+
+    `wanted` gives each port's setting and service.
+    """
     taken = [port for port in wanted if not is_free(port)]
     for port in taken:
         setting, name = wanted[port]

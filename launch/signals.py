@@ -1,4 +1,4 @@
-"""Ctrl+C, SIGTERM and a closed terminal's SIGHUP end a command alike, once; its cleaning up is not broken off."""
+"""Ends a command on Ctrl+C, SIGTERM or a closed terminal's SIGHUP; its cleanup cannot be interrupted."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def interrupt_once() -> None:
-    """The first of these signals raises KeyboardInterrupt, later ones do nothing; what nohup ignores stays ignored."""
+    """Makes the first of these signals raise KeyboardInterrupt; later ones are ignored.
+
+    If SIGINT or SIGHUP is ignored already, as under nohup, it stays so.
+    """
     for each in END_SIGNALS:
         if each is signal.SIGTERM or signal.getsignal(each) is not signal.SIG_IGN:
             signal.signal(each, _interrupt)
@@ -24,7 +27,7 @@ def _interrupt(*_: object) -> None:
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """None of these signals does anything meanwhile."""
+    """Ignores these signals until the end of the `with` block."""
     before = [signal.signal(each, signal.SIG_IGN) for each in END_SIGNALS]
     try:
         yield

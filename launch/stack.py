@@ -22,52 +22,52 @@ say = console.print
 
 @dataclass(frozen=True, slots=True)
 class ServiceStatus:
-    """One line of `status`. In containers an engine's `url` is its name on their network: no port is published."""
+    """One line of `status`. In containers, `url` has the engine's name on their network: its port is unpublished."""
 
     name: str
     kind: ServiceKind
     url: str
     healthy: bool = False
-    pid: int = 0  # on this machine; 0 when it does not run
-    state: str = "STOPPED"  # in the words of supervisord, or of Docker
+    pid: int = 0  # on this machine; 0 if it does not run
+    state: str = "STOPPED"  # a state's name in supervisord, or in Docker
 
 
 class Stack(Protocol):
-    """One form of the stack: the commands do the same with both."""
+    """One form of the stack; every command works the same way with both forms."""
 
     def start(self) -> str:
-        """Starts everything, and returns when all is healthy with the line that says where it is.
+        """Starts everything, waits until all is healthy, and returns the message to show, with the page's address.
 
-        Raises StackError when something does not become healthy; `abandon` then cleans up.
+        Raises StackError if something does not become healthy; `abandon` then cleans up.
         """
 
     def abandon(self, *, interrupted: bool) -> None:
-        """Cleans up after a start, or a stay in the foreground, that failed."""
+        """Cleans up after an error or interrupt during the start or in the foreground."""
 
     def watch(self) -> None:
-        """Reports what happens to the services, until the stack was stopped by another command.
+        """Reports changes of the services, until another command stops the stack.
 
-        Raises StackError when it died.
+        Raises StackError if the stack died.
         """
 
     def stop(self, *, volumes: bool = False) -> str:
-        """Ends all services, and says what there is to say about it. `volumes`: deletes Docker's volumes as well."""
+        """Stops all services, with `volumes` also deletes Docker's volumes, and returns the message to show."""
 
     def services(self) -> tuple[ServiceStatus, ...]:
-        """How each service is, in the order in which they are shown."""
+        """Returns the status of each service, in display order."""
 
     def kv_store(self) -> str:
-        """Where the KV volume lies: a folder of this machine, or the name of a Docker volume."""
+        """Returns the KV volume's location: a folder of this machine, or the name of a Docker volume."""
 
     def restart(self, names: Sequence[str]) -> None:
         """Restarts services, and returns before they are healthy again."""
 
     def show_log(self, name: str, *, follow: bool) -> NoReturn:
-        """This process becomes one that prints what a service wrote."""
+        """Replaces this process (exec) with one that prints a service's log."""
 
 
 def expected_services(settings: Settings) -> tuple[tuple[ServiceStatus, str], ...]:
-    """Each service as it is before it is started, and its health path, in the order of their start."""
+    """Returns each service in its state before the start, with its health path, in the order of starting."""
     topology = Topology.of(settings)
     caches = tuple((ServiceStatus(each.name, each.kind, each.url), "/healthcheck") for each in topology.caches)
     engines = tuple((ServiceStatus(each.name, each.kind, each.url), "/health") for each in topology.engines)
@@ -75,12 +75,12 @@ def expected_services(settings: Settings) -> tuple[tuple[ServiceStatus, str], ..
 
 
 def page_url(settings: Settings) -> str:
-    """As a browser of this machine reaches it."""
+    """Returns the page's address for a browser on this machine."""
     return f"http://127.0.0.1:{settings.ui_port}"
 
 
 def show(result: CheckResult) -> None:
-    """A finding, on stderr."""
+    """Prints a check's result to stderr."""
     mark = {"ok": "ok  ", "note": "note", "bad": "BAD "}[result.status]
     say(f"{mark} {result.subject}: {result.fact}")
     if result.advice:
@@ -88,7 +88,7 @@ def show(result: CheckResult) -> None:
 
 
 def refuse_failed(results: Sequence[CheckResult], fact: str) -> None:
-    """Shows what is bad; raises StackError when anything is."""
+    """Shows the failed checks; raises StackError with `fact` if there are any."""
     failed = failed_checks(results)
     for result in failed:
         show(result)
@@ -97,7 +97,7 @@ def refuse_failed(results: Sequence[CheckResult], fact: str) -> None:
 
 
 def write_secret(path: Path, text: str) -> None:
-    """A file that only its owner reads; no file when the text is empty."""
+    """Writes a file that only its owner can read; an empty text leaves no file."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     path.unlink(missing_ok=True)
     if text:
@@ -107,7 +107,10 @@ def write_secret(path: Path, text: str) -> None:
 
 @contextmanager
 def start_lock(home: Path) -> Iterator[None]:
-    """Held while a stack is started; the kernel frees it with its process. Raises StackError if held."""
+    """Locks the home folder while a stack is started. Raises StackError if another process has the lock.
+
+    The kernel releases the lock when its process ends.
+    """
     home.mkdir(parents=True, exist_ok=True)
     with (home / "up.lock").open("w") as file:
         try:

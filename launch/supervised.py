@@ -1,8 +1,8 @@
-"""What supervisord runs: `exec NAME` becomes a service, `listen` ends what a dead service left behind.
+"""The commands that supervisord runs: `exec NAME` runs a service, `listen` kills a dead service's orphans.
 
-vLLM's API server, killed with SIGKILL, leaves its engine core and worker running: 3 GiB and some shared memory. All
-services share supervisord's session, and each leads a process group of its own, so a group without its leader is such a
-remainder. Python's resource trackers are left alone: they remove the shared memory, and then end by themselves.
+If vLLM's API server is killed with SIGKILL, its engine core and worker keep running, with 3 GiB and some shared memory.
+All services share supervisord's session, and each leads its own process group, so the members of a group without a
+leader are orphans. Python's resource trackers are not killed: they remove the shared memory, then end by themselves.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ from typing import NoReturn
 import psutil
 from supervisor import childutils
 
-SERVICES = "ARENA_SERVICES"  # in supervisord's environment: the file of write_services
+SERVICES = "ARENA_SERVICES"  # variable in supervisord's environment with the path of write_services' file
 TRACKER = "multiprocessing.resource_tracker"
 
 
 def write_services(file: Path, services: Mapping[str, tuple[Sequence[str], Mapping[str, str]]]) -> None:
-    """Each service's command and whole environment, by name.
+    """Writes each service's command and complete environment, by name, to a file that only its owner can read.
 
-    A file, because supervisord's configuration cannot quote every value, and a service inherits from it.
+    supervisord's configuration cannot quote every value, and its services also inherit supervisord's environment.
     """
     file.touch(mode=0o600)
     file.write_text(json.dumps({name: [list(argv), dict(env)] for name, (argv, env) in services.items()}, indent=1))
 
 
 def exec_service(name: str) -> NoReturn:
-    """This process becomes the service, with the command and the environment that were written for it."""
+    """Replaces this process (exec) with the service, using the command and environment that were written for it."""
     argv, env = json.loads(Path(os.environ[SERVICES]).read_text())[name]
     os.execve(argv[0], argv, env)  # noqa: S606
 
 
 def listen() -> NoReturn:
-    """Answers each event of supervisord's with OK, after cleaning up; supervisord ends this process with itself."""
+    """Kills orphans at each of supervisord's events, then answers OK. supervisord ends this process when it ends."""
     while True:
         headers, payload = childutils.listener.wait(sys.stdin, sys.stdout)
         if killed := kill_orphans(os.getsid(0)):
@@ -48,22 +48,22 @@ def listen() -> NoReturn:
 
 
 def kill_orphans(session: int) -> list[psutil.Process]:
-    """Kills the session's members whose group has lost its leader."""
+    """Kills the session's members whose process group has lost its leader, and returns them."""
     return _kill_members(session, lambda process: not is_alive(os.getpgid(process.pid)))
 
 
 def end_session(session: int, folder: Path) -> None:
-    """Kills what is left, in `folder`, of a session whose leader is gone.
+    """Kills the remaining members, with working directory `folder`, of a session whose leader is dead.
 
-    The kernel gives a pid to no other process while a session of that number has members. So where a leader lives, it
-    is another program's by now, such as a shell's, and nothing of ours is left.
+    The kernel does not reuse a pid while a session with that id has members. So a living process with the leader's pid
+    belongs to another program, such as a shell, and this session has no members.
     """
     if not is_alive(session):
         psutil.wait_procs(_kill_members(session, lambda process: Path(process.cwd()) == folder), timeout=10)
 
 
 def is_alive(pid: int) -> bool:
-    """A zombie is dead, and so is what has let go of its command line on the way there."""
+    """Whether a process lives. Zombies and dying processes, whose command line is already empty, count as dead."""
     try:
         process = psutil.Process(pid)
         return process.status() != psutil.STATUS_ZOMBIE and bool(process.cmdline())
@@ -72,10 +72,10 @@ def is_alive(pid: int) -> bool:
 
 
 def _kill_members(session: int, chosen: Callable[[psutil.Process], bool]) -> list[psutil.Process]:
-    """Kills those of the session, but its leader and resource trackers, that are chosen; returns them."""
+    """Kills and returns the `chosen` members of the session, except its leader and resource trackers."""
     killed = []
     for process in psutil.process_iter():
-        with suppress(psutil.Error, ProcessLookupError, PermissionError):  # it may end at any moment
+        with suppress(psutil.Error, ProcessLookupError, PermissionError):  # a process may end at any moment
             if process.pid == session or os.getsid(process.pid) != session or not chosen(process):
                 continue
             if TRACKER not in " ".join(process.cmdline()):

@@ -1,4 +1,4 @@
-"""supervisord, which starts, restarts and stops the services. No other module knows that it is there."""
+"""Runs supervisord, which starts, restarts and stops the services. Only this module sends it commands."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from config.run_state import read_pid, supervisord_pid
 from launch import supervised
 
 STARTING_S = 60  # a service that dies sooner is restarted with a growing delay, later at once
-RETRIES = 20  # restarts in a row before it is given up
+RETRIES = 20  # restarts in a row before supervisord gives up
 GRACE_S = 10  # from SIGTERM to SIGKILL
-DEATH_S = 30  # that a killed process may take on a machine without a free core
-ANSWER_S = 10  # until a supervisord that was started answers
-GROUP = "arena"  # one group, so that all services are stopped at once and not one after the other
-SOCKET_PATH_LIMIT = 100  # a Unix socket's path holds 108 bytes, supervisord adds its pid
+DEATH_S = 30  # for a killed process to end, on a machine without a free core
+ANSWER_S = 10  # for supervisord to answer after its start
+GROUP = "arena"  # one group, so that all services are stopped at the same time
+SOCKET_PATH_LIMIT = 100  # a Unix socket's path has at most 108 bytes, and supervisord appends its pid
 
 
 @dataclass(frozen=True, slots=True)
 class SupervisedProgram:
-    """One service to keep running. `env` is added to the environment that all have."""
+    """One service to keep running. `env` is added to the environment of all services."""
 
     name: str
     argv: Sequence[str]
@@ -42,7 +42,7 @@ class SupervisedProgram:
 
 @dataclass(frozen=True, slots=True)
 class ProcessState:
-    """What supervisord knows of one service; `state` in its words, `pid` 0 when there is none."""
+    """A service as reported by supervisord. `state` is supervisord's own word; `pid` is 0 if there is none."""
 
     name: str
     state: str
@@ -55,7 +55,7 @@ class ProcessState:
 
 
 class Supervisor:
-    """One supervisord, whose files lie in `folder`."""
+    """One supervisord, with its files in `folder`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -66,9 +66,10 @@ class Supervisor:
         self._services = folder / "services.json"
 
     def start(self, programs: Sequence[SupervisedProgram], env: Mapping[str, str]) -> None:
-        """Starts supervisord with no service running yet. What a killed one left behind is ended first.
+        """Starts supervisord, but no service yet. First ends the remaining processes of a killed supervisord.
 
-        `env` is the whole environment of supervisord, and with `SupervisedProgram.env` of each service.
+        `env` is the complete environment of supervisord; each service also gets its `SupervisedProgram.env`. Raises
+        StackError if supervisord does not start.
         """
         if len(str(self._socket)) > SOCKET_PATH_LIMIT:
             raise StackError(f"{self._socket} is too long a path for a socket: set ARENA_HOME to a shorter folder")
@@ -91,15 +92,15 @@ class Supervisor:
             time.sleep(0.05)
 
     def is_running(self) -> bool:
-        """Whether it lives, be it that it is just stopping; a stale pid file, or a pid used again, does not count."""
+        """Whether supervisord is alive, even if it is stopping. A stale pid file or a reused pid does not count."""
         return bool(supervisord_pid(self.folder.parent))
 
     def was_stopped(self) -> bool:
-        """Whether it ended in order, and took its pid file with it."""
+        """Whether a supervisord that no longer answers was stopped: it removed its pid file, or is still stopping."""
         return not self._pidfile.exists() or self.is_running()
 
     def processes(self) -> dict[str, ProcessState]:
-        """By service's name; empty when supervisord does not answer."""
+        """Returns the state of each service by name; empty if supervisord does not answer."""
         try:
             rows = self._rpc().supervisor.getAllProcessInfo()
         except (OSError, xmlrpc.client.Error):
@@ -112,23 +113,23 @@ class Supervisor:
         }
 
     def run(self, name: str) -> None:
-        """Starts one service without waiting for it. Raises StackError when supervisord is gone or going."""
+        """Starts one service without waiting for it. Raises StackError if supervisord has ended or is stopping."""
         try:
             self._rpc().supervisor.startProcess(f"{GROUP}:{name}", False)
         except (OSError, xmlrpc.client.Error) as exc:
             raise StackError(f"{name} was not started: the stack is being stopped by another command") from exc
 
     def restart(self, name: str) -> None:
-        """Stops one service, waits for its end, and starts it again. Raises StackError when supervisord does not."""
+        """Stops one service, waits for its end, and starts it again. Raises StackError if supervisord fails to."""
         try:
-            with suppress(xmlrpc.client.Fault):  # it may not run
+            with suppress(xmlrpc.client.Fault):  # it may already be stopped
                 self._rpc().supervisor.stopProcess(f"{GROUP}:{name}")
             self._rpc().supervisor.startProcess(f"{GROUP}:{name}", False)
         except (OSError, xmlrpc.client.Error) as exc:
             raise StackError(f"{name} was not restarted ({exc}): ./arena status") from exc
 
     def stop(self) -> None:
-        """Stops every service and supervisord; afterwards no process of theirs is left."""
+        """Stops every service and supervisord, so that none of their processes remains. Raises StackError."""
         leader = read_pid(self._pidfile)
         if self.is_running():
             with suppress(OSError, xmlrpc.client.Error):  # it may be stopping already
@@ -138,11 +139,11 @@ class Supervisor:
         self._sweep(leader)
 
     def sweep(self) -> None:
-        """Ends what is left of a supervisord that is gone, and removes its files."""
+        """Ends the remaining processes of a dead supervisord, and removes its files."""
         self._sweep(read_pid(self._pidfile))
 
     def _sweep(self, leader: int) -> None:
-        """`leader` is supervisord's pid, which leads the session of all services; 0 when none was started."""
+        """`leader` is the pid of supervisord, the session leader of all services; 0 if none was started."""
         if leader:
             supervised.end_session(leader, ROOT)
         for path in (self._socket, self._pidfile, self._services):
@@ -174,7 +175,7 @@ def _wait_or_kill(supervisord: psutil.Process) -> None:
 
 
 def render_config(programs: Sequence[SupervisedProgram], socket: Path, pidfile: Path, logs: Path) -> str:
-    """supervisord's configuration. Nothing starts by itself: services are started in order, by name."""
+    """Returns supervisord's configuration. No service starts automatically; each is started by name, in order."""
     factory = "supervisor.rpcinterface:make_main_rpcinterface"
     sections: dict[str, dict[str, object]] = {
         "unix_http_server": {"file": socket, "chmod": "0700"},
@@ -202,13 +203,13 @@ def render_config(programs: Sequence[SupervisedProgram], socket: Path, pidfile: 
 
 
 def _log(logs: Path, name: str, option: str, megabytes: int, backups: int) -> dict[str, object]:
-    """Options of a log that is rotated."""
+    """Returns the options of a rotated log."""
     file = f"{option}file"
     return {file: logs / f"{name}.log", f"{file}_maxbytes": f"{megabytes}MB", f"{file}_backups": backups}
 
 
 def _text(sections: Mapping[str, Mapping[str, object]]) -> str:
-    """`%` introduces a placeholder in this format, so it is doubled."""
+    """Renders the configuration file. `%` is doubled, because it introduces a placeholder in this format."""
     parser = RawConfigParser()
     parser.read_dict(
         {name: {key: str(v).replace("%", "%%") for key, v in pairs.items()} for name, pairs in sections.items()}
