@@ -1,6 +1,6 @@
-"""How an engine is asked, and the only place where an answer is timed.
+"""Asks an engine and times the answer.
 
-`ask` is the one measuring function: the page, the command line and the benchmark all read its stream.
+`ask` is the only function that measures: the page, the command line and the benchmark all use it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from client.vllm_errors import one_line, with_any_template
 from config.errors import StreamBroken
 from config.topology import Engine
 
-OpenStream = Callable[[Engine, Chunk], AsyncGenerator[Chunk]]  # a request, and the chunks of its answer
+OpenStream = Callable[[Engine, Chunk], AsyncGenerator[Chunk]]  # takes a request, yields the chunks of the answer
 AskWhole = Callable[[Engine, Prompt], Awaitable[Reply]]
 ReadCounters = Callable[[Engine], Awaitable[TokenCounters | None]]
 BeforeSend = Callable[[], Awaitable[None]]
@@ -45,13 +45,13 @@ async def ask(
 ) -> AsyncGenerator[Delta | Reply]:
     """Yields each Delta as it arrives, and the Reply last.
 
-    The clock starts just before the request is sent, after the session was made and the counters were read. Raises
-    EngineError, also for a stream without new text for `patience_s`. Closing the generator closes the connection, and
-    the engine stops computing.
+    The clock starts just before the request is sent, after the session was opened and the counters were read. Raises
+    EngineError, also if no new text arrives for more than `patience_s` seconds. Closing the generator closes the
+    connection, and the engine stops computing.
     """
     await open_connection(engine)
     before = await counters(engine)
-    if before_send:  # not timed: the page draws its running clock here, and pauses
+    if before_send:  # not timed: here the page draws its running clock, and pauses
         await before_send()
     state = _StreamState(engine, prompt)
     sent = clock()
@@ -72,7 +72,7 @@ async def ask(
 
 
 async def ask_whole(engine: Engine, prompt: Prompt, *, counters: ReadCounters = read_counters) -> Reply:
-    """The whole answer at once, timed like any other."""
+    """Returns the Reply of `ask`, without its deltas. Raises EngineError."""
     async with aclosing(ask(engine, prompt, counters=counters)) as events:
         async for event in events:
             if isinstance(event, Reply):
@@ -81,27 +81,28 @@ async def ask_whole(engine: Engine, prompt: Prompt, *, counters: ReadCounters = 
 
 
 async def ask_whole_any_template(engine: Engine, prompt: Prompt, ask: AskWhole = ask_whole) -> tuple[Prompt, Reply]:
-    """The answer, and the prompt in the form that the server's chat template takes. Raises EngineError.
+    """Returns the prompt in a form that the server's chat template accepts, and the reply. Raises EngineError.
 
-    For servers without a tokenizer, with which `count_tokens` finds that form before a request is timed.
+    Use it for servers without a /tokenize endpoint. For other servers, `count_tokens` finds that form before a request
+    is timed.
     """
     return await with_any_template(prompt, lambda each: ask(engine, each))
 
 
 class _StreamState:
-    """What has come of one answer."""
+    """Collects what has arrived of one answer."""
 
     def __init__(self, engine: Engine, prompt: Prompt) -> None:
         self.engine, self.prompt = engine, prompt
         self.deltas = list[Delta]()
-        self.usages = list[Any]()  # as received: they are read at the end, outside the clock
+        self.usages = list[Any]()  # as received; they are parsed at the end, outside the timed part
         self.server_times: ServerTimes | None = None
         self.logprobs = list[TokenLogprobs]()
-        self.last_text: Second = 0.0  # when it came
-        self._joiners = {True: SurrogateJoiner(), False: SurrogateJoiner()}  # for reasoning, and for the answer
+        self.last_text: Second = 0.0  # arrival of the last text
+        self._joiners = {True: SurrogateJoiner(), False: SurrogateJoiner()}  # by Delta.reasoning
 
     def add(self, chunk: Chunk, at: Second) -> Sequence[Delta]:
-        """The text in a chunk. Raises StreamBroken where it has another shape than the API's."""
+        """Returns the text in a chunk. Raises StreamBroken if the chunk does not have the API's structure."""
         try:
             found = [Delta(self._joiners[thinking].join(text), at, thinking) for text, thinking in chunk_texts(chunk)]
             if self.prompt.top_logprobs:

@@ -1,6 +1,7 @@
-"""Reads chunks of a foreign server's JSON. Another shape than OpenAI's raises MalformedChunk and nothing else.
+"""Reads the chunks of a streamed answer. The server's JSON is untrusted.
 
-`null` counts as absent, as servers mean it. This runs while the TTFT clock runs, so the common shape comes first.
+A structure that differs from OpenAI's API raises MalformedChunk and no other exception. `null` counts as absent. This
+code runs while TTFT is measured, so the common case is checked first.
 """
 
 from __future__ import annotations
@@ -12,17 +13,17 @@ from typing import Any
 from client.reply import ServerTimes, TokenLogprobs, Usage
 
 Chunk = Mapping[str, Any]
-MAX_COUNT = 2**53  # up to here a float holds every whole number
+MAX_COUNT = 2**53  # a float represents every integer up to here exactly
 
 
 class MalformedChunk(ValueError):
-    """A chunk has another shape than OpenAI's API gives it."""
+    """A chunk does not have the structure of OpenAI's API."""
 
 
 def chunk_texts(chunk: Chunk) -> list[tuple[str, bool]]:
-    """The generated texts of a chunk, each with whether it is reasoning. Raises MalformedChunk.
+    """Returns the generated texts of a chunk, each with True if it is reasoning. Raises MalformedChunk.
 
-    A chunk with only a role, with usage, or with nothing has none.
+    The list is empty for a chunk that has only a role, only usage, or nothing.
     """
     found = list[tuple[str, bool]]()
     try:
@@ -42,14 +43,14 @@ def _texts(choice: Any) -> Iterable[tuple[str, bool]]:
         return ()
     content, calls = delta.get("content"), delta.get("tool_calls")
     thought = delta.get("reasoning") or delta.get("reasoning_content")
-    if isinstance(content, str) and not calls and not thought:  # as nearly all are
+    if isinstance(content, str) and not calls and not thought:  # nearly every chunk
         return ((content, False),) if content else ()
     answer = _text(content or "") + _call_text(calls or ())
     return [part for part in ((_text(thought), True), (_thinking(content), True), (answer, False)) if part[0]]
 
 
 def _text(content: Any) -> str:
-    """Of a string, or of the text parts in a list."""
+    """Returns the text of a string, or of the text parts in a list."""
     if isinstance(content, str):
         return content
     if content is None:
@@ -60,7 +61,7 @@ def _text(content: Any) -> str:
 
 
 def _thinking(content: Any) -> str:
-    """Of the parts in a list that hold reasoning, as Mistral's models send it."""
+    """Returns the reasoning of the `thinking` parts in a list, which Mistral's models send."""
     parts = content if isinstance(content, list) else ()
     return "".join(_text(part["thinking"]) for part in parts if isinstance(part, dict) and "thinking" in part)
 
@@ -71,13 +72,13 @@ def _call_text(calls: Any) -> str:
 
 
 class SurrogateJoiner:
-    """Joins characters that a server has split: JSON can carry half of a surrogate pair in a chunk."""
+    """Joins characters that a server has split: in JSON, a chunk may end with half of a surrogate pair."""
 
     def __init__(self) -> None:
         self._held = ""
 
     def join(self, text: str) -> str:
-        """The text without a last half, which is kept for the next; a half without its other half becomes U+FFFD."""
+        """Returns the text. Keeps a half at the end for the next call; a half without its partner becomes U+FFFD."""
         if not self._held and text.isascii():
             return text
         text, self._held = self._held + text, ""
@@ -87,7 +88,7 @@ class SurrogateJoiner:
 
 
 def read_usage(chunks: Sequence[Any]) -> Usage | None:
-    """The last `usage` that counts both the prompt's and the answer's tokens; None where none does."""
+    """Returns the last usage that counts the tokens of both prompt and answer, or None."""
     return next((usage for each in reversed(chunks) if (usage := _usage(each))), None)
 
 
@@ -104,7 +105,7 @@ def _usage(given: Any) -> Usage | None:
 
 
 def _count(given: Mapping[str, Any], *names: str) -> int | None:
-    """The number of tokens under one of these names; None where there is none, or where two of them differ."""
+    """Returns the number of tokens under one of these names; None if there is none, or if two names disagree."""
     found = {given[name] for name in names if isinstance(given.get(name), int | float)}
     if len(found) != 1 or any(isinstance(given.get(name), bool) for name in names):
         return None
@@ -113,7 +114,7 @@ def _count(given: Mapping[str, Any], *names: str) -> int | None:
 
 
 def read_server_times(metrics: Any) -> ServerTimes | None:
-    """Of vLLM's `metrics`; None where they have another shape."""
+    """Reads vLLM's `metrics`; returns None if their structure is different. Times become seconds."""
     if not isinstance(metrics, dict):
         return None
     names = ("queue_time_ms", "time_to_first_token_ms", "generation_time_ms")
@@ -126,7 +127,10 @@ def _seconds(ms: Any) -> float | None:
 
 
 def read_logprobs(chunk: Chunk) -> list[TokenLogprobs]:
-    """Of each token in a chunk. Raises MalformedChunk, since leaving out one token would shift all that follow."""
+    """Returns the log-probabilities of each token in a chunk.
+
+    Raises MalformedChunk if any cannot be read: leaving out one token would shift all later ones.
+    """
     try:
         contents = [(choice.get("logprobs") or {}).get("content") for choice in chunk.get("choices") or () if choice]
         return [
@@ -138,14 +142,14 @@ def read_logprobs(chunk: Chunk) -> list[TokenLogprobs]:
 
 
 def _candidates(given: Any) -> Iterator[tuple[str, float]]:
-    """Leaves out candidates without a finite probability, which damaged KV leads to."""
+    """Yields the candidates of one token. Leaves out non-finite log-probabilities, which damaged KV causes."""
     for candidate in given:
         if _is_number(candidate["logprob"]):
             yield _encodable(candidate["token"]), candidate["logprob"]
 
 
 def _encodable(token: Any) -> str:
-    """A token may be half a character."""
+    """Returns the token with lone surrogates replaced: a token may be half a character."""
     return _text(token).encode(errors="replace").decode()
 
 

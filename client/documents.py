@@ -1,4 +1,4 @@
-"""Context documents: bounded text and PDF files. What is not text never reaches a model as if it were."""
+"""Reads context documents: text and PDF files up to a size limit. Anything that is not text is an error."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BUILT_IN = tuple(sorted(HANDBOOK.parent.glob("*.md")))
 LIMIT_BYTES = 2 * 2**20
 STDIN = Path("-")
 
-BYTE_ORDER_MARKS = {  # the longer ones first: UTF-16's is the beginning of UTF-32's
+BYTE_ORDER_MARKS = {  # longer ones first: the mark of UTF-16 is a prefix of UTF-32's
     codecs.BOM_UTF32_LE: "utf-32",
     codecs.BOM_UTF32_BE: "utf-32",
     codecs.BOM_UTF8: "utf-8-sig",
@@ -34,16 +34,16 @@ FORMATS = {
     b"GIF8": IMAGE,
 }
 BINARY = "has NUL bytes, so it is not text (or UTF-16 without its mark): give a UTF-8 file or a PDF"
-HEADER_WITHIN = 1024  # bytes in which readers of PDF look for its header
+HEADER_WITHIN = 1024  # bytes; PDF readers look for the header in this range
 PDF_HEADER = re.compile(rb"%PDF-\d")
 PDF_OBJECT = re.compile(rb"\d\s+\d+\s+obj\b|startxref")
 
 
 def read_document(path: Path) -> str:
-    """The text of a PDF or of a text file, by its content; `-` is the standard input.
+    """Returns the text of a PDF or text file; the content decides which it is. `-` is the standard input.
 
-    A file is opened and read once, for a pipe has its bytes only once, and never beyond the limit. Raises
-    DocumentError that says why there is no text.
+    The file is read once, because a pipe cannot be read again, and at most one byte beyond the limit. Raises
+    DocumentError if there is no text.
     """
     try:
         name = path.name if path.is_file() else str(path)
@@ -52,7 +52,7 @@ def read_document(path: Path) -> str:
             start = pdf_start(raw)
             if start is not None:
                 raw += file.read(max(0, pdf.LIMIT_BYTES + 1 - len(raw)))
-    except (OSError, ValueError) as exc:  # ValueError: no file can have such a name
+    except (OSError, ValueError) as exc:  # ValueError: the path is not a valid file name
         raise DocumentError(f"{path} cannot be read: {getattr(exc, 'strerror', exc)}") from exc
     if start is not None:
         return pdf.read_pdf(raw, start, name)
@@ -62,9 +62,9 @@ def read_document(path: Path) -> str:
 
 
 def pdf_start(raw: bytes) -> int | None:
-    """The offset of a PDF's header in the bytes; None for any other file.
+    """Returns the offset of the PDF header, or None if the file is not a PDF.
 
-    A text may mention the header: where it is not at the very start, objects of a PDF must follow.
+    A text may contain the header too, so unless it is at the very start, PDF objects must follow it.
     """
     header = PDF_HEADER.search(raw, 0, HEADER_WITHIN + len(b"%PDF-1"))
     if header and (header.start() == 0 or PDF_OBJECT.search(raw, header.end())):
@@ -73,7 +73,7 @@ def pdf_start(raw: bytes) -> int | None:
 
 
 def decode_text(raw: bytes, name: str) -> str:
-    """Decodes UTF-8, or what a byte order mark says. Raises DocumentError for what is no text, and for blank text."""
+    """Decodes UTF-8, or the encoding of a byte order mark. Raises DocumentError for binary data and blank text."""
     if why := next((why for magic, why in FORMATS.items() if raw.startswith(magic)), ""):
         raise DocumentError(f"{name} {why}")
     encoding = next((encoding for mark, encoding in BYTE_ORDER_MARKS.items() if raw.startswith(mark)), "utf-8")

@@ -1,31 +1,31 @@
-"""Server-sent events, by the WHATWG's standard: https://html.spec.whatwg.org/multipage/server-sent-events.html"""
+"""Parses server-sent events (WHATWG standard): https://html.spec.whatwg.org/multipage/server-sent-events.html"""
 
 from __future__ import annotations
 
 from codecs import BOM_UTF8
 
-EVENT_BYTES = 2**23  # of one event; some servers send a whole answer as one
-LINE_BYTES = 64  # of an event that may be the last
+EVENT_BYTES = 2**23  # limit of one event; some servers send a whole answer in one
+LINE_BYTES = 64  # limit for `EventParser.begun`
 
 
 class EventTooLarge(ValueError):
-    """An event has no end within EVENT_BYTES."""
+    """An event is larger than EVENT_BYTES."""
 
 
 class EventParser:
-    """The data of each event in a stream of bytes, which may be cut anywhere.
+    """Extracts the data of each event from a stream of bytes, which may be split anywhere.
 
-    Only the field `data` is read: an event's name, id and retry time are of no use here. Data stay bytes, since a JSON
-    parser reads them next. An event without a blank line after it when the stream ends is dropped, as in the standard.
+    Only the field `data` is read; an event's name, id and retry time are not needed. Data remain bytes, because a JSON
+    parser reads them next. As in the standard, an event that the stream's end leaves without a blank line is dropped.
     """
 
     def __init__(self) -> None:
-        self._buffer = bytearray()  # the beginning of the next event, with \n as its line end
-        self._start: bytes | None = b""  # what may be a byte order mark; None after the stream's first three bytes
-        self._after_cr = False  # a \n that comes next ends no second line
+        self._buffer = bytearray()  # the start of the next event, with line ends as \n
+        self._start: bytes | None = b""  # may be a byte order mark; None once that is decided
+        self._after_cr = False  # then a \n at the start belongs to the same line end
 
     def feed(self, received: bytes) -> list[bytes]:
-        """The data of the events that end within `received`. Raises EventTooLarge."""
+        """Returns the data of the events that are complete with `received`. Raises EventTooLarge."""
         if self._start is not None:
             received = self._without_mark(received)
         if self._after_cr or b"\r" in received:
@@ -43,11 +43,11 @@ class EventParser:
 
     @property
     def begun(self) -> bytes:
-        """The data of an event that has not ended yet; empty from LINE_BYTES on."""
+        """The data of an incomplete event; empty if it has LINE_BYTES or more."""
         return _data(bytes(self._buffer)) if 0 < len(self._buffer) < LINE_BYTES else b""
 
     def _without_mark(self, received: bytes) -> bytes:
-        """Nothing while a byte order mark may still be coming."""
+        """Removes a byte order mark; returns no bytes while it may still be incomplete."""
         start = (self._start or b"") + received
         if len(start) < len(BOM_UTF8) and BOM_UTF8.startswith(start):
             self._start = start
@@ -64,8 +64,8 @@ class EventParser:
 
 
 def _data(event: bytes) -> bytes:
-    """The values of its `data:` lines, joined by \\n; empty where there are none."""
-    if event.startswith(b"data: ") and b"\n" not in event:  # as vLLM sends it
+    """Returns the values of the event's `data:` lines, joined by \\n; empty if there are none."""
+    if event.startswith(b"data: ") and b"\n" not in event:  # the form that vLLM sends
         return event[6:]
     fields = (line.partition(b":") for line in event.split(b"\n"))
     return b"\n".join(value.removeprefix(b" ") for name, _, value in fields if name == b"data")

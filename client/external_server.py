@@ -1,4 +1,4 @@
-"""A server that is not the arena's: anything with the OpenAI API, named by `--base-url`."""
+"""Any server with the OpenAI API that the arena did not start, named by `--base-url`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from config.server_url import normalize_url, url_port
 from config.topology import Engine, ServiceKind
 
 API_KEY_VARIABLE = "OPENAI_API_KEY"
-REQUIRED_FIELDS = ("messages", "model", "stream")  # without which nothing could be measured
+REQUIRED_FIELDS = ("messages", "model", "stream")  # nothing can be measured without them
 
 
 async def external_engine(
@@ -27,9 +27,9 @@ async def external_engine(
     extra_body: Mapping[str, Any] | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> Engine:
-    """The server with OPENAI_API_KEY and the named model, or else the first that it lists.
+    """Returns an Engine for the server, with OPENAI_API_KEY and `model`, or otherwise the first model that it lists.
 
-    Raises ConfigError, and EngineError where no model is named and none is listed.
+    Raises ConfigError for a bad address or key, and EngineError if the model has to be looked up and that fails.
     """
     try:
         url = normalize_url(base_url)
@@ -43,7 +43,10 @@ async def external_engine(
 
 
 def api_key(environ: Mapping[str, str]) -> SecretStr | None:
-    """OPENAI_API_KEY if it is set. Raises ConfigError for what cannot stand in a header; the key is not shown."""
+    """Returns OPENAI_API_KEY, or None if it is unset or empty.
+
+    Raises ConfigError for characters that an HTTP header cannot contain; the message does not show the key.
+    """
     key = environ.get(API_KEY_VARIABLE, "")
     for place, character in enumerate(key, 1):
         if not "!" <= character <= "~":
@@ -53,7 +56,7 @@ def api_key(environ: Mapping[str, str]) -> SecretStr | None:
 
 
 def parse_extra_body(text: str | None) -> dict[str, Any]:
-    """The JSON object of `--extra-body`. Raises ConfigError for anything else."""
+    """Parses `--extra-body`. Raises ConfigError if it is not a JSON object, or sets one of REQUIRED_FIELDS."""
     try:
         fields = from_json(text) if text else {}
     except ValueError as exc:

@@ -1,4 +1,4 @@
-"""Clients for requests that are not timed, TLS and proxies. No proxy is used for the arena's own servers."""
+"""HTTP clients for requests that are not timed; TLS and proxies for all. The arena's own servers use no proxy."""
 
 from __future__ import annotations
 
@@ -14,29 +14,32 @@ import httpx
 from config.errors import ConfigError
 from config.topology import Engine
 
-BODY_BYTES = 2**25  # of an answer; a page of metrics has some hundred KiB
-TLS = ssl.create_default_context()  # once: loading certificates takes 30 ms, which would be part of every TTFT
+BODY_BYTES = 2**25  # limit of a response; a /metrics page has some hundred KiB
+TLS = ssl.create_default_context()  # created once: loading certificates takes 30 ms, which every TTFT would include
 
 
 def http_client(timeout_s: float, engine: Engine | None = None) -> httpx.AsyncClient:
-    """For one engine, with its key and its proxy; or for any services of the arena."""
+    """Returns a client for one engine, with its key and proxy, or without `engine` for the arena's own services."""
     if engine is None:
         return httpx.AsyncClient(**client_options(timeout_s))
     return httpx.AsyncClient(**client_options(timeout_s), headers=engine.headers, proxy=engine_proxy(engine))
 
 
 def local_http_client(timeout_s: float) -> httpx.Client:
-    """For the arena's services, without an event loop."""
+    """Returns a synchronous client for the arena's own services."""
     return httpx.Client(**client_options(timeout_s))
 
 
 def client_options(timeout_s: float) -> dict[str, Any]:
-    """For every client, the openai SDK's included."""
+    """Returns the options of every client, including the one of the openai SDK. `timeout_s` is in seconds."""
     return {"timeout": timeout_s, "verify": TLS, "trust_env": False, "follow_redirects": False}
 
 
 async def read_body(http: httpx.AsyncClient, url: str, within_s: float = 30) -> bytes:
-    """The body of a GET's answer. Raises httpx.HTTPError for any status but a success, and for an endless answer."""
+    """Returns the body of a GET response.
+
+    Raises httpx.HTTPError for any status but success, for over BODY_BYTES, and after `within_s` seconds.
+    """
     body = bytearray()
     try:
         async with asyncio.timeout(within_s), http.stream("GET", url) as answer:
@@ -51,14 +54,15 @@ async def read_body(http: httpx.AsyncClient, url: str, within_s: float = 30) -> 
 
 
 def engine_proxy(engine: Engine) -> str | None:
-    """None for the arena's own engines, which are on this side of any proxy."""
+    """Returns the proxy for an engine; None for the arena's own engines, which are reached directly."""
     return None if engine.ours else url_proxy(engine.url)
 
 
 def url_proxy(url: str) -> str | None:
-    """The proxy for an address, by HTTP_PROXY, HTTPS_PROXY and NO_PROXY; None for this machine. Raises ConfigError.
+    """Returns the proxy for an address from HTTP_PROXY, HTTPS_PROXY and NO_PROXY; None for this machine.
 
-    ALL_PROXY is ignored: it mostly names a SOCKS proxy, which neither HTTP library supports.
+    ALL_PROXY is ignored: it usually names a SOCKS proxy, which neither HTTP library supports. Raises ConfigError for a
+    proxy that is not an HTTP proxy.
     """
     parts = urlsplit(url)
     if _is_loopback(parts.hostname or "") or proxy_bypass(parts.netloc.rpartition("@")[2]):

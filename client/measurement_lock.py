@@ -1,7 +1,7 @@
-"""One lock for all that measures on a machine: the page's questions, and `ask`, `chat` and `bench` of the command line.
+"""A lock that allows one measurement at a time on a machine: on the page, or by `ask`, `chat` and `bench`.
 
-Two measurements at once would disturb each other's timings. It is a file lock, which the kernel frees when the process
-ends, however that happens; the file says who holds it. Containers share it by a common folder (MEASUREMENT_LOCK).
+Two measurements at once would disturb each other's timings. The lock is a file lock, which the kernel releases however
+the process ends; the file names the holder. Containers share it through a common folder (MEASUREMENT_LOCK).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ HOLDER_BYTES = 4096
 
 @dataclass(frozen=True, slots=True)
 class LockHolder:
-    """Who measures: `what` in a few words, `since` in Unix time, and the process; the last two are 0 if not known."""
+    """Who measures: `what` in a few words, `since` as Unix time in seconds, and the `pid`; 0 means unknown."""
 
     what: str
     since: float = 0.0
@@ -37,13 +37,13 @@ UNKNOWN = LockHolder("another measurement")
 
 
 class HeldLock:
-    """A lock that is held until it is released; without a file it excludes no other."""
+    """A lock that was acquired. Without a file it does not exclude others."""
 
     def __init__(self, file: int | None = None) -> None:
         self._file = file
 
     def release(self) -> None:
-        """A second call does nothing."""
+        """Releases the lock; a second call does nothing."""
         file, self._file = self._file, None
         if file is not None:
             with suppress(OSError):
@@ -52,9 +52,9 @@ class HeldLock:
 
 
 class MeasurementLock:
-    """The lock in the file `path`; with None it is always free.
+    """The lock on the file `path`; with None it is always free.
 
-    Where the file cannot be opened, `trouble` says why after the first attempt, and the lock is as one without a file.
+    If the file cannot be opened, the first attempt sets `trouble` to the reason, and the lock works as without a file.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -62,12 +62,12 @@ class MeasurementLock:
 
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> MeasurementLock:
-        """In the file that MEASUREMENT_LOCK names, or below ARENA_HOME."""
+        """Returns the lock on the file that MEASUREMENT_LOCK names, or on `run/measurement.lock` in ARENA_HOME."""
         named = environ.get("MEASUREMENT_LOCK")
         return cls(Path(named) if named else arena_home(environ) / "run" / "measurement.lock")
 
     def holder(self) -> LockHolder | None:
-        """The holder, or None while the lock is free, which is tried only if the file names a holder."""
+        """Returns the holder, or None if the lock is free. Tests the lock only if the file names a holder."""
         if self.path is None:
             return None
         try:
@@ -87,12 +87,12 @@ class MeasurementLock:
             return UNKNOWN
 
     def attempt(self, what: str) -> HeldLock | None:
-        """The lock if it is free, else None."""
+        """Acquires the lock without waiting; returns None if it is taken."""
         return self._lock(what, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     @contextmanager
     def held(self, what: str, say: Callable[[str], object]) -> Iterator[None]:
-        """Holds the lock inside. Waits for it after saying so; Ctrl+C ends the waiting."""
+        """Holds the lock as a context manager. If it has to wait, it reports this with `say`; Ctrl+C stops it."""
         hold = self.attempt(what)
         if hold is None:
             holder = self.holder() or UNKNOWN
@@ -111,18 +111,18 @@ class MeasurementLock:
             return HeldLock()
         try:
             fcntl.flock(file, operation)
-        except BaseException as exc:  # Ctrl+C, too
+        except BaseException as exc:  # includes Ctrl+C
             os.close(file)
             if isinstance(exc, BlockingIOError):
                 return None
             raise
-        with suppress(OSError):  # of a full disk: the lock is held all the same
+        with suppress(OSError):  # for example a full disk; the lock is held anyway
             os.ftruncate(file, 0)
             os.pwrite(file, json.dumps(asdict(LockHolder(what, time.time(), os.getpid()))).encode(), 0)
         return HeldLock(file)
 
     def _open(self) -> int | None:
-        """Writable for all users, since containers and their callers may be different ones."""
+        """Opens the file, writable for all users: containers and the command line may run as different users."""
         if self.path is None or self.trouble:
             return None
         try:

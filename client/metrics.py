@@ -1,4 +1,4 @@
-"""Where a prompt's tokens came from, by counters read before and after the one request in flight."""
+"""Finds out where a prompt's tokens came from: the servers' counters are read before and after the request."""
 
 from __future__ import annotations
 
@@ -16,16 +16,19 @@ from client.reply import Sources
 from config.topology import Engine
 
 BY_SOURCE = "vllm:prompt_tokens_by_source"
-COMPUTED, OWN_CACHE, SHARED = "local_compute", "local_cache_hit", "external_kv_transfer"  # its labels
+COMPUTED, OWN_CACHE, SHARED = "local_compute", "local_cache_hit", "external_kv_transfer"  # values of its label `source`
 MM_CACHE_HITS = "vllm:mm_cache_hits_total"  # media found in the cache of the multimodal processor
 HIT_L1 = "lmcache_mp_lookup_hit_l1_tokens_total"
 HIT_L2 = "lmcache_mp_lookup_hit_l2_tokens_total"
-MAX_TOTAL = 2.0**63  # no real counter gets there
+MAX_TOTAL = 2.0**63  # larger than any real counter
 
 
 @dataclass(frozen=True, slots=True)
 class TokenCounters:
-    """Totals since the servers started: the engine's by source, and the cache server's by tier where it answers."""
+    """Totals since the servers started: the engine's by source, and the cache server's by tier.
+
+    None means not reported: `l1` and `l2` if the cache server does not answer or there is none.
+    """
 
     by_source: Mapping[str, float]
     l1: float | None = None
@@ -34,7 +37,7 @@ class TokenCounters:
 
 
 async def read_counters(engine: Engine) -> TokenCounters | None:
-    """None when the engine does not answer."""
+    """Reads the counters of an engine and its cache server. Returns None if the engine does not answer."""
     try:
         metrics = await fetch_metrics(engine.url, engine)
     except httpx.HTTPError:
@@ -50,27 +53,28 @@ async def read_counters(engine: Engine) -> TokenCounters | None:
 
 
 async def fetch_metrics(url: str, engine: Engine | None = None) -> str:
-    """The `/metrics` page of one of the arena's services, or of any `engine`. Raises httpx.HTTPError."""
+    """Returns the `/metrics` page of one of the arena's services, or of any `engine`. Raises httpx.HTTPError."""
     async with http_client(5, engine) as http:
         return (await read_body(http, f"{url}/metrics")).decode(errors="replace")
 
 
 def parse_samples(metrics: str, *names: str) -> Sequence[Sample]:
-    """The samples of a page in Prometheus' text form, of any other page none; with `names`, of lines that begin so.
+    """Returns the samples of a page in Prometheus' text format; none for a page in any other format.
 
-    Fewer lines take less time to parse: an engine's page has a thousand, and is read twice a request.
+    `names` limits parsing to lines that start with one of them. This saves time: an engine's page has a thousand lines
+    and is read twice per request.
     """
     if names:
         metrics = "\n".join(line for line in metrics.splitlines() if line.startswith(names)) + "\n"
     try:
         families: Sequence[Metric] = list(text_string_to_metric_families(metrics))
-    except (ValueError, LookupError, TypeError, AttributeError):  # what the parser raises for foreign pages
+    except (ValueError, LookupError, TypeError, AttributeError):  # raised by the parser for other formats
         return []
     return [sample for family in families for sample in family.samples if abs(sample.value) < MAX_TOTAL]
 
 
 def sum_metrics(metrics: str, *names: str) -> Mapping[str, float]:
-    """Each sample's name to its sum over all labels; with `names`, of these only."""
+    """Returns each sample's name and its sum over all labels; `names` are prefixes, as in `parse_samples`."""
     sums: defaultdict[str, float] = defaultdict(float)
     for sample in parse_samples(metrics, *names):
         sums[sample.name] += sample.value
@@ -78,10 +82,10 @@ def sum_metrics(metrics: str, *names: str) -> Mapping[str, float]:
 
 
 def sources_between(before: TokenCounters | None, after: TokenCounters | None, prompt_tokens: int) -> Sources | None:
-    """The sources of one request's prompt, or None when they are not certain.
+    """Returns the sources of one request's prompt tokens, or None if they are not certain.
 
-    The engine's counters grow by every token of every prompt. If they grew by exactly this prompt's, no other request
-    was counted, and the split is exact. Anything else, an unknown source included, gives None.
+    The engine's counters grow by one for every prompt token. If they grew by exactly the tokens of this prompt, no
+    other request was counted, and the split is exact. Otherwise, or with an unknown source, the result is None.
     """
     if before is None or after is None:
         return None
@@ -91,13 +95,13 @@ def sources_between(before: TokenCounters | None, after: TokenCounters | None, p
         return None
     l1, l2 = _grown(before.l1, after.l1), _grown(before.l2, after.l2)
     mm_cache_hits = _grown(before.mm_cache_hits, after.mm_cache_hits)
-    if not shared or l1 is None or l2 is None or l1 + l2 < shared:  # the tiers are not known
+    if not shared or l1 is None or l2 is None or l1 + l2 < shared:  # the tiers are unknown
         return Sources(computed, own, shared, mm_cache_hits=mm_cache_hits)
     return Sources(computed, own, shared, min(l1, shared), max(0, shared - l1), mm_cache_hits)
 
 
 def _grown(before: float | None, after: float | None) -> int | None:
-    """None where it is not known, or the counter fell with a restart."""
+    """Returns the growth of a counter; None if it is unknown, or if the counter fell because of a restart."""
     return None if before is None or after is None or after < before else int(after - before)
 
 

@@ -1,4 +1,4 @@
-"""The models that a server lists, read through the openai SDK."""
+"""Reads the list of models that a server offers, with the openai SDK."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from config.errors import EngineUnreachable
 from config.topology import Engine
 
 TIMEOUT_S = 10
-NO_ACCOUNT = cast("Mapping[str, str]", {"OpenAI-Organization": Omit(), "OpenAI-Project": Omit()})  # of the environment
+# keeps the SDK from sending the organization and project in the environment
+NO_ACCOUNT = cast("Mapping[str, str]", {"OpenAI-Organization": Omit(), "OpenAI-Project": Omit()})
 
 
 async def served_model(engine: Engine, name: str | None = None) -> Mapping[str, Any]:
-    """The model of this name, or else the first of the list: its `id`, and vLLM's `root` and `max_model_len`.
+    """Returns the model `name`, or otherwise the first in the list: its `id`, and vLLM's `root` and `max_model_len`.
 
-    Raises EngineRefused, and EngineUnreachable where nothing answers or the answer is no list.
+    Raises EngineRefused for an HTTP error, and EngineUnreachable if there is no answer or it is not a list of models.
     """
     url = f"{engine.url}/v1"
     key = engine.key.get_secret_value() if engine.key else "none"
@@ -39,7 +40,10 @@ async def served_model(engine: Engine, name: str | None = None) -> Mapping[str, 
 
 
 def _card(given: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The used fields of a model's card; None for a value of another type. ValueError for a card without a name."""
+    """Returns `id`, `root` and `max_model_len` (tokens) of a model; a value of the wrong type becomes None.
+
+    Raises ValueError if there is no `id`.
+    """
     card = {key: one_line(given[key]) if isinstance(given.get(key), str) else None for key in ("id", "root")}
     if not card["id"]:
         raise ValueError("a model without a name")

@@ -1,7 +1,7 @@
-"""The text of a PDF, extracted by pypdf in a process of its own, so that a hostile file cannot harm its caller.
+"""Extracts the text of a PDF with pypdf, in a separate process, so that a malicious file cannot harm the caller.
 
-`python -m client.pdf` reads the file from stdin and writes its text to stdout, or to stderr one line that says why
-there is none.
+`python -m client.pdf` reads the file from stdin and writes the text to stdout. If there is no text, it writes one line
+with the reason to stderr.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ LIMIT_PAGES = 500
 LIMIT_CHARACTERS = 2 * 2**20
 TIMEOUT_S = 60
 MEMORY_BYTES = 2**30
-REFUSED = 3  # exit code: stderr says why in one line
+REFUSED = 3  # exit code; stderr has one line with the reason
 
 
 def read_pdf(raw: bytes, start: int, name: str) -> str:
-    """The text of the PDF that begins at byte `start` of a file.
+    """Returns the text of the PDF that starts at byte `start` of `raw`.
 
-    Raises DocumentError for one that is encrypted, scanned, damaged, too large or too slow to read.
+    Raises DocumentError if it is encrypted, scanned, damaged, too large or too slow to read.
     """
     if len(raw) > LIMIT_BYTES:
         raise DocumentError(f"{name} is over the limit of {LIMIT_BYTES // 2**20} MiB for a PDF: give a part of it")
@@ -39,7 +39,7 @@ def read_pdf(raw: bytes, start: int, name: str) -> str:
         raise DocumentError(f"{name} takes over {TIMEOUT_S} s to read: save it again, or paste its text") from exc
     if done.returncode == REFUSED:
         raise DocumentError(f"{name} {done.stderr.decode().strip()}")
-    if done.returncode < 0:  # by the kernel, at a limit
+    if done.returncode < 0:  # killed by the kernel at a limit
         raise DocumentError(f"{name} takes too much time or memory to read: save it again, or paste its text")
     if done.returncode:
         raise DocumentError(f"{name} is damaged, or no PDF at all: save it again, or paste its text")
@@ -47,7 +47,7 @@ def read_pdf(raw: bytes, start: int, name: str) -> str:
 
 
 def _extract(raw: bytes, start: int) -> str:
-    """Offsets in a PDF count from its header, or from the start of the file."""
+    """Tries both conventions for offsets in a PDF: from its header, then from the start of the file."""
     try:
         return _text(raw[start:])
     except DocumentError:
@@ -79,9 +79,9 @@ def _text(raw: bytes) -> str:
 
 
 def main() -> int:
-    """The exit code."""
+    """Extracts the text from stdin in a limited process, and returns the exit code."""
     die_with_parent()
-    logging.disable()  # pypdf warns of every oddity of a file
+    logging.disable()  # pypdf logs a warning for every irregularity
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CPU, (TIMEOUT_S, TIMEOUT_S))
     try:

@@ -1,4 +1,4 @@
-"""What is sent: a nonce, a document and a question, in this order, so that prompts about a document share a prefix."""
+"""Builds prompts: nonce, document, question, in this order, so that prompts about one document share a prefix."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from config.errors import DocumentError
 from media import Media
 
 Message = dict[str, Any]
-ROLE = "You are a helpful AI assistant."  # SmolLM2 answers worse without one
+ROLE = "You are a helpful AI assistant."  # SmolLM2 gives worse answers without a role
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """An earlier question of a conversation, and its answer."""
+    """An earlier question of a conversation and its answer."""
 
     question: str
     answer: str
@@ -26,9 +26,9 @@ class Turn:
 class Prompt:
     """One question about one document.
 
-    `nonce` opens the prompt: with a new one nothing that any engine or volume holds can be reused (cold); with the
-    same one everything up to the question can. It is in the first block of the prompt, and a cache's key for a block
-    depends on all blocks before it.
+    The prompt starts with `nonce`. With a new nonce, no KV of any engine or volume can be reused (cold). With the same
+    nonce, everything up to the question can be reused. This works because the nonce is in the first block of the
+    prompt, and a cache's key for a block depends on all earlier blocks.
     """
 
     question: str
@@ -38,9 +38,9 @@ class Prompt:
     temperature: float = 0.0
     seed: int = 0
     ignore_eos: bool = False
-    top_logprobs: int = 0  # candidates of each token to report, 0 to 20
-    appendix: str = ""  # follows the document, and stays when that is cut
-    no_system_role: bool = False  # all in the user's message, for chat templates without a system role
+    top_logprobs: int = 0  # number of candidates to report for each token, 0 to 20
+    appendix: str = ""  # follows the document, and is kept when that is cut
+    no_system_role: bool = False  # put everything in the user's message, for templates without a system role
     media: tuple[Media, ...] = field(default=(), repr=False)  # before the question, so that other questions share them
     turns: tuple[Turn, ...] = field(default=(), repr=False)  # of the conversation so far, oldest first
 
@@ -52,7 +52,7 @@ class Prompt:
 
     @property
     def messages(self) -> list[Message]:
-        """For the chat endpoint and the tokenizer alike."""
+        """The messages of the request, both for the chat endpoint and for /tokenize."""
         system = f"{self.nonce} {ROLE}" if self.nonce else ROLE
         if self.document:
             system += f"\n\nContext:\n{self.document}{self.appendix}"
@@ -65,12 +65,12 @@ class Prompt:
         return [{"role": "system", "content": system}, *spoken]
 
     def about(self, document: str) -> Prompt:
-        """The same question about another text."""
+        """Returns the same prompt with another document."""
         return replace(self, document=document)
 
 
 def _check_encodable(name: str, text: str) -> None:
-    """An argument that is not UTF-8 and half a character from a browser cannot be sent."""
+    """Raises DocumentError for lone surrogates: from arguments that are not UTF-8, or split characters of a browser."""
     try:
         text.encode()
     except UnicodeEncodeError as exc:
@@ -83,7 +83,7 @@ def _user(question: str, media: tuple[Media, ...]) -> Message:
 
 
 def _opening(system: str, first: Message) -> Message:
-    """The user's first message with the system's text before it."""
+    """Returns the user's first message with the system text before it."""
     content = first["content"]
     if isinstance(content, str):
         return {"role": "user", "content": f"{system}\n\n{content}"}
@@ -91,5 +91,5 @@ def _opening(system: str, first: Message) -> Message:
 
 
 def new_nonce() -> str:
-    """64 random bits, so that no earlier prompt starts with them."""
+    """Returns 64 random bits as hex, so that no earlier prompt starts with the same text."""
     return secrets.token_hex(8)

@@ -1,4 +1,4 @@
-"""What an answer cost: the one definition of TTFT, computed from one stream. docs/metrics.md defines each number."""
+"""The timings and token counts of an answer; TTFT is defined only here. docs/metrics.md explains every number."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from statistics import fmean
 
 from config.errors import EmptyReply
 
-Second = float  # of a monotonic clock, counted from just before the request was sent
+Second = float  # seconds of a monotonic clock; arrival times count from just before the request was sent
 
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """A chunk of generated text, and when it arrived."""
+    """A piece of generated text, and its time of arrival."""
 
     text: str
     at: Second
@@ -23,7 +23,7 @@ class Delta:
 
 @dataclass(frozen=True, slots=True)
 class TokenLogprobs:
-    """One generated token, and the log-probabilities (nats) of the best candidates for its place."""
+    """One generated token, and the log-probabilities (nats) of the best candidates at its position."""
 
     token: str
     best: Mapping[str, float]
@@ -31,7 +31,7 @@ class TokenLogprobs:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """The engine's own count, from the stream's last chunk that has one."""
+    """Token counts by the engine, from the last chunk that has them."""
 
     prompt_tokens: int
     completion_tokens: int
@@ -39,16 +39,16 @@ class Usage:
 
     @property
     def cached(self) -> str:
-        """For a person; a question mark if the server does not report it."""
+        """The cached tokens for display; a question mark if the server does not report them."""
         return "?" if self.cached_tokens is None else f"{self.cached_tokens:,}"
 
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Where the prompt's tokens came from, by the engine's counters before and after this one request.
+    """Where the prompt's tokens came from, calculated from the engine's counters before and after the request.
 
-    `computed + prefix_cache + shared` is the prompt. Of the `shared` ones, `l1` were in the cache server's memory and
-    `l2` on the KV volume; both are 0 where its counters do not show it.
+    `computed + prefix_cache + shared` is the number of prompt tokens. Of the `shared` tokens, `l1` were in the cache
+    server's memory and `l2` on the KV volume; both are 0 if its counters do not show this.
     """
 
     computed: int
@@ -56,11 +56,11 @@ class Sources:
     shared: int
     l1: int = 0
     l2: int = 0
-    mm_cache_hits: int | None = None  # media that were preprocessed before, which is not KV; None if not reported
+    mm_cache_hits: int | None = None  # media found preprocessed (this is not KV); None if not reported
 
     @property
     def label(self) -> str:
-        """The source that the cached tokens came from, in a word or two."""
+        """The sources of the cached tokens in a few words, or `computed` if there are none."""
         parts = []
         if self.prefix_cache:
             parts.append("own prefix cache")
@@ -72,9 +72,9 @@ class Sources:
 
 @dataclass(frozen=True, slots=True)
 class ServerTimes:
-    """Seconds by the engine's own clock: in its queue, then to the first token, then to the last.
+    """Seconds measured by the engine: in its queue, from there to the first token, and from there to the last.
 
-    From vLLM's `--enable-per-request-metrics`. `ttft` does not include the queue.
+    vLLM reports them with `--enable-per-request-metrics`. `ttft` does not include the queue.
     """
 
     queue: Second
@@ -84,7 +84,7 @@ class ServerTimes:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One finished answer. `0 < ttft <= e2el`; times in seconds from just before the send."""
+    """One complete answer. `0 < ttft <= e2el`; both are in seconds from just before the request was sent."""
 
     engine: str
     text: str
@@ -93,10 +93,10 @@ class Reply:
     e2el: Second  # until the last chunk with text
     usage: Usage
     sources: Sources | None = None  # None if other requests were in flight, or the counters could not be read
-    logprobs: tuple[TokenLogprobs, ...] = ()  # of each token, if they were asked for
+    logprobs: tuple[TokenLogprobs, ...] = ()  # of each token, if requested
     server: ServerTimes | None = None
-    text_tokens: int | None = None  # of the same prompt without its media; None if not counted
-    before_media: int | None = None  # of these, those before the media
+    text_tokens: int | None = None  # tokens of the same prompt without its media; None if not counted
+    before_media: int | None = None  # how many of these come before the media
 
     @classmethod
     def of(
@@ -108,7 +108,7 @@ class Reply:
         logprobs: Sequence[TokenLogprobs] = (),
         server: ServerTimes | None = None,
     ) -> Reply:
-        """Raises EmptyReply when no chunk carried text."""
+        """Computes the reply from its deltas. Raises EmptyReply if there are none."""
         if not deltas:
             raise EmptyReply(
                 engine, "the stream ended before any text, so there is no TTFT; ask again, or something else"
@@ -131,18 +131,18 @@ class Reply:
 
     @property
     def media_tokens(self) -> int | None:
-        """The prompt's tokens of media; None if they were not counted."""
+        """The number of prompt tokens that media take; None if not counted."""
         return None if self.text_tokens is None else self.usage.prompt_tokens - self.text_tokens
 
     @property
     def source(self) -> str:
-        """Where the cached tokens came from, in words, if that is certain."""
+        """Where the cached tokens came from, in words; `not attributed` if that is not certain."""
         if self.sources:
             return self.sources.label
         return "computed" if self.usage.cached_tokens == 0 else "not attributed"
 
     def to_json(self) -> dict[str, object]:
-        """Field names and units as `vllm bench serve` has them: milliseconds in the flat fields, seconds in `itls`."""
+        """Returns the reply with names and units of `vllm bench serve`: milliseconds in `…_ms`, seconds in `itls`."""
         sources, server = self.sources, self.server
         return {
             "engine": self.engine,

@@ -1,4 +1,4 @@
-"""Prompts counted, cut and filled to a length, in the tokens of the model: vLLM's /tokenize and /detokenize."""
+"""Counts a prompt's tokens, and cuts or fills it to a length, with vLLM's /tokenize and /detokenize."""
 
 from __future__ import annotations
 
@@ -33,19 +33,20 @@ class _DetokenizedText(BaseModel, strict=True):
 
 
 async def count_tokens(engine: Engine, prompt: Prompt) -> tuple[Prompt, int, int]:
-    """The prompt in a form that the chat template takes, its tokens, and the most that leaves room for the answer.
+    """Returns the prompt in a form that the chat template accepts, its number of tokens, and the limit for prompts.
 
-    Raises EngineError when the engine does not answer, or refuses the media; DocumentError when it cannot tokenize.
+    The limit leaves room for the answer. Raises EngineError if the engine does not answer or refuses the media, and
+    DocumentError if it cannot tokenize.
     """
     prompt, (count, limit) = await with_any_template(prompt, lambda each: _count(engine, each))
     return prompt, count, limit
 
 
 async def fit_to_context(engine: Engine, prompt: Prompt, *, cut: bool, tokens: int | None = None) -> Prompt:
-    """The prompt, unchanged when it fits; with `cut`, its document shortened until it does.
+    """Returns the prompt if it fits; with `cut`, shortens its document until it does.
 
-    `tokens` sets a lower limit than the model's. Raises as `count_tokens`, and ContextTooLong without `cut`, or when
-    the question alone is too long.
+    `tokens` may set a lower limit than the model's. Raises what `count_tokens` raises, and ContextTooLong if the prompt
+    is too long and `cut` is False, or no document remains to cut.
     """
     prompt, count, limit = await count_tokens(engine, prompt)
     limit = min(limit, tokens or limit)
@@ -58,16 +59,16 @@ async def fit_to_context(engine: Engine, prompt: Prompt, *, cut: bool, tokens: i
 
 
 async def _without_last_tokens(engine: Engine, text: str, less: int) -> str:
-    """The text without its last `less` tokens or so; empty when it has no more. Raises as `count_tokens`."""
+    """Returns the text without about its last `less` tokens, or an empty text. Raises what `count_tokens` raises."""
     ids = (await post_tokenizer(engine, "tokenize", {"prompt": text, "add_special_tokens": False}, _TokenIds)).tokens
     kept: dict[str, object] = {"tokens": ids[: max(0, len(ids) - less)]}
     return (await post_tokenizer(engine, "detokenize", kept, _DetokenizedText)).prompt
 
 
 async def fill_to_length(engine: Engine, prompt: Prompt, tokens: int) -> Prompt:
-    """The prompt with its document repeated and cut so that it has at most `tokens`, and nearly so many.
+    """Repeats and cuts the document so that the prompt has nearly `tokens` tokens, and never more.
 
-    Raises as `count_tokens`, and ConfigError when the model takes fewer.
+    Raises what `count_tokens` raises, and ConfigError if `tokens` is over the model's limit.
     """
     prompt, count, limit = await count_tokens(engine, prompt)
     if tokens > limit:
@@ -78,9 +79,10 @@ async def fill_to_length(engine: Engine, prompt: Prompt, tokens: int) -> Prompt:
 
 
 async def tokens_around_media(engine: Engine, prompt: Prompt) -> tuple[int, int]:
-    """Tokens of the prompt without its media: all of them, and those before the media, and so before the question.
+    """Counts the prompt's text tokens: all of them, and those before the media and the question.
 
-    The latter are what it shares with the same prompt with another question. Raises as `count_tokens`.
+    The latter are the tokens that it shares with the same prompt with another question; media are left out of both.
+    Raises what `count_tokens` raises.
     """
     bare = replace(prompt, media=())
     other = replace(bare, question="1" if bare.question.startswith("0") else "0")
@@ -103,7 +105,7 @@ def _chat_body(prompt: Prompt) -> dict[str, object]:
 async def post_tokenizer(
     engine: Engine, path: str, body: dict[str, object], shape: type[ReplyModel], timeout_s: float = TIMEOUT_S
 ) -> ReplyModel:
-    """One answer of the tokenizer. Raises as `count_tokens`."""
+    """Posts one request to the tokenizer and returns its answer. Raises what `count_tokens` raises."""
     try:
         async with http_client(timeout_s, engine) as http:
             answer = await http.post(f"{engine.url}/{path}", json={"model": engine.model, **body})

@@ -1,7 +1,7 @@
-"""The HTTP of a timed request, by aiohttp as in `vllm bench serve`, with little between the socket and the clock.
+"""Sends timed requests over HTTP with aiohttp, as `vllm bench serve` does, with little code between socket and clock.
 
-Not the openai SDK: it takes a third more CPU a request, on the cores that engines without a GPU compute on, and that
-shows in the TTFT (docs/decisions.md, 2026-11-25). The only place where aiohttp's errors become ours.
+The openai SDK is not used: it needs a third more CPU per request. Engines without a GPU compute on the same cores, so
+this would show in TTFT (docs/decisions.md, 2026-11-25). aiohttp's errors become EngineErrors here.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from config.errors import EngineError, EngineUnreachable, StreamBroken
 from config.topology import Engine
 
 DONE = b"[DONE]"
-NOTHING: Chunk = {}  # bytes came that complete no chunk
-TIMEOUT_S = 600.0  # of silence: a long prompt on slow cores may take minutes to its first token
-KEPT_S = 3  # an idle connection; vLLM closes it after 5 s (VLLM_HTTP_TIMEOUT_KEEP_ALIVE), even under a new request
-END_S = 0.05  # for the end of a response to follow [DONE]; a connection without it is closed, and not used again
-READ_BYTES = 2**22  # that a connection holds for us before it stops receiving
+NOTHING: Chunk = {}  # bytes arrived, but no complete chunk
+TIMEOUT_S = 600.0  # of silence until an error; a long prompt on slow cores may need minutes to its first token
+KEPT_S = 3  # of an idle connection; vLLM closes it after 5 s (VLLM_HTTP_TIMEOUT_KEEP_ALIVE), even if a request begins
+END_S = 0.05  # wait after [DONE] for the end of the response; otherwise the connection is closed, not reused
+READ_BYTES = 2**22  # that a connection buffers before it stops receiving
 REFUSAL_BYTES = 2**16
 HEADERS = {"Content-Type": "application/json", "Accept": "text/event-stream", "Accept-Encoding": "identity"}
 
@@ -36,7 +36,7 @@ _connections: WeakKeyDictionary[asyncio.AbstractEventLoop, Connections] = WeakKe
 
 
 async def open_connection(engine: Engine) -> ClientSession:
-    """The running event loop's session with an engine, kept until the loop ends: no clock includes making it."""
+    """Returns the running event loop's session for an engine, kept until the loop ends. This is never timed."""
     kept = _connections.setdefault(asyncio.get_running_loop(), {})
     if (engine.url, engine.ours) not in kept:
         keeper = _keep(engine, kept)
@@ -45,11 +45,11 @@ async def open_connection(engine: Engine) -> ClientSession:
 
 
 async def stream_chat(engine: Engine, request: Chunk, *, patience_s: float = TIMEOUT_S) -> AsyncGenerator[Chunk]:
-    """The chunks of the answer as they come, and NOTHING for bytes that end none, such as a keep-alive.
+    """Yields the chunks of the answer as they arrive, and NOTHING for bytes without a full chunk, such as keep-alives.
 
     It ends at [DONE]. Closing it early closes the connection, and the engine stops computing. There are no retries,
-    which would hide in the TTFT. Raises EngineUnreachable where no answer begins or nothing comes for `patience_s`,
-    EngineRefused for any status but 200 and for what is no stream, and StreamBroken for an answer that is not whole.
+    because they would be hidden in TTFT. Raises EngineUnreachable if there is no answer, or no data for `patience_s`
+    seconds; EngineRefused for any status but 200, or an answer that is not a stream; StreamBroken if it breaks off.
     """
     session = await open_connection(engine)
     with _arena_errors(engine, patience_s, _no_answer):
@@ -66,7 +66,7 @@ async def stream_chat(engine: Engine, request: Chunk, *, patience_s: float = TIM
                 body, location = await answer.content.read(REFUSAL_BYTES), answer.headers.get("Location", "")
                 raise refusal_error(engine, answer.status, body, str(answer.reason), location)
             events = EventParser()
-            head: bytes | None = b""  # the beginning of what may be no stream at all
+            head: bytes | None = b""  # the start of the body, in case it is not a stream
             async for received in answer.content.iter_any():
                 if head is not None and len(head) < REFUSAL_BYTES:
                     head += received[:REFUSAL_BYTES]
@@ -96,7 +96,7 @@ def _chunk(engine: Engine, data: bytes) -> Chunk:
 
 
 def _parse_json(engine: Engine, data: bytes) -> object:
-    """None for white space. The fast parser refuses half a character, in UTF-8 or escaped; json takes it."""
+    """Parses JSON; returns None for white space. Only the slower json module accepts half a character."""
     try:
         return from_json(data)
     except ValueError:
@@ -107,7 +107,7 @@ def _parse_json(engine: Engine, data: bytes) -> object:
 
 
 async def _end(answer: ClientResponse) -> None:
-    """Reads the response's end if it follows at once, so that its connection can be used again."""
+    """Reads the end of the response if it follows at once, so that the connection can be reused."""
     with suppress(TimeoutError, ClientError):
         async with asyncio.timeout(END_S):
             await answer.content.readany()
@@ -124,7 +124,7 @@ def _arena_errors(engine: Engine, patience_s: float, lost: Callable[[Engine, obj
 
 
 def silent_error(engine: Engine, patience_s: float) -> EngineUnreachable:
-    """For an engine that sends nothing, or no text, for so long."""
+    """Returns the error for an engine that sent nothing, or no text, for `patience_s` seconds."""
     return EngineUnreachable(engine.name, f"no answer within {patience_s:g} s", hint=engine.if_down)
 
 
@@ -138,7 +138,7 @@ def _broken(engine: Engine, why: object, server_text: str = "") -> EngineError:
 
 
 async def _keep(engine: Engine, kept: Connections) -> AsyncGenerator[ClientSession]:
-    """A loop that ends finishes its generators, and so closes the connections."""
+    """Keeps a session open. An event loop closes its generators when it ends, which closes the session."""
     proxy = engine_proxy(engine)
     connector = TCPConnector(limit=0, keepalive_timeout=KEPT_S, ssl=TLS)
     session = ClientSession(connector=connector, read_bufsize=READ_BYTES, proxy=proxy)

@@ -1,6 +1,6 @@
-"""What a server says when it refuses a request: the only place where its words are interpreted.
+"""Interprets a server's error messages; no other module does.
 
-That happens once, as the answer comes in; from then on an error's `status` and `kind` say what the refusal is about.
+This happens once, when the answer arrives. Later code uses only the `status` and `kind` of the error.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from client.prompt import Prompt
 from config.errors import EngineRefused, NotTokenized, RefusalKind
 from config.topology import Engine
 
-MAX_SHOWN = 300  # characters of a server's words
-KNOWN_TEXTS = {  # of vLLM: what they are about, and what to do
+MAX_SHOWN = 300  # characters of a server's message
+KNOWN_TEXTS = {  # parts of vLLM's messages, with the kind of refusal and a hint
     "may be provided in one prompt": (RefusalKind.MEDIA, "give fewer, or choose a MODEL that takes them"),
     "is not a multimodal model": (RefusalKind.MEDIA, "choose a MODEL that takes media"),
     "one of the allowed domains": (
@@ -36,9 +36,9 @@ Result = TypeVar("Result")
 
 
 def refusal_error(engine: Engine, status: int, body: bytes, reason: str = "", location: str = "") -> EngineRefused:
-    """An answer that is no success, or no stream: its words, what they are about, and the next step where it is known.
+    """Returns the error for an HTTP error, or for an answer that is not a stream, with its kind and, if known, a hint.
 
-    `reason` and `location` are HTTP's: the first stands for an answer without words, the second is a redirect.
+    `reason` is the HTTP reason phrase, used if `body` has no message; `location` is the target of a redirect.
     """
     text = error_text(body, engine) or one_line(reason)
     if location:
@@ -52,7 +52,7 @@ def refusal_error(engine: Engine, status: int, body: bytes, reason: str = "", lo
 
 
 def tokenizer_error(engine: Engine, status: int, body: bytes) -> EngineRefused | NotTokenized:
-    """EngineRefused for media that the model does not take, a wrong key and a failure; else NotTokenized."""
+    """Returns EngineRefused for refused media, a wrong key or a server failure, and otherwise NotTokenized."""
     refusal = refusal_error(engine, status, body)
     if status >= 500 or refusal.kind in (RefusalKind.MEDIA, RefusalKind.HOST) or status in (401, 403):
         return refusal
@@ -62,9 +62,10 @@ def tokenizer_error(engine: Engine, status: int, body: bytes) -> EngineRefused |
 
 
 async def with_any_template(prompt: Prompt, attempt: Callable[[Prompt], Awaitable[Result]]) -> tuple[Prompt, Result]:
-    """The result of `attempt`, and the prompt in the form that succeeded: with a system message, or else without.
+    """Calls `attempt` with the prompt and, if the system message may be the cause of a refusal, without one.
 
-    Some chat templates (Gemma's, some of Mistral's) refuse a system message. Raises what `attempt` raises.
+    Some chat templates (Gemma's, some of Mistral's) refuse a system message. Returns the prompt that succeeded and its
+    result. Raises what `attempt` raises.
     """
     try:
         return prompt, await attempt(prompt)
@@ -79,20 +80,20 @@ async def with_any_template(prompt: Prompt, attempt: Callable[[Prompt], Awaitabl
 
 
 def rejects_system_role(exc: EngineRefused | NotTokenized) -> bool:
-    """Whether the same prompt may be accepted without a system message."""
+    """Returns whether the same prompt may succeed without a system message."""
     about_media = exc.kind in (RefusalKind.MEDIA, RefusalKind.HOST)
     return exc.kind is RefusalKind.SYSTEM_ROLE or (exc.status == 400 and not about_media)
 
 
 def stream_error(chunk: Mapping[str, Any]) -> bool:
-    """Whether an event's JSON is an error in place of a chunk."""
+    """Returns whether an event's JSON is an error instead of a chunk."""
     if "choices" in chunk and not chunk.get("error"):
         return False
     return bool(chunk.get("error")) or chunk.get("object") == "error" or bool({"message", "detail"} & chunk.keys())
 
 
 def error_text(body: bytes, engine: Engine | None = None) -> str:
-    """The words of an error's JSON, or else the body: one line, cut, and without the engine's key."""
+    """Returns the message in an error's JSON, or otherwise the body, as `one_line` without the engine's key."""
     text = body.decode(errors="replace")
     try:
         message = _message(json.loads(text))
@@ -102,7 +103,7 @@ def error_text(body: bytes, engine: Engine | None = None) -> str:
 
 
 def one_line(text: str, engine: Engine | None = None) -> str:
-    """Foreign text that can be shown: cut, without control characters and surrogates."""
+    """Returns one printable line of untrusted text: at most MAX_SHOWN characters, without the key of `engine`."""
     line = " ".join("".join(each if each.isprintable() else " " for each in text[: 4 * MAX_SHOWN]).split())
     if engine and engine.key:
         line = line.replace(engine.key.get_secret_value(), "***")
@@ -110,7 +111,7 @@ def one_line(text: str, engine: Engine | None = None) -> str:
 
 
 def _message(error: object) -> str:
-    """OpenAI's `error.message`, FastAPI's `detail` with the field's name, or a `message`; empty where there is none."""
+    """Returns OpenAI's `error.message`, FastAPI's `detail` with the field's name, a `message`, or an empty text."""
     for _ in range(4):
         if isinstance(error, list):
             error = error[0] if error else ""
@@ -123,13 +124,13 @@ def _message(error: object) -> str:
 
 
 def _interpret(engine: Engine, status: int, text: str) -> tuple[RefusalKind, str]:
-    """What a refusal is about, and the next step, which may be empty."""
+    """Returns the kind of a refusal, and a hint, which may be empty."""
     for words, (kind, hint) in KNOWN_TEXTS.items():
         if words in text:
             return kind if 400 <= status < 500 else RefusalKind.OTHER, hint
     kind, field = RefusalKind.OTHER, None
     if status in (400, 422) and UNKNOWN.search(text):
-        field = OPTIONAL.search(text)  # of ours, which the server does not take
+        field = OPTIONAL.search(text)  # a field of the request that the server does not support
     if SYSTEM_ROLE.search(text):
         kind = RefusalKind.SYSTEM_ROLE
     elif field:

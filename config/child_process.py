@@ -1,4 +1,4 @@
-"""A child process that does not outlive its parent, however that one ends."""
+"""Makes a child process end with its parent, however the parent ends."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ PR_SET_PDEATHSIG = 1
 
 
 def die_with_parent() -> None:
-    """To be called in the child: Linux kills it when the thread that started it has ended."""
+    """Call this in the child process: Linux then kills it when the thread that started it ends."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

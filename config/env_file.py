@@ -1,7 +1,7 @@
-"""Reads `.env` as Docker Compose reads it, so that one file means the same with and without containers.
+"""Reads `.env` the way Docker Compose does, so that one file means the same with and without containers.
 
-Syntax and interpolation are those of compose-go (its packages dotenv and template). What Compose would warn of, or read
-in a way that is hardly meant, is refused here: a value is Compose's, or the file is not read at all.
+Syntax and interpolation follow compose-go (its packages dotenv and template). Anything that Compose would warn about,
+or read in a way that the author hardly meant, is an error here. So every value that is read equals Compose's.
 """
 
 from __future__ import annotations
@@ -15,32 +15,35 @@ from typing import NoReturn
 from config.errors import ConfigError
 from config.service_environment import is_secret
 
-SPACE = " \t\v\f\r\x85\xa0"  # what Compose trims; a carriage return among them, so CRLF is as LF
-BLANK = re.compile(rf"(?:[{SPACE}\n]+|#[^\n]*)*")  # and comments, between statements
+SPACE = " \t\v\f\r\x85\xa0"  # what Compose trims; this includes the carriage return, so CRLF works like LF
+BLANK = re.compile(rf"(?:[{SPACE}\n]+|#[^\n]*)*")  # white space and comments between statements
 KEY = re.compile(rf"(?:export[{SPACE}]+)?+([A-Za-z_][A-Za-z0-9_.-]*)[{SPACE}]*")
 SIGN = re.compile(rf"[=:][{SPACE}]*")
 LINE = re.compile(r"[^\n]*")
 QUOTED = {quote: re.compile(rf"{quote}((?:\\.|[^{quote}\\])*+){quote}", re.DOTALL) for quote in "'\""}
-ESCAPE = re.compile(r'\\([abfnrtv$"\\0])')  # in double quotes
+ESCAPE = re.compile(r'\\([abfnrtv$"\\0])')  # inside double quotes
 ESCAPED = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "$": "$$"}
 NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 VARIABLE = re.compile(rf"\$(?:(?P<dollar>\$)|(?P<brace>\{{)|(?P<name>{NAME}))")
 IN_BRACES = re.compile(rf"(?P<name>{NAME})(?:(?P<operator>:?[-+?])(?P<word>.*))?", re.DOTALL)
 BRACE = re.compile(r"\$\{|\}")
-FILE_BYTES, VALUE_CHARACTERS, NESTED = 2**20, 100_000, 20  # bounds that no file of settings comes near
+FILE_BYTES, VALUE_CHARACTERS, NESTED = 2**20, 100_000, 20  # far above what any settings file needs
 ADVICE = "write $$ for a dollar sign, or put the value in single quotes"
 
 
 @dataclass(frozen=True, slots=True)
 class EnvFile:
-    """`values` by key, overridden by the environment; `used` are the keys that other values refer to."""
+    """The `values` by key, overridden by the environment, and the names of the variables `used` inside values."""
 
     values: Mapping[str, str] = field(default_factory=dict)
     used: frozenset[str] = frozenset()
 
 
 def read_env_file(path: Path, environ: Mapping[str, str]) -> EnvFile:
-    """An empty one where there is no file. Raises ConfigError that names the file, the line and what to write."""
+    """Reads the file; a missing file gives an empty EnvFile.
+
+    Raises ConfigError, which names the file, says what to do and, for a fault in the text, gives the line.
+    """
     try:
         with path.open("rb") as file:
             content = file.read(FILE_BYTES + 1)
@@ -58,7 +61,7 @@ def read_env_file(path: Path, environ: Mapping[str, str]) -> EnvFile:
 
 
 class _Parser:
-    """One pass over the text. `_at` is where the next character is read, `_start` where its statement begins."""
+    """Parses the text in one pass. `_at` is the current position, `_start` the start of the current statement."""
 
     def __init__(self, path: Path, text: str, environ: Mapping[str, str]) -> None:
         self._path, self._text, self._environ = path, text, environ
@@ -78,7 +81,7 @@ class _Parser:
         return EnvFile(self._values, frozenset(self._used))
 
     def _take(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
-        """What comes next, if it is this."""
+        """Consumes and returns a match of `pattern` at the current position, or returns None."""
         if found := pattern.match(self._text, self._at):
             self._at = found.end()
         return found
@@ -93,7 +96,7 @@ class _Parser:
             self._refuse("a line must be NAME=value, or begin with #")
         key = name[1]
         if self._text[self._at : self._at + 1] in ("", "\n"):
-            return  # a name alone: as the environment has it
+            return  # a name without a value: only the environment may set it
         if not self._take(SIGN):
             self._refuse(f"{key} must be followed by = and its value")
         value = self._quoted(key) if self._text[self._at : self._at + 1] in QUOTED else self._unquoted(key)
@@ -125,7 +128,10 @@ class _Parser:
         return ESCAPED.get(character, character)
 
     def _interpolate(self, key: str, value: str) -> str:
-        """Replaces `$NAME` and `${NAME}`, also with `:-` `-` `:+` `+` `:?` `?` and a word that may have variables."""
+        """Replaces `$NAME`, `${NAME}` and `${NAME:-word}`, the last also with `-` `:+` `+` `:?` `?`.
+
+        The word may contain variables.
+        """
         out, at = "", 0
         while found := VARIABLE.search(value, at):
             out, at = out + value[at : found.start()], found.end()
@@ -175,6 +181,6 @@ class _Parser:
         return self._environ.get(name, self._values.get(name))
 
     def _refuse(self, fact: str) -> NoReturn:
-        """Does not show the value, which may be a secret."""
+        """Raises ConfigError. The message must not contain the value, which may be a secret."""
         line = self._text.count("\n", 0, self._start) + 1
         raise ConfigError(f"{self._path}, line {line}: {fact}")

@@ -1,17 +1,17 @@
-"""What can go wrong, outermost first.
+"""The exception hierarchy of the arena.
 
 ArenaError
 ├── ConfigError              the settings do not describe a runnable stack
 ├── DocumentError            a context document is not text, is empty, or is too large
-│   ├── ContextTooLong       it has more tokens than the model takes
-│   └── NotTokenized         the engine's tokenizer does not take it, or there is none
-├── MediaError               a picture, film or sound cannot be fetched, is not whole, or is too large
+│   ├── ContextTooLong       it has more tokens than the model accepts
+│   └── NotTokenized         the engine's tokenizer refuses it, or the server has no tokenizer
+├── MediaError               an image, video or sound cannot be fetched, is incomplete, or is too large
 ├── ResultError              a result cannot be read or written
 ├── StackError               the services cannot be started, found or stopped
-└── EngineError              one engine failed one request; names the engine
-    ├── EngineUnreachable    no HTTP answer: down, starting or restarting
-    ├── EngineRefused        an HTTP answer that is no success, or no stream
-    ├── StreamBroken         the answer stopped in the middle, or is none; the caller has what came before
+└── EngineError              one engine failed one request; the message names the engine
+    ├── EngineUnreachable    no HTTP answer: the engine is down, starting or restarting
+    ├── EngineRefused        an HTTP answer with an error status, or one that is not a stream
+    ├── StreamBroken         the stream broke off or is invalid; the caller already has the earlier chunks
     └── EmptyReply           the stream ended before any text: a failure, never a TTFT of zero
 """
 
@@ -21,7 +21,10 @@ from enum import StrEnum
 
 
 class ArenaError(Exception):
-    """Shown as one line instead of a trace: `fact` is what is wrong, `hint` what to do next, which may be empty."""
+    """An error that is shown as one line without a traceback.
+
+    `fact` says what is wrong, `hint` what to do next; the hint may be empty.
+    """
 
     def __init__(self, fact: str, *, hint: str = "") -> None:
         super().__init__(f"{fact}: {hint}" if hint else fact)
@@ -33,11 +36,11 @@ class ConfigError(ArenaError):
 
 
 class DocumentError(ArenaError):
-    """Not text, empty, or over the size limit."""
+    """A context document is not text, is empty, or is over the size limit."""
 
 
 class ContextTooLong(DocumentError):
-    """The prompt has more `tokens` than the `limit` that the model leaves for it beside the answer."""
+    """The prompt has more `tokens` than `limit`, the model's context minus the room for the answer."""
 
     def __init__(
         self, tokens: int, limit: int, *, hint: str = "give a shorter document, or let it be cut (--cut)"
@@ -48,17 +51,17 @@ class ContextTooLong(DocumentError):
 
 
 class RefusalKind(StrEnum):
-    """What a refusal is about, where that changes what comes next (client/vllm_errors.py)."""
+    """Why a server refused a request, as far as callers react differently (see client/vllm_errors.py)."""
 
     OTHER = "other"
-    MEDIA = "media"  # the model takes no such media, or not so many
-    HOST = "host"  # media from a host that the server does not fetch from
-    SYSTEM_ROLE = "system role"  # the chat template has none
-    FIELD = "field"  # of the request, which the server does not know
+    MEDIA = "media"  # the model does not accept this kind of media, or not this many
+    HOST = "host"  # the server may not fetch media from this host
+    SYSTEM_ROLE = "system role"  # the chat template does not support a system message
+    FIELD = "field"  # the server does not support a field of the request
 
 
 class NotTokenized(DocumentError):
-    """The tokenizer refused a prompt with an HTTP `status`, in the words `server_text`."""
+    """The tokenizer refused a prompt with HTTP `status`; `server_text` is the server's message."""
 
     def __init__(self, fact: str, *, status: int, server_text: str, kind: RefusalKind = RefusalKind.OTHER) -> None:
         super().__init__(fact)
@@ -66,11 +69,11 @@ class NotTokenized(DocumentError):
 
 
 class MediaError(ArenaError):
-    """A picture, film or sound that cannot be fetched, read or sent."""
+    """An image, video or sound cannot be fetched, read or sent."""
 
 
 class ResultError(ArenaError):
-    """A result that cannot be read or written."""
+    """A result cannot be read or written."""
 
 
 class StackError(ArenaError):
@@ -78,7 +81,7 @@ class StackError(ArenaError):
 
 
 class EngineError(ArenaError):
-    """One engine failed one request. `server_text` is in the server's own words, and may be empty."""
+    """One engine failed one request. `server_text` is the server's message and may be empty."""
 
     def __init__(self, engine: str, fact: str, *, server_text: str = "", hint: str = "") -> None:
         super().__init__(f"{engine}: {fact}", hint=hint)
@@ -86,11 +89,11 @@ class EngineError(ArenaError):
 
 
 class EngineUnreachable(EngineError):
-    """No HTTP answer came, or none went on."""
+    """No HTTP answer arrived, or the answer stalled."""
 
 
 class EngineRefused(EngineError):
-    """The engine answered with an HTTP error, or with something that is no stream."""
+    """The engine answered with an HTTP error, or with something that is not a stream."""
 
     def __init__(
         self,
@@ -107,7 +110,7 @@ class EngineRefused(EngineError):
 
 
 class StreamBroken(EngineError):
-    """The stream stopped before its end, or what came is no answer."""
+    """The stream stopped before its end, or has invalid content."""
 
 
 class EmptyReply(EngineError):

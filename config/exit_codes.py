@@ -1,4 +1,7 @@
-"""How every command of the arena ends: our errors as one line and exit 1, Ctrl+C as 130, no trace."""
+"""Exit codes of all arena commands.
+
+An ArenaError is printed as one line without a traceback; the code is 1, or 2 for a ConfigError. Ctrl+C exits with 130.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +19,9 @@ from config.settings import Settings, load_settings
 
 
 def run_app(app: typer.Typer) -> None:
-    """Runs a Typer application to its exit code: 0 done, 1 failed, 2 wrong usage or settings."""
+    """Runs a Typer application. Exit codes: 0 success, 1 failure, 2 wrong usage or settings, 130 Ctrl+C."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a terminal may lack characters that models and servers write
+        if isinstance(stream, io.TextIOWrapper):  # the terminal's encoding may lack some characters
             stream.reconfigure(errors="backslashreplace")
     try:
         check_arguments(sys.argv[1:])
@@ -41,7 +44,7 @@ def check_arguments(words: Sequence[str]) -> None:
 
 
 def caller_settings(**fixed: str) -> Settings:
-    """The settings of this process and of `.env`, overridden by `fixed`. Warns of unknown keys in the file."""
+    """Returns the settings from the environment and `.env`, overridden by `fixed`. Warns of unknown keys in it."""
     settings, unknown = load_settings({**os.environ, **fixed})
     for key in unknown:
         print(f"arena: .env has an unknown key {key}; .env.example lists the known ones", file=sys.stderr)  # noqa: T201

@@ -1,4 +1,4 @@
-"""Foreign text for a terminal, which would take escape sequences in it for commands."""
+"""Makes untrusted text safe to print: a terminal would execute escape sequences in it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import unicodedata
 
 
 def printable(text: str) -> str:
-    """The text with every control and direction character written as `\\x1b`, except newlines and tabs."""
+    """Escapes control, direction and surrogate characters, for example as `\\x1b`; keeps newlines and tabs."""
     return text if text.isprintable() else "".join(map(_escape, text))
 
 

@@ -1,4 +1,4 @@
-"""Which form of the stack runs from an ARENA_HOME, by the files that `up` leaves in its folder `run`."""
+"""Finds out which stack runs from an ARENA_HOME, processes or containers, by the files that `up` writes to `run/`."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-PID_MAX = 2**22  # Linux has no larger one
+PID_MAX = 2**22  # the largest pid on Linux
 
 
 def supervisord_pid(home: Path) -> int:
-    """The pid of the running stack's supervisord, or 0. A stale file and a pid in use by another process count as 0."""
+    """Returns the pid of the running stack's supervisord, or 0 if the pid file is missing or stale."""
     pid = read_pid(home / "run" / "supervisord.pid")
     with suppress(OSError):
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")  # empty for a zombie
@@ -21,7 +21,7 @@ def supervisord_pid(home: Path) -> int:
 
 
 def read_pid(file: Path) -> int:
-    """0 for a file that is missing, or holds no pid."""
+    """Returns the pid in a file, or 0 if the file is missing or contains no valid pid."""
     try:
         pid = int(file.read_bytes()[:20])
     except (OSError, ValueError):
@@ -30,7 +30,10 @@ def read_pid(file: Path) -> int:
 
 
 def read_string_map(file: Path) -> dict[str, str]:
-    """A JSON object of strings, as `up` writes it; empty for anything else."""
+    """Reads a JSON object of strings, as `up` writes it.
+
+    Returns an empty dict if the file is not a JSON object; ignores values that are not strings.
+    """
     try:
         found = json.loads(file.read_bytes())
     except (OSError, ValueError, RecursionError):
@@ -39,10 +42,10 @@ def read_string_map(file: Path) -> dict[str, str]:
 
 
 def settings_file(home: Path) -> Path:
-    """The settings that a running stack of processes was started with."""
+    """Returns the path of the file with the settings that a running stack of processes was started with."""
     return home / "run" / "settings.json"
 
 
 def containers_file(home: Path) -> Path:
-    """Which containers `up --docker` started; it exists while they do."""
+    """Returns the path of the list of containers that `up --docker` started; the file exists as long as they do."""
     return home / "run" / "containers.json"

@@ -1,4 +1,4 @@
-"""Addresses of servers, read in one way: `--base-url`, ENGINE_URL and CACHE_URL."""
+"""Checks and normalizes server addresses: `--base-url`, ENGINE_URL and CACHE_URL."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import httpx
 
 
 def normalize_url(address: str, **names: object) -> str:
-    """`http://host:port` with its path, but without the API's `/v1` and a slash at the end.
+    """Returns `http://host:port` and the path, without a final `/v1` or slash.
 
-    With `names` the address is a template that has them in braces, and stays one. Raises ValueError.
+    With `names`, the address is a template that may contain them in braces, and the result is a template too.
+    Raises ValueError for anything that is not an http or https address.
     """
     url = address.strip().rstrip("/").removesuffix("/v1").rstrip("/")
     try:
@@ -21,7 +22,7 @@ def normalize_url(address: str, **names: object) -> str:
 
 
 def url_port(url: str) -> int:
-    """The port of a normalized address."""
+    """Returns the port of a normalized address: 443 or 80 if it names none."""
     parts = urlsplit(url)
     return parts.port or (443 if parts.scheme == "https" else 80)
 

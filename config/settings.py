@@ -1,6 +1,7 @@
-"""Everything an operator may choose: one field per line of `.env.example`, in the same order, before those of Compose.
+"""All settings that an operator may choose.
 
-A command reads its settings once as it starts, from the environment and `.env`, and hands them on as a value.
+The fields are in the order of `.env.example`, where the variables that only Docker Compose reads come last. A command
+reads its settings once at its start, from the environment and `.env`, and passes them on as a value.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from config.server_url import normalize_url
 from config.service_environment import SECRET_SETTINGS
 
 STAND_IN_MODEL = "SmolLM2-135M-Omni"
-SHOWN_CHARACTERS = 200  # of a bad value
-COMPOSE_PREFIXES = ("COMPOSE_", "DOCKER_")  # which Docker's commands read from `.env` themselves
-COMPOSE_ONLY_NAMES = (  # which only the compose files read
+SHOWN_CHARACTERS = 200  # of a bad value in an error message
+COMPOSE_PREFIXES = ("COMPOSE_", "DOCKER_")  # read from `.env` by Docker's own commands
+COMPOSE_ONLY_NAMES = (  # read only by the compose files
     *("GPU_PLAIN_A", "GPU_PLAIN_B", "GPU_LMCACHE_A", "GPU_LMCACHE_B", "HF_TOKEN_FILE", "MODEL_DIR", "KV_KEY_DIR"),
     *("ARENA_UID", "ARENA_GID", "ENGINE_MEMORY", "CACHE_MEMORY", "ENGINE_CPUS", "RESULTS_DIR", "ROUTER_PORT"),
     *("GRAFANA_PORT", "PROMETHEUS_IMAGE", "GRAFANA_IMAGE", "NFS_SERVER", "NFS_PATH", "HOST_B"),
@@ -32,7 +33,7 @@ COMPOSE_ONLY_NAMES = (  # which only the compose files read
 
 
 class Settings(BaseModel):
-    """Sizes are in GiB, ports are TCP's; paths may start with `~`."""
+    """The operator's settings. `_gb` means GiB and `_mb` MiB, ports are TCP ports, and paths may start with `~`."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=str.upper)
 
@@ -94,7 +95,10 @@ class Settings(BaseModel):
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Settings:
-        """Unset and empty are the same; a recipe's name becomes its model's place. Raises ConfigError."""
+        """Reads settings from variables; an empty one counts as unset.
+
+        A recipe's name becomes its model's path or hub name. Raises ConfigError for a bad value.
+        """
         home = arena_home(env)
         given = {"KV_STORE_DIR": str(home / "kv"), "KV_KEY_FILE": str(home / "kv.key")}
         given |= {key: _checked_text(key, env[key]) for key in SETTING_NAMES if env.get(key)}
@@ -107,7 +111,7 @@ class Settings(BaseModel):
 
     @property
     def revision(self) -> str:
-        """The commit of the hub's repository that is served; empty for a folder, and for the newest commit."""
+        """The commit of the hub repository that is served; empty for a folder, or if no commit is pinned."""
         if not is_hub_name(self.model):
             return ""
         recipe = find_recipe(self.model)
@@ -124,7 +128,7 @@ class Settings(BaseModel):
         return _comma_separated(self.ui_allowed_hosts)
 
     def to_env(self) -> dict[str, str]:
-        """What a child process reads back as these settings, without the secrets."""
+        """Returns the settings as environment variables for a child process, without the secrets."""
         values = self.model_dump(by_alias=True, exclude={"hf_token", "ui_password"})
         return {key: "" if value is None else str(value) for key, value in values.items()}
 
@@ -137,7 +141,10 @@ def _comma_separated(text: str) -> tuple[str, ...]:
 
 
 def _checked_text(key: str, value: str) -> str:
-    """Raises ConfigError for what no file and no service could be given. It does not show it: a terminal would obey."""
+    """Returns the value. Raises ConfigError for control characters and invalid UTF-8.
+
+    The error does not contain the value: a terminal would execute its escape sequences.
+    """
     if any(unicodedata.category(character) in ("Cc", "Cs") for character in value):
         raise ConfigError(f"{key} has a control character (perhaps the end of a line), or is not UTF-8: set it again")
     return value
@@ -155,9 +162,10 @@ def _fault(error: ErrorDetails) -> str:
 
 
 def load_settings(environ: Mapping[str, str], dotenv: Path = ROOT / ".env") -> tuple[Settings, tuple[str, ...]]:
-    """The settings of `environ`, then of what a running stack was started with, or else of the file `dotenv`.
+    """Returns the settings, and the unknown keys of the file `dotenv`.
 
-    Also the file's unknown keys. Raises ConfigError for a bad value, and for a file that cannot be read.
+    `environ` takes precedence. Other settings come from the running stack, or from `dotenv` if none is running.
+    Raises ConfigError for a bad value, and for a file that cannot be read.
     """
     given = {key: value for key, value in environ.items() if value != ""}
     if started := _of_running_stack(arena_home(environ)):
@@ -169,7 +177,7 @@ def load_settings(environ: Mapping[str, str], dotenv: Path = ROOT / ".env") -> t
 
 
 def _of_running_stack(home: Path) -> dict[str, str]:
-    """Empty where no stack of processes runs, and where its record is damaged."""
+    """Returns the settings of the running stack of processes; empty if none is running or its record is damaged."""
     if not run_state.supervisord_pid(home):
         return {}
     started = run_state.read_string_map(run_state.settings_file(home))

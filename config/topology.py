@@ -1,4 +1,4 @@
-"""The engines, the cache servers, and where each is reached. Nothing is written per engine elsewhere."""
+"""Engines and cache servers with their addresses. No other module has a list of engines."""
 
 from __future__ import annotations
 
@@ -17,8 +17,6 @@ SERVED_MODEL_NAME = "arena"
 
 
 class ServiceKind(StrEnum):
-    """What a service is."""
-
     PLAIN = "plain"
     LMCACHE = "lmcache"
     CACHE = "cache"
@@ -27,7 +25,7 @@ class ServiceKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CacheServer:
-    """One LMCache server. `port` is for HTTP, `mq_port` for its engine, over ZeroMQ."""
+    """One LMCache server. `port` is for HTTP; `mq_port` is for its engine, which uses ZeroMQ."""
 
     name: str
     side: str
@@ -43,9 +41,10 @@ class CacheServer:
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """One vLLM server. `cache` is the cache server of the same side, or None for a plain engine.
+    """One vLLM server. `cache` is the cache server of the same side; plain engines have None.
 
-    A server that is not `ours` was named by --base-url and may be any server of the OpenAI API. Only it has a `key`.
+    `ours` is False for a server named by --base-url, which may be any server with the OpenAI API. Only such a server
+    may have a `key`.
     """
 
     name: str
@@ -54,26 +53,26 @@ class Engine:
     port: int
     url: str
     cache: CacheServer | None = None
-    model: str = SERVED_MODEL_NAME  # what it calls its model
+    model: str = SERVED_MODEL_NAME  # the model's name in requests
     ours: bool = True
     key: SecretStr | None = None
-    extra_body: Mapping[str, Any] = field(default_factory=dict, hash=False)  # over a request's fields; None omits one
+    extra_body: Mapping[str, Any] = field(default_factory=dict, hash=False)  # overrides request fields; None omits one
 
     @property
     def if_down(self) -> str:
-        """What to do when the engine does not answer."""
+        """A hint for an engine that does not answer."""
         if self.ours:
             return "./arena status shows the stack, ./arena up starts it"
         return f"see that a server runs at {self.url}"
 
     @property
     def if_failed(self) -> str:
-        """Where to look for the reason of a failure."""
+        """A hint on where to find the cause of a failure."""
         return f"./arena logs {self.name} says why" if self.ours else "see the log of that server"
 
     @property
     def headers(self) -> dict[str, str]:
-        """HTTP headers with the key, where there is one."""
+        """The HTTP header with the key; empty if there is no key."""
         return {"Authorization": f"Bearer {self.key.get_secret_value()}"} if self.key else {}
 
 
@@ -82,24 +81,24 @@ Service = TypeVar("Service", CacheServer, Engine)
 
 @dataclass(frozen=True, slots=True)
 class Topology:
-    """All engines and cache servers, in the order in which every screen and report lists them."""
+    """All engines and cache servers, in the order of every screen and report."""
 
     engines: tuple[Engine, ...]
     caches: tuple[CacheServer, ...]
 
     @classmethod
     def of(cls, settings: Settings) -> Topology:
-        """With ENGINES=2 there is no plain pair; ports are the same as with four."""
+        """Returns the topology for the settings. ENGINES=2 leaves out the plain engines; ports do not change."""
         caches = tuple(_cache(settings, side, index) for index, side in enumerate("ab"))
         kinds = (ServiceKind.PLAIN, ServiceKind.LMCACHE) if settings.engines == 4 else (ServiceKind.LMCACHE,)
         return cls(tuple(_engine(settings, kind, cache) for kind in kinds for cache in caches), caches)
 
     def engine(self, name: str) -> Engine:
-        """Raises ConfigError that lists the names when no engine has this one."""
+        """Returns the engine with this name. Raises ConfigError, which lists the names, if there is none."""
         return _named(self.engines, name, "engine")
 
     def cache(self, name: str) -> CacheServer:
-        """Raises ConfigError that lists the names when no cache server has this one."""
+        """Returns the cache server with this name. Raises ConfigError, which lists the names, if there is none."""
         return _named(self.caches, name, "cache server")
 
 

@@ -1,4 +1,4 @@
-"""What to do about a folder that cannot be written, by the reason that the operating system gives."""
+"""Hints for a folder that cannot be written, depending on the error of the operating system."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def unwritable_hint(path: Path, exc: OSError, setting: str, environ: Mapping[str, str] = os.environ) -> str:
-    """The next step where `path` could not be made or written; `setting` is the setting that names it."""
+    """Returns what to do when `path` could not be created or written; `setting` is the setting that names it."""
     other_place = f"set {setting} to another place"
     if exc.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"make room there, or set {setting} to another disk"
@@ -31,7 +31,10 @@ def unwritable_hint(path: Path, exc: OSError, setting: str, environ: Mapping[str
 
 
 def host_path(path: Path, environ: Mapping[str, str]) -> str:
-    """A container's path as the host has it: MOUNTED lists what docker-compose.yml mounts, `/kv=./kv:/key=./key`."""
+    """Returns the host's path for a path inside a container.
+
+    MOUNTED lists the mounts of docker-compose.yml, such as `/kv=./kv:/key=./key`.
+    """
     for pair in environ.get("MOUNTED", "").split(":"):
         inside, _, outside = pair.partition("=")
         if outside and path.is_relative_to(inside):

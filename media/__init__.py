@@ -1,6 +1,7 @@
-"""Images, videos and sounds for prompts: `part` is what a request carries, `load` makes it of a file or an address.
+"""Images, videos and sounds for prompts.
 
-Only `part` is imported here, so that commands which load no media do not wait for PyAV.
+`part` defines what a request contains; `load` makes it from a file or an address. Only `part` is imported here, so that
+commands without media do not wait for the import of PyAV.
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a file is by its content, and whether it is whole: as much of it is decoded as that takes."""
+"""Detects the type of a media file by its content, and checks that it is complete; decodes only what this needs."""
 
 from __future__ import annotations
 
@@ -23,35 +23,34 @@ from media.limits import Limits
 from media.part import Modality
 from media.truncation import has_complete_segment, has_data_after, is_truncated
 
-warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is checked next
-warnings.filterwarnings("ignore", module=r"PIL\.")  # about damage that Pillow could read past
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the arena checks its own limit right after opening
+warnings.filterwarnings("ignore", module=r"PIL\.")  # Pillow warns of damage that it can ignore
 ICON_HEADER = b"\0\0\1\0"
 UNSUPPORTED = "is in a codec that is not supported: convert it (to H.264 or VP9; to WAV or FLAC)"
 ACCEPTED_KINDS = (
     "an image (PNG, JPEG, WebP, GIF, BMP, TIFF, AVIF), video (MP4, WebM, Matroska, AVI) "
     "or sound (WAV, FLAC, Ogg, MP3, M4A, AIFF, AMR)"
 )
-BROKEN_IMAGE = (OSError, SyntaxError, EOFError, IndexError, StructError)  # Pillow's decoders raise them all
+BROKEN_IMAGE = (OSError, SyntaxError, EOFError, IndexError, StructError)  # all of them are raised by Pillow's decoders
 BOMB = (Image.DecompressionBombError, Image.DecompressionBombWarning)
-MISSING_S = 0.25  # a file that promises so much more than it has was cut off
-MIN_SOUND_S = 0.025  # one window of the feature extractor that Whisper and Qwen have
-MIN_FRAMES = 2  # of a film: models look at frames in pairs
+MISSING_S = 0.25  # a file this much shorter than its header claims was cut off
+MIN_SOUND_S = 0.025  # one window of the feature extractor of Whisper and Qwen
+MIN_FRAMES = 2  # of a video: models process frames in pairs
 
 
 @dataclass(frozen=True, slots=True)
 class CheckedMedia:
-    """The result of a check."""
-
     modality: Modality
     mime: str
-    extent: str  # to show: pixels, frames or seconds
-    seconds: float = 0.0  # of a sound, as decoded
+    extent: str  # pixels, frames or seconds, for display
+    seconds: float = 0.0  # decoded length of a sound
 
 
 def check_file(content: bytes, name: str, limits: Limits, wanted: Modality | None = None) -> CheckedMedia:
-    """Raises MediaError for a file that is no media, damaged, too large, or in a codec that vLLM does not decode.
+    """Checks a file. Raises MediaError if it is not media, damaged, too large, or in a codec that vLLM cannot decode.
 
-    `wanted` decides only whether a film with sound counts as a sound, and an animated GIF as a film.
+    `wanted` matters only for a video with sound, which may count as a sound, and an animated GIF, which may count as a
+    video.
     """
     limits.check_bytes(name, len(content))
     if is_heic(content):
@@ -65,8 +64,8 @@ def check_file(content: bytes, name: str, limits: Limits, wanted: Modality | Non
 
 
 def _image(content: bytes, name: str, limits: Limits, wanted: Modality | None) -> CheckedMedia | None:
-    """None where the file is no image, or an animated GIF that is wanted as a film."""
-    # Pillow itself refuses more than twice its limit; pictures inside an icon are not checked by us, so halve it there
+    """Checks an image. Returns None if the file is not an image, or is an animated GIF that is wanted as a video."""
+    # Pillow refuses images over twice its limit. For images inside an icon this is the only check, so halve the limit
     Image.MAX_IMAGE_PIXELS = limits.pixels // (2 if content.startswith(ICON_HEADER) else 1)
     try:
         with Image.open(BytesIO(content), formats=IMAGES) as image:
@@ -87,11 +86,11 @@ def _image(content: bytes, name: str, limits: Limits, wanted: Modality | None) -
 
 def _film_or_sound(content: bytes, name: str, limits: Limits, wanted: Modality | None) -> CheckedMedia:
     try:
-        container = open_container(content, max_pixels=str(limits.pixels))  # opening decodes a picture
+        container = open_container(content, max_pixels=str(limits.pixels))  # opening decodes an image
     except (av.error.InvalidDataError, av.error.ArgumentError, av.error.EOFError) as exc:
         raise MediaError(f"{name} is not {ACCEPTED_KINDS}, or damaged at its start: convert it to one of them") from exc
     with container:
-        films = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]  # not a cover
+        films = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]  # no cover art
         sounds, kind = container.streams.audio, mime_subtype(container, content)
         if is_truncated(container.format.name, content):
             raise _damaged(name, "its end is missing")
@@ -108,10 +107,10 @@ def _film_or_sound(content: bytes, name: str, limits: Limits, wanted: Modality |
 
 
 def _film(container: InputContainer, stream: VideoStream, name: str, limits: Limits, promised: float) -> str:
-    """After the first picture only key frames are decoded: the others are there when their packets are."""
+    """Checks a video. After the first picture, only key frames are decoded; other frames are only counted."""
     _check_codec(name, stream)
     codec = stream.codec_context
-    if codec.name.startswith("lib"):  # an external library, which the FFmpeg in vLLM's reader, OpenCV, does not have
+    if codec.name.startswith("lib"):  # an external library, missing in the FFmpeg of OpenCV, vLLM's video reader
         kind = codec.codec.canonical_name.upper()
         raise MediaError(f"{name} is in {kind}, which vLLM does not decode in films: convert it to H.264")
     if not codec.width:
@@ -123,7 +122,7 @@ def _film(container: InputContainer, stream: VideoStream, name: str, limits: Lim
     for packet in _packets(container, name, limits, promised):
         if packet.stream is stream:
             packets += packet.size > 0
-            hidden += packet.is_discard  # by an edit list
+            hidden += packet.is_discard  # hidden by an edit list
             limits.check_frames(name, packets)
             limits.check_film_pixels(name, codec.width, codec.height, packets, fps)
             pictures += len(packet.decode())
@@ -153,14 +152,14 @@ def _sound(container: InputContainer, name: str, limits: Limits, promised: float
 
 
 def _packets(container: InputContainer, name: str, limits: Limits, promised: float) -> Iterator[Packet[Stream]]:
-    """Packets of all streams. Raises MediaError where they last too long, or end before the `promised` seconds.
+    """Yields the packets of all streams. Raises MediaError if they last too long, or end before `promised` seconds.
 
-    `promised` is 0 where the file does not say how long it is.
+    `promised` is the duration in the header, or 0 if it is unknown.
     """
     limits.check_seconds(name, promised)
     first, last = inf, 0.0
     for packet in container.demux():
-        if packet.is_corrupt and container.format.name != "wav":  # the last packet of a streamed WAV always is
+        if packet.is_corrupt and container.format.name != "wav":  # a streamed WAV's last packet always is
             raise _damaged(name, "it ends in the middle")
         if packet.pts is not None and packet.time_base:
             first = min(first, float(packet.pts * packet.time_base))

@@ -1,10 +1,12 @@
-"""Files that vLLM would misread, or not read, written again: always to the same bytes, for KV is found by content.
+"""Converts files that vLLM would misread, or could not read.
 
-- Sounds become FLAC. vLLM reads with libsndfile, and with FFmpeg what libsndfile does not know at all. From FFmpeg it
-  takes integer samples for fractions of one, and interleaved channels for one channel: a model is then given noise,
-  with no error.
-- Films recorded as a stream, as browsers record a camera, are given their duration. vLLM counts frames by it, finds
-  none without it, and fails.
+The result always has the same bytes, because the KV cache finds media by their content.
+
+- Sounds become FLAC. vLLM reads sounds with libsndfile, or with FFmpeg if libsndfile does not support the format. It
+  misreads FFmpeg's integer samples as fractions of one, and interleaved channels as a single channel. The model then
+  gets noise, without any error.
+- Videos recorded as a stream, for example by a browser from a camera, get a duration. vLLM derives the number of frames
+  from it; without a duration it finds no frames and fails.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from config.errors import MediaError
 from media.formats import mime_subtype, open_container
 from media.truncation import claims_no_samples, is_chained
 
-LIBSNDFILE = {  # containers that it knows, by FFmpeg's names, and the codecs that it decodes in them
+LIBSNDFILE = {  # supported containers by FFmpeg's names, and prefixes of the codecs that it decodes in them
     "wav": ("pcm_", "adpcm_ms", "adpcm_ima_wav", "mp3"),
     "flac": ("flac",),
     "ogg": ("vorbis", "opus"),
@@ -36,7 +38,10 @@ DETERMINISTIC = {"fflags": "+bitexact"}  # no random id
 
 
 def as_readable_audio(content: bytes, name: str, seconds: float) -> tuple[bytes, bool]:
-    """A checked sound of so many seconds as vLLM reads it, and whether it was converted. Raises MediaError."""
+    """Returns a sound in a form that vLLM can read, and whether it was converted. Raises MediaError.
+
+    The sound must have been checked; `seconds` is its decoded length.
+    """
     try:
         with open_container(content) as source:
             stream = source.streams.audio[0]
@@ -53,7 +58,7 @@ def _is_read_by_vllm(container: str, stream: AudioStream, content: bytes, second
     if container not in LIBSNDFILE:
         return stream.format.name == "fltp" or (stream.format.name == "flt" and stream.channels == 1)
     claimed = float((stream.duration or 0) * (stream.time_base or 0))
-    misleading = {  # libsndfile believes headers
+    misleading = {  # libsndfile trusts headers
         "ogg": is_chained(content),
         "wav": claims_no_samples(content),
         "flac": abs(claimed - seconds) > SAME_DURATION_S,
@@ -63,7 +68,7 @@ def _is_read_by_vllm(container: str, stream: AudioStream, content: bytes, second
 
 
 def _to_flac(source: InputContainer, stream: AudioStream) -> bytes:
-    """Lossless up to 24 bits; pauses stay as they are."""
+    """Converts a sound to FLAC: lossless up to 24 bits, and with its pauses."""
     rate, layout = stream.rate, stream.layout if stream.channels <= MAX_FLAC_CHANNELS else "mono"
     sample_format = "s16" if stream.format.bytes <= 2 else "s32"
     written = BytesIO()
@@ -80,13 +85,16 @@ def _to_flac(source: InputContainer, stream: AudioStream) -> bytes:
 
 
 def with_duration(content: bytes, name: str) -> bytes:
-    """A checked film, its pictures and sound unchanged; the same bytes where it has its duration. Raises MediaError."""
+    """Adds the duration to a checked video that lacks it, without re-encoding. Raises MediaError.
+
+    A video with a duration is returned unchanged.
+    """
     try:
         with open_container(content) as source:
             if source.format.name != MAY_LACK_DURATION or source.duration is not None:
                 return content
             return _remux(source, mime_subtype(source, content).removeprefix("x-"))
-    except (av.error.FFmpegError, ValueError) as exc:  # ValueError: the codec has no place in its container
+    except (av.error.FFmpegError, ValueError) as exc:  # ValueError: the container does not support the codec
         raise MediaError(
             f"{name} does not say how long it is, and cannot be written again with its length ({exc}): "
             "convert it to MP4"

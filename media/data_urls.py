@@ -1,4 +1,4 @@
-"""Files given inline, as `data:` addresses or base64; and names that fit into a message."""
+"""Decodes files given inline, as `data:` addresses or base64, and shortens names for messages."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from media.limits import Limits
 ADDRESS = "the data: address"
 MAX_NAME = 80  # characters of a name in a message
 BASE64 = re.compile(rb"[A-Za-z0-9+/]*={0,2}")
-MIN_BASE64 = 128  # characters; anything shorter is taken for a file's name
+MIN_BASE64 = 128  # characters; anything shorter is treated as a file name
 URL_SAFE = bytes.maketrans(b"-_", b"+/")
 
 
 def short_name(words: object) -> str:
-    """A name, path or address on one line, without its middle where it is long."""
+    """Returns a name, path or address on one line; the middle of a long one is left out."""
     line = "".join(each if each.isprintable() else "�" for each in str(words))
     return line if len(line) <= MAX_NAME else f"{line[: MAX_NAME // 2]}…{line[1 - MAX_NAME // 2 :]}"
 
 
 def from_data_url(url: str, limits: Limits) -> bytes:
-    """The content of a `data:` address, with or without base64 (RFC 2397). Raises MediaError."""
+    """Decodes a `data:` address, with or without base64 (RFC 2397). Raises MediaError if it is invalid or too large."""
     head, comma, body = url.partition(",")
     if not comma:
         raise MediaError(f"{ADDRESS} has no comma, so nothing is in it: give data:TYPE;base64,…")
@@ -39,9 +39,9 @@ def from_data_url(url: str, limits: Limits) -> bytes:
 
 
 def from_base64(words: str, limits: Limits) -> bytes | None:
-    """The content of base64 alone; None where `words` is no base64, or may be a file's name.
+    """Decodes plain base64. Returns None if `words` is not base64, or may be a file name.
 
-    Raises MediaError when it is too large.
+    Raises MediaError if the content is too large.
     """
     if len(words) < MIN_BASE64 or not words.isascii() or _exists(words):
         return None
@@ -52,7 +52,7 @@ def from_base64(words: str, limits: Limits) -> bytes | None:
 
 
 def _decode(text: bytes) -> bytes | None:
-    """Base64, also with line breaks, in the alphabet for URLs, or padded wrongly; None when it is none."""
+    """Decodes base64, also with line breaks, the URL-safe alphabet or wrong padding; returns None for anything else."""
     letters = b"".join(text.split()).translate(URL_SAFE)
     if not BASE64.fullmatch(letters):
         return None
@@ -63,5 +63,5 @@ def _decode(text: bytes) -> bytes | None:
 def _exists(words: str) -> bool:
     try:
         return Path(words).exists()
-    except (OSError, ValueError):  # too long for a name, or with a null character
+    except (OSError, ValueError):  # the name is too long or has a null character
         return False

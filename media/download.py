@@ -1,7 +1,7 @@
-"""A file from the web, bounded in bytes and time, and never from inside a private network.
+"""Downloads a file from the web, with limits for bytes and time, and never from a private network unless allowed.
 
-A name is resolved here, for each redirect anew, and a connection is opened only to an address that was found to be
-public: a name server is never asked a second time. So there is no proxy either: it would resolve names by itself.
+Host names are resolved here, again for each redirect, and a connection is opened only to an address that was found to
+be public; the name is not resolved a second time. No proxy is used, because a proxy would resolve names itself.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ from config.errors import MediaError
 from media.data_urls import short_name
 from media.limits import Limits
 
-DEADLINE_S = 60.0  # for all of it
+DEADLINE_S = 60.0  # for the whole download, including redirects
 CONNECT_S = 10.0
-MAX_ADDRESSES = 4  # of one name, to be tried
+MAX_ADDRESSES = 4  # to try for one host name
 MAX_REDIRECTS = 5
 REDIRECT_STATUSES = (301, 302, 303, 307, 308)
 CHUNK_BYTES = 64 * 1024
@@ -45,13 +45,16 @@ PUBLIC_IPV6 = IPv6Network("2000::/3")
 NAT64 = IPv6Network("64:ff9b::/96")  # its last 32 bits are an IPv4 address
 HEADERS = {"User-Agent": "ttft-arena/0.1", "Accept-Encoding": "identity"}
 
-GetAddrInfo = Callable[..., Sequence[tuple[Any, ...]]]  # as socket.getaddrinfo
+GetAddrInfo = Callable[..., Sequence[tuple[Any, ...]]]  # like socket.getaddrinfo
 
 
 def download(
     url: str, limits: Limits, deadline: float = DEADLINE_S, getaddrinfo: GetAddrInfo = socket.getaddrinfo
 ) -> bytes:
-    """The body that `url` answers with, within `deadline` seconds. Raises MediaError. Not for a running event loop."""
+    """Returns the content at `url`. Raises MediaError, also after `deadline` seconds.
+
+    Must not be called from a running event loop.
+    """
     return asyncio.run(_within(url, limits, deadline, getaddrinfo))
 
 
@@ -68,7 +71,7 @@ async def _within(url: str, limits: Limits, deadline: float, getaddrinfo: GetAdd
 
 
 async def _follow(url: str, limits: Limits, getaddrinfo: GetAddrInfo) -> bytes:
-    """The body of the first answer that is no redirect; bodies of redirects are not read."""
+    """Returns the body of the first response that is not a redirect; bodies of redirects are not read."""
     certificates = _certificates()
     for _ in range(MAX_REDIRECTS + 1):
         if urlsplit(url).scheme.lower() not in ("http", "https"):
@@ -106,7 +109,7 @@ async def _body(response: ClientResponse, limits: Limits) -> bytes:
 
 
 def _reason(exc: Exception) -> str:
-    """On one line."""
+    """Returns the error's message on one line."""
     if isinstance(exc, OSError) and exc.errno and exc.errno > 0:
         return os.strerror(exc.errno)
     return short_name(" ".join(str(getattr(exc, "strerror", None) or exc).split()) or type(exc).__name__)
@@ -120,7 +123,7 @@ def _certificates() -> ssl.SSLContext:
 
 
 class _PublicResolver(AbstractResolver):
-    """Resolves names, and raises MediaError for one that has an address which is not public, unless it is `allowed`."""
+    """Resolves host names. Raises MediaError for a host with any address that is not public, unless it is `allowed`."""
 
     def __init__(self, allowed: Collection[str], getaddrinfo: GetAddrInfo) -> None:
         self._allowed, self._getaddrinfo = allowed, getaddrinfo
@@ -142,7 +145,7 @@ class _PublicResolver(AbstractResolver):
 
 
 async def _in_daemon_thread(call: Callable[[], Sequence[tuple[Any, ...]]]) -> Sequence[tuple[Any, ...]]:
-    """Its result. A resolver cannot be stopped: at the deadline its thread is left to itself."""
+    """Returns the result of `call`. Name resolution cannot be cancelled: its thread may outlive the deadline."""
     found = Future[Sequence[tuple[Any, ...]]]()
     found.set_running_or_notify_cancel()
 
@@ -157,7 +160,7 @@ async def _in_daemon_thread(call: Callable[[], Sequence[tuple[Any, ...]]]) -> Se
 
 
 def _open_socket(host: str, allowed: Collection[str], info: AddrInfoType) -> socket.socket:
-    """Called for each connection, so also where an address stands in place of a name, which is not resolved."""
+    """Checks the address of every connection, because for an IP address in the URL the resolver is not called."""
     _check_public(host, str(info[4][0]), allowed)
     return socket.socket(*info[:3])
 
@@ -171,9 +174,9 @@ def _check_public(host: str, address: str, allowed: Collection[str]) -> None:
 
 
 def is_public_address(address: str) -> bool:
-    """Whether an IP address belongs to the public internet: not to this machine, a private network, a link or a group.
+    """Returns whether an IP address is on the public internet: not loopback, private, link-local or multicast.
 
-    IPv4-mapped, 6to4 and NAT64 addresses are judged by the IPv4 address that they embed.
+    For IPv4-mapped, 6to4 and NAT64 addresses, the embedded IPv4 address decides.
     """
     ip = ip_address(address.partition("%")[0])
     if isinstance(ip, IPv6Address):

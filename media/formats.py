@@ -1,7 +1,7 @@
-"""Which formats are taken, by the names that Pillow and FFmpeg give them. docs/media.md has the table.
+"""The accepted formats, by their names in Pillow and FFmpeg. docs/media.md has the table.
 
-Whoever sends a file chooses its bytes, so decoders are limited to these formats. FFmpeg would otherwise follow
-playlists to other files and addresses.
+Files are untrusted, so decoders are limited to these formats. FFmpeg would otherwise follow playlists to other files
+and addresses.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import av
 from av.container import InputContainer
 
 IMAGES = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "ICO", "JPEG2000")
-CONTAINERS = {  # FFmpeg's names, and the subtypes of their media types
+CONTAINERS = {  # FFmpeg's name to the subtype of the media type
     "mov,mp4,m4a,3gp,3g2,mj2": "mp4",
     "matroska,webm": "webm",
     "avi": "x-msvideo",
@@ -27,25 +27,25 @@ CONTAINERS = {  # FFmpeg's names, and the subtypes of their media types
     "amr": "amr",
     "au": "basic",
 }
-WITHOUT_DURATION = ("mp3", "aac", "amr")  # FFmpeg guesses it
+WITHOUT_DURATION = ("mp3", "aac", "amr")  # FFmpeg only estimates their duration
 HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
 AVIF_BRANDS = frozenset({b"avif", b"avis"})
 
 
 def open_container(content: bytes, **options: str) -> InputContainer:
-    """By FFmpeg, from memory alone. Raises av.error.FFmpegError."""
+    """Opens a file with FFmpeg, which may read nothing but `content`. Raises av.error.FFmpegError."""
     confined = {"format_whitelist": ",".join(CONTAINERS), "protocol_whitelist": "none"}
-    # titles and names, which we do not use, are in any encoding
+    # metadata such as titles is not used and may be in any encoding
     return av.open(BytesIO(content), "r", options=confined | options, metadata_errors="replace")
 
 
 def mime_subtype(container: InputContainer, content: bytes) -> str:
-    """What follows the slash in its media type."""
+    """Returns the part of the media type after the slash."""
     return "x-matroska" if b"matroska" in content[:64] else CONTAINERS[container.format.name]
 
 
 def is_heic(content: bytes) -> bool:
-    """Whether a header of the MP4 family names pictures in HEVC, which FFmpeg would take for films of one frame."""
+    """Returns whether a file is a HEIC image, which FFmpeg would treat as a video of one frame."""
     if content[4:8] != b"ftyp":
         return False
     header = content[8 : min(int.from_bytes(content[:4], "big"), 256)]

@@ -1,6 +1,6 @@
-"""Limits of media: how large a file and how many a prompt may have, and from which private hosts they may be fetched.
+"""Limits for media: the size of a file, the number of files in a prompt, and the private hosts to download from.
 
-They are checked before anything is decoded or sent.
+Limits are checked before a file is decoded in full and before anything is sent.
 """
 
 from __future__ import annotations
@@ -15,30 +15,30 @@ from config.recipe import Recipe, find_recipe
 from config.settings import Settings
 from media.part import Media
 
-MAX_SAMPLED_FRAMES = 768  # vLLM samples SAMPLED_FPS frames a second of a film, or all of a slower one; never more
+MAX_SAMPLED_FRAMES = 768  # vLLM samples at most this many frames of a video, and at most SAMPLED_FPS per second
 SAMPLED_FPS = 2
 MAX_SOUND_MB = 25  # the default of vLLM's VLLM_MAX_AUDIO_CLIP_FILESIZE_MB
-MAX_ASPECT_RATIO = 200  # the processors of Qwen's models refuse longer strips
+MAX_ASPECT_RATIO = 200  # Qwen's image processors refuse larger ratios
 SAMPLES_PER_S = 2 * 48_000  # two channels at 48 kHz
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Each with the setting that it comes from. Each `check_…` raises MediaError that names the file or prompt."""
+    """The limits. Every `check_…` method raises MediaError, which names the file or the prompt."""
 
-    mb: int  # MEDIA_MAX_MB, 2**20 bytes each
+    mb: int  # MEDIA_MAX_MB, in MiB
     pixels: int  # MEDIA_MAX_PIXELS, of one image or frame
     seconds: int  # MEDIA_MAX_SECONDS
     frames: int  # MEDIA_MAX_FRAMES
-    film_pixels: int  # MEDIA_MAX_FILM_PIXELS, of all sampled frames together, which take three bytes each in an engine
+    film_pixels: int  # MEDIA_MAX_FILM_PIXELS, of all sampled frames; an engine needs 3 bytes for each
     files: int  # MEDIA_MAX_FILES, of one prompt
-    total_mb: int  # MEDIA_MAX_TOTAL_MB, of one prompt
-    allowed_hosts: frozenset[str] = frozenset()  # ALLOWED_MEDIA_DOMAINS: they may have private addresses
-    recipe: Recipe | None = None  # MODEL's, where it has one
+    total_mb: int  # MEDIA_MAX_TOTAL_MB, in MiB, of one prompt
+    allowed_hosts: frozenset[str] = frozenset()  # ALLOWED_MEDIA_DOMAINS; these hosts may have private addresses
+    recipe: Recipe | None = None  # of MODEL; None for a model without a recipe
 
     @classmethod
     def of(cls, settings: Settings) -> Limits:
-        """The operator's choice."""
+        """Returns the limits from the operator's settings."""
         return cls(
             settings.media_max_mb,
             settings.media_max_pixels,
@@ -52,7 +52,7 @@ class Limits:
         )
 
     def check_prompt(self, media: Sequence[Media]) -> None:
-        """All media of one prompt, its earlier turns included: their number, bytes, and what the model takes."""
+        """Checks all media of a prompt, including earlier turns: number, bytes, and what the model accepts."""
         self.check_count(len(media))
         total = sum(each.size for each in media) / 2**20
         if total > self.total_mb:
@@ -67,14 +67,14 @@ class Limits:
             raise _over("the prompt", f"{files} files of media", f"{self.files}", "MEDIA_MAX_FILES", "fewer")
 
     def check_bytes(self, name: str, size: int) -> None:
-        """An empty file is refused too."""
+        """Checks the size of a file; an empty file is an error too."""
         if not size:
             raise MediaError(f"{name} is empty: give a file with something in it")
         if size > self.mb * 2**20:
             raise _over(name, f"{size / 2**20:.1f} MiB", f"{self.mb}", "MEDIA_MAX_MB")
 
     def check_sound_bytes(self, name: str, size: int) -> None:
-        """As the sound is sent, perhaps converted."""
+        """Checks the size of a sound as it is sent, which may be after a conversion."""
         if size > MAX_SOUND_MB * 2**20:
             raise MediaError(
                 f"{name} has {size / 2**20:.1f} MiB, and vLLM takes {MAX_SOUND_MB} of one sound: give a shorter one, "
@@ -91,7 +91,7 @@ class Limits:
             raise self.too_many_pixels(name, f"{width:,}×{height:,}")
 
     def too_many_pixels(self, name: str, pixels: str = "too many") -> MediaError:
-        """The error, also where a decoder refuses to count them."""
+        """Returns the error; a decoder that refuses an image gives no number of pixels."""
         return _over(name, f"{pixels} pixels", f"{self.pixels:,}", "MEDIA_MAX_PIXELS")
 
     def check_seconds(self, name: str, seconds: float) -> None:
@@ -99,7 +99,7 @@ class Limits:
             raise _over(name, f"{seconds:,.1f} s", f"{self.seconds:,}", "MEDIA_MAX_SECONDS")
 
     def check_samples(self, name: str, samples: int) -> None:
-        """Of all channels together."""
+        """Checks the number of samples in all channels together."""
         if samples > self.seconds * SAMPLES_PER_S:
             limit = f"{self.seconds * SAMPLES_PER_S:,} (two channels at 48 kHz for {self.seconds:,} s)"
             raise _over(name, f"{samples:,} samples", limit, "MEDIA_MAX_SECONDS")
@@ -109,7 +109,10 @@ class Limits:
             raise _over(name, f"{frames:,} frames", f"{self.frames:,}", "MEDIA_MAX_FRAMES")
 
     def check_film_pixels(self, name: str, width: int, height: int, frames: int, fps: float) -> None:
-        """Of the frames that an engine samples, and decodes at once; of all frames where `fps` is 0, unknown."""
+        """Checks the pixels of all frames that an engine samples and keeps in memory together.
+
+        If `fps` is 0, the frame rate is unknown, and all frames count, up to MAX_SAMPLED_FRAMES.
+        """
         sampled = min(MAX_SAMPLED_FRAMES, frames, ceil(frames / fps * SAMPLED_FPS) if fps else frames)
         if sampled * width * height > self.film_pixels:
             has = f"{sampled:,} frames of {width:,}×{height:,} pixels to look at"

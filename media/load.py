@@ -1,4 +1,4 @@
-"""Media for a prompt from a path, an http(s) or `data:` address, or base64. No request's time includes it."""
+"""Loads media from a path, an http(s) or `data:` address, or base64. This is never part of a measured time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WITH_ARTICLE = {Modality.IMAGE: "an image", Modality.VIDEO: "a video", Modality.
 
 @dataclass(frozen=True, slots=True)
 class MediaFile:
-    """Not checked yet. `url` is where it was downloaded from."""
+    """An unchecked file. `url` is the address it was downloaded from, or empty."""
 
     name: str
     content: bytes = field(repr=False)
@@ -29,12 +29,12 @@ class MediaFile:
 
 
 def load_media(source: str | Path, limits: Limits, wanted: Modality | None = None) -> Media:
-    """Reads, checks and encodes. Raises MediaError."""
+    """Reads, checks and encodes a file. Raises MediaError."""
     return encode_media(read_media_file(source, limits), limits, wanted)
 
 
 def read_media_file(source: str | Path, limits: Limits) -> MediaFile:
-    """The bytes, within the limit. Raises MediaError."""
+    """Reads or downloads a file. Raises MediaError, also for a file over the size limit."""
     if isinstance(source, Path):
         return _read_path(source, limits)
     words = source.strip()
@@ -48,7 +48,10 @@ def read_media_file(source: str | Path, limits: Limits) -> MediaFile:
 
 
 def encode_media(file: MediaFile, limits: Limits, wanted: Modality | None = None) -> Media:
-    """As what it is, whatever its name says. Raises MediaError for what is not whole, too large, or not `wanted`."""
+    """Checks and encodes a file; its content decides the type, not its name.
+
+    Raises MediaError if the file is damaged, too large, or not of the `wanted` modality.
+    """
     name = short_name(file.name)
     found = check_file(file.content, name, limits, wanted)
     if wanted and found.modality is not wanted:
@@ -67,5 +70,5 @@ def _read_path(path: Path, limits: Limits) -> MediaFile:
     try:
         limits.check_bytes(short_name(path.name), path.stat().st_size)
         return MediaFile(short_name(path.name), path.read_bytes())
-    except (OSError, ValueError) as exc:  # ValueError: a null character in the name
+    except (OSError, ValueError) as exc:  # ValueError: the name has a null character
         raise MediaError(f"{short_name(path)} cannot be read: {getattr(exc, 'strerror', None) or exc}") from exc

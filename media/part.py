@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Modality(StrEnum):
-    """By vLLM's names."""
+    """The kinds of media, with vLLM's names."""
 
     IMAGE = "image"
     VIDEO = "video"
@@ -17,7 +17,7 @@ class Modality(StrEnum):
 
 
 class Form(StrEnum):
-    """How a request carries media: an address that the engine fetches, or the bytes themselves."""
+    """How a request contains media: as an address that the engine fetches, or as the bytes themselves."""
 
     URL = "url"
     DATA_URL = "data-url"
@@ -26,20 +26,20 @@ class Form(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """One file, checked and encoded before any TTFT is measured. `url` is set where an engine may fetch it."""
+    """One file, checked and encoded before any TTFT is measured. `url` is set if the engine may fetch the file."""
 
     modality: Modality
-    name: str  # of the file, to show
+    name: str  # of the file, for display
     mime: str
     base64: str = field(repr=False)
     size: int  # bytes of the file
     url: str = ""
     form: Form = Form.DATA_URL
-    extent: str = ""  # to show: pixels, frames or seconds
+    extent: str = ""  # pixels, frames or seconds, for display
 
     @classmethod
     def of(cls, modality: Modality, name: str, mime: str, content: bytes, *, url: str = "", extent: str = "") -> Media:
-        """Encodes the file's content."""
+        """Encodes `content` as base64."""
         return cls(modality, name, mime, b64encode(content).decode(), len(content), url, extent=extent)
 
     @property
@@ -49,7 +49,7 @@ class Media:
 
     @property
     def part(self) -> dict[str, Any]:
-        """A part of a message's content as in the OpenAI API, which vLLM extends to video."""
+        """The content part of a message in the OpenAI API, which vLLM extends by video."""
         if self.form is Form.INPUT_AUDIO:
             suffix = self.mime.split("/")[-1].replace("mpeg", "mp3")
             return {"type": "input_audio", "input_audio": {"data": self.base64, "format": suffix}}

@@ -1,17 +1,17 @@
-"""Whether a file has all of its bytes, where FFmpeg does not tell. Sizes that writers leave open are ignored."""
+"""Detects truncated files in formats where FFmpeg does not report it. Sizes that the writer left open are ignored."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-RIFF_STREAMED = 0x7FFF_0000  # bytes: a WAV that was written to a pipe claims at least as many, or none
+RIFF_STREAMED = 0x7FFF_0000  # bytes; a WAV written to a pipe has a size of at least this, or 0
 OGG_HEADER = 27  # bytes
-OGG_FIRST_PAGE = 2  # a flag
-MATROSKA_SEGMENT = b"\x18\x53\x80\x67"  # the element that holds all that follows the header
+OGG_FIRST_PAGE = 2  # flag in the page header
+MATROSKA_SEGMENT = b"\x18\x53\x80\x67"  # ID of the element that contains everything after the header
 
 
 def is_truncated(kind: str, content: bytes) -> bool:
-    """`kind` is FFmpeg's name of the container."""
+    """Returns whether the end of a file is missing. `kind` is FFmpeg's name of the container."""
     match kind:
         case "ogg":
             return not _is_whole_page(content[content.rfind(b"OggS") :])
@@ -23,18 +23,21 @@ def is_truncated(kind: str, content: bytes) -> bool:
 
 
 def has_complete_segment(kind: str, content: bytes) -> bool:
-    """Whether a Matroska has the size that it claims. Its duration may then exceed the end of its last frame."""
+    """Returns whether a Matroska file has the length that its header claims, or more.
+
+    The duration of such a file may exceed the end of its last frame.
+    """
     return kind == "matroska,webm" and 0 < (_matroska_end(content) or 0) <= len(content)
 
 
 def has_data_after(kind: str, content: bytes) -> bool:
-    """Whether a second WAV follows the first; readers do not agree on what the file is then."""
+    """Returns whether a second WAV follows the first; readers disagree on how to read such a file."""
     ends = (start + size for start, size in _wav_data(content)) if kind == "wav" else ()
     return any(content[end + end % 2 :].startswith(b"RIFF") for end in ends)
 
 
 def _wav_data(content: bytes) -> Iterator[tuple[int, int]]:
-    """Where a WAV's samples begin, and how many bytes it claims; nothing where it has none."""
+    """Yields the offset of a WAV's samples and their size in the header (bytes); nothing if there is no data chunk."""
     at = 12
     while at + 8 <= len(content):
         size = int.from_bytes(content[at + 4 : at + 8], "little")
@@ -45,12 +48,12 @@ def _wav_data(content: bytes) -> Iterator[tuple[int, int]]:
 
 
 def claims_no_samples(content: bytes) -> bool:
-    """As a WAV that was written to a pipe does."""
+    """Returns whether a WAV has a data size of 0 in its header, as one written to a pipe may."""
     return any(not size for _, size in _wav_data(content))
 
 
 def is_chained(content: bytes) -> bool:
-    """Whether an Ogg is followed by a second one, which libsndfile does not read."""
+    """Returns whether a second Ogg stream follows the first; libsndfile does not read it."""
     at, begun = 0, False
     while len(content) > at + OGG_HEADER and content.startswith(b"OggS", at):
         first = bool(content[at + 5] & OGG_FIRST_PAGE)
@@ -64,9 +67,10 @@ def is_chained(content: bytes) -> bool:
 
 
 def _is_whole_page(page: bytes) -> bool:
-    """Whether a last page has all of its segments, whose sizes follow its header, and no beginning of another page.
+    """Returns whether the last Ogg page is complete, and no start of another page follows.
 
-    The flag of a last page is not required: voice messages of phones lack it.
+    The sizes of its segments follow the page header. The flag for a last page is not required: voice messages recorded
+    by phones lack it.
     """
     if len(page) < OGG_HEADER:
         return False
@@ -76,9 +80,10 @@ def _is_whole_page(page: bytes) -> bool:
 
 
 def _matroska_end(content: bytes) -> int | None:
-    """Where a Matroska claims to end; None where it does not say.
+    """Returns the offset where a Matroska file ends according to its header, or None if the size is unknown.
 
-    A size has one byte more than its first byte has leading zero bits. Only ones stand for an unknown size.
+    The length of the size field is the number of leading zero bits in its first byte, plus one byte. A field whose
+    value bits are all ones means that the size is unknown.
     """
     at = content.find(MATROSKA_SEGMENT, 0, 256) + len(MATROSKA_SEGMENT)
     if at < len(MATROSKA_SEGMENT) or at >= len(content) or not content[at]:
