@@ -1,6 +1,6 @@
 """`python -m frontend`: serves the page until the process ends.
 
-Everything is imported below, where the processes that decode media, which load this module, do not come.
+Imports are inside the `if`, because the processes that decode media load this module too and need none of it.
 """
 
 import os
