@@ -1,6 +1,6 @@
 """`python -m frontend`: serves the page until the process ends.
 
-Imports are inside the `if`, because the processes that decode media load this module too and need none of it.
+The page is imported inside the `if`: processes that decode media load this module, too, and do not need it.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Options of the page's events: no event shows Gradio's progress tracker, and most are not part of the API.
+"""Options for the page's events: no event shows Gradio's progress tracker, and most are not part of the API.
 
 Even a hidden progress tracker redraws sixty times a second while its event is pending, on cores that the engines may
 share, so no component has one.

@@ -1,8 +1,8 @@
-"""Refuses requests to unknown host names, and POST requests that come from other sites' pages.
+"""Refuses requests to unknown host names, and state-changing requests from other sites' pages.
 
-In DNS rebinding, another site makes its own name resolve to 127.0.0.1, so that its pages can read our answers. The
-attack needs a host name, so every IP address that the page listens on is accepted. Starlette's TrustedHostMiddleware
-checks neither addresses nor origins.
+In DNS rebinding, another site makes its own name resolve to 127.0.0.1, so that its pages can read this page's
+answers. The attack needs a host name, so every IP address that the page listens on is accepted. Starlette's
+TrustedHostMiddleware checks neither addresses nor origins.
 """
 
 from __future__ import annotations

@@ -158,7 +158,7 @@ class RaceHandlers:
         return self.app.session(request.session_hash)
 
     async def _change(self, request: gr.Request, change: Callable[[TabState], TabState]) -> Frame:
-        """Stops the run, which would overwrite the change, and then applies it."""
+        """Stops the run, because it would overwrite the change, and applies the change."""
         tab = self.tab(request)
         await tab.stop()
         tab.state = change(tab.state)

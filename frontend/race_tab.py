@@ -61,7 +61,7 @@ class RaceTab:
         self._wire_documents()
 
     def starts_cold(self, button: gr.Button) -> None:
-        """Makes a click on the button give the visitor's document a new nonce."""
+        """Wires the button: a click gives the visitor's document a new nonce."""
         self.describes(button.click(self.documents.cold, self.document, self.outputs, **NO_PROGRESS_NO_API))
 
     def describes(self, event: Any) -> None:
@@ -130,8 +130,8 @@ class RaceTab:
             film = gr.Video(
                 label="Film",
                 sources=["webcam"],
-                webcam_options=gr.WebcamOptions(mirror=False),  # mirroring or muting a film
-                include_audio=True,  # would need ffmpeg in Gradio
+                webcam_options=gr.WebcamOptions(mirror=False),  # Gradio would need ffmpeg to mirror a film
+                include_audio=True,  # and to remove its sound
                 elem_id="filmed",
                 height=180,
             )

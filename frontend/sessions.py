@@ -26,7 +26,7 @@ from frontend.tab_state import TabState, fit_prompt
 from media import Media
 
 FRAME_S = 0.03  # between two frames of a tab: more would not show text sooner, but would slow the engines
-KEPT_S = 3600  # for which a history is kept after its last tab was closed
+KEPT_S = 3600  # how long a history is kept after its last tab was closed
 MAX_TABS, MAX_VISITORS = 500, 500  # the least recently used are dropped
 MAX_CLOSED = 100_000  # closed sessions that are remembered
 HELD_BYTES = 512 * 2**20  # for all visitors' documents and media: a quarter of the memory of the page's container

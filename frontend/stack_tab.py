@@ -50,7 +50,7 @@ class StackPanel:
         return now, now
 
     async def redrawn(self, last: str) -> tuple[Any, Any]:
-        """Updates nothing if nothing has changed, and asks no service during a measurement."""
+        """Updates the panel only if it has changed; asks no service during a measurement."""
         if self.app.queue.current:
             return gr.skip(), gr.skip()
         now, _ = await self.drawn()

@@ -95,7 +95,7 @@ def browser():
 
 @pytest.fixture
 def page(browser, url):
-    """The page without a document, whose processing would take long."""
+    """The page without a document, which would take long to process."""
     with visiting(browser, url + BARE) as page:
         yield page
 

@@ -1,5 +1,5 @@
-"""A visitor's actions on the page, for tests: in Debian's Chromium, with the real stack or, with
-ARENA_TEST_STACK=fake, with fake engines."""
+"""A visitor's actions on the page, for tests: in Debian's Chromium, against the real stack or, if
+ARENA_TEST_STACK=fake, against fake engines."""
 
 import os
 import re

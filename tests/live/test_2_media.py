@@ -165,7 +165,7 @@ def test_a_sound_of_another_rate_than_the_models_is_heard(stack, tmp_path):
     reply = asyncio.run(
         ask_measured(stack.engine("plain-a"), Prompt("What is it?", "", new_nonce(), 4, media=(media,)))
     )
-    assert reply.media_tokens == pytest.approx(25, abs=3)  # tokens for one second
+    assert reply.media_tokens == pytest.approx(25, abs=3)  # for one second of sound
 
 
 async def crossing(writer, reader, written, read):

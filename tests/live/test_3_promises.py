@@ -192,7 +192,7 @@ def _in_turns(page, context):
 
 
 def _as_if_elsewhere():
-    """Lowers the browser's priority, because a real visitor's browser uses no cores of the engines."""
+    """Lowers the browser's priority, because a real visitor's browser runs on another machine."""
     for process in psutil.Process().children(recursive=True):
         if "chrom" in process.name():
             process.nice(19)

@@ -27,7 +27,7 @@ OPEN = {"KV_SERDE": "none"}  # in a namespace of its own
 
 @pytest.fixture
 def foreground():
-    """A separate `./arena up`, as in a terminal; it is stopped at the end, if the test has not stopped it."""
+    """Starts a separate `./arena up` as in a terminal, and stops it unless the test already has."""
     run_arena("down")
     child = subprocess.Popen(
         [ROOT / "arena", "up"],
