@@ -1,6 +1,6 @@
 """`python -m frontend`: serves the page until the process ends.
 
-Everything is imported below, where the processes that decode media, which load this module, do not come.
+The page is imported inside the `if`: processes that decode media load this module, too, and do not need it.
 """
 
 import os

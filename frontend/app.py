@@ -15,11 +15,11 @@ from frontend.stack_tab import stack_tab
 from frontend.tab_view import TabView
 from frontend.theme import HEAD
 
-DELETE_UPLOADS = (3600, 24 * 3600)  # every hour those that are older than a day
+DELETE_UPLOADS = (3600, 24 * 3600)  # every hour, delete uploads older than a day
 
 
 def build(app: AppState) -> gr.Blocks:
-    """The page; it asks no engine before a visitor comes."""
+    """Returns the page. No engine is asked until a visitor opens it."""
     page = gr.Blocks(title="TTFT Arena", fill_width=True, analytics_enabled=False, delete_cache=DELETE_UPLOADS)
     with page:
         gr.HTML(HEAD, elem_id="head")

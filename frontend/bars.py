@@ -1,4 +1,4 @@
-"""Numbers drawn to scale: TTFT of all panes, and where one prompt's tokens came from."""
+"""Bars drawn to scale: the TTFT of all panes, and where a prompt's tokens came from."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ SERVED_BY = {ServiceKind.PLAIN: "vLLM", ServiceKind.LMCACHE: "vLLM + LMCache"}
 
 
 def title(engine: Engine) -> str:
-    """An engine's name on the whole page."""
+    """Returns the engine's name as the page shows it everywhere."""
     return f"{SERVED_BY[engine.kind]} ({engine.side.upper()})"
 
 
 def seconds(value: float) -> str:
-    """Three significant digits, or whole milliseconds."""
+    """Formats seconds: whole milliseconds below 1 s, otherwise three significant digits."""
     if value < 1:
         return f"{value * 1e3:.0f} ms"
     return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f} s"
 
 
 def ttft_bars(race: Race, engines: Sequence[Engine]) -> str:
-    """A bar for each engine, to one scale; empty before the first TTFT."""
+    """Returns a bar for each engine, on one scale; empty before the first TTFT."""
     longest = max((pane.ttft or 0 for pane in race.panes.values()), default=0)
     if not longest:
         return ""
@@ -45,7 +45,7 @@ def _row(engine: Engine, ttft: float | None, longest: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class TokenPart:
-    """Tokens of one source; `style` is the CSS class that gives its colour."""
+    """The tokens from one source; `style` is the CSS class that sets its colour."""
 
     style: str
     name: str
@@ -53,7 +53,7 @@ class TokenPart:
 
 
 def token_parts(sources: Sources) -> tuple[TokenPart, ...]:
-    """Sources that have tokens; shared tokens whose tier is unknown are a source of their own."""
+    """Returns the sources that have tokens. Shared tokens whose tier is unknown count as a separate source."""
     parts = (
         TokenPart("computed", "computed", sources.computed),
         TokenPart("own", "own prefix cache", sources.prefix_cache),
@@ -65,7 +65,7 @@ def token_parts(sources: Sources) -> tuple[TokenPart, ...]:
 
 
 def sources_bar(reply: Reply) -> str:
-    """A stacked bar with its legend; a sentence where the sources are unknown."""
+    """Returns a stacked bar with a legend, or a sentence if the sources are unknown."""
     usage = reply.usage
     if reply.sources is None:
         return f'<p class="legend">{usage.cached} of {usage.prompt_tokens:,} prompt tokens cached ({reply.source})</p>'

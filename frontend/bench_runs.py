@@ -1,4 +1,4 @@
-"""Runs of the benchmark as child processes: `python -m bench`, its lines as they come, its report when it has ended."""
+"""Runs `python -m bench` as a child process: its lines are shown as they come, its report when it has ended."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from frontend.results_list import ResultSummary, list_results
 
 KINDS = ("ttft", "mm", "aa", "storage")
 MAX_DOCUMENTS = 1000
-MAX_LINES = 200  # that are kept of a run
+MAX_LINES = 200  # kept from a run's output
 MAX_LINE_BYTES = 2**20
 GRACE_S = 20  # from Ctrl+C to SIGKILL
 
 
 def kinds(settings: Settings, access: Callable[[Path, int], bool] = os.access) -> tuple[str, ...]:
-    """Those that can run here: `storage` writes to the KV volume, which a page in a container may only read."""
+    """Returns the kinds that can run here: `storage` writes to the KV volume, read-only for a page in a container."""
     writable = access(nearest_existing(settings.kv_store_dir), os.W_OK)
     return KINDS if writable else tuple(kind for kind in KINDS if kind != "storage")
 
 
 @dataclass(frozen=True, slots=True)
 class BenchRun:
-    """A run as far as it has come; `code` is its exit code, None while it runs."""
+    """A run and its output so far; `code` is its exit code, or None while it runs."""
 
     kind: str
     folder: Path
@@ -42,7 +42,7 @@ class BenchRun:
 
 
 class BenchRunner:
-    """One run at a time, which all visitors see, and the results of earlier ones."""
+    """Runs one benchmark at a time, visible to all visitors, and lists the results of earlier runs."""
 
     def __init__(
         self, queue: MeasurementQueue, results: Path, command: Sequence[str] = (sys.executable, "-m", "bench")
@@ -54,8 +54,8 @@ class BenchRunner:
         self._found: Sequence[ResultSummary] | None = None
 
     async def start(self, kind: str, num_prompts: int) -> None:
-        """Returns when the run has begun. Raises ConfigError for an unknown kind or a number out of bounds, and
-        StackError while something else is measured."""
+        """Returns once the run has started. Raises ConfigError for an unknown kind or a number out of bounds, and
+        StackError while another measurement is running."""
         if kind not in KINDS or not 1 <= num_prompts <= MAX_DOCUMENTS:
             raise ConfigError(
                 f"there is no bench {kind} of {num_prompts} documents: choose one of {', '.join(KINDS)}, "
@@ -69,19 +69,19 @@ class BenchRunner:
             self._reading = asyncio.create_task(self._read(self._child, self.now, reservation.pop_all()))
 
     async def ended(self) -> None:
-        """Returns when no run is under way."""
+        """Returns when no run is in progress."""
         if self._reading:
             await asyncio.wait({self._reading})
 
     def cancel(self) -> None:
-        """As Ctrl+C does: the bench keeps what it has measured."""
+        """Sends SIGINT, like Ctrl+C, so that the bench keeps what it has measured; SIGKILL follows after GRACE_S."""
         if (child := self._child) and child.returncode is None:
             with suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGINT)
             asyncio.get_running_loop().call_later(GRACE_S, _kill, child)
 
     async def report(self, name: str) -> str:
-        """The report's HTML, made now where a cancelled run has left none. Raises ConfigError where that fails."""
+        """Returns the report's HTML. If a cancelled run left none, makes it now; raises ConfigError if that fails."""
         await self._check_listed(name)
         page = self.results / name / "report.html"
         output = "" if page.exists() else await self._output("report", self.results / name)
@@ -91,25 +91,25 @@ class BenchRunner:
             raise ConfigError(f"{name} has no report: {output or exc.strerror}") from exc
 
     async def compare(self, old: str, new: str) -> str:
-        """What `bench compare` prints about two results of the list."""
+        """Returns what `bench compare` prints for two listed results. Raises ConfigError or StackError."""
         await self._check_listed(old, new)
         if output := await self._output("compare", self.results / old, self.results / new):
             return output
         raise StackError("bench compare printed nothing: ./arena bench compare OLD NEW shows why")
 
     async def earlier(self) -> Sequence[ResultSummary]:
-        """Results, newest first; while something is measured those that were found before."""
+        """Returns the results, newest first. During a measurement the folder is not read again."""
         if self._found is None or not self.queue.current:
             self._found = await asyncio.to_thread(list_results, self.results)
         return self._found
 
     async def _check_listed(self, *names: str) -> None:
-        """No other folder is read than those of the list."""
+        """Raises ConfigError for a name not in the list, so that no other folder is read."""
         if not {result.name for result in await self.earlier()}.issuperset(names):
             raise ConfigError("choose results of the list")
 
     async def _read(self, child: asyncio.subprocess.Process, run: BenchRun, reservation: AsyncExitStack) -> None:
-        """Keeps the newest lines until the child has ended, and then frees the reservation."""
+        """Keeps the newest lines until the child ends, then releases the reservation."""
         lines = deque[str](maxlen=MAX_LINES)
         assert child.stdout
         async with reservation:
@@ -118,12 +118,12 @@ class BenchRunner:
                     lines.append(line.decode(errors="replace").rstrip())
                     self.now = replace(run, lines=tuple(lines))
             finally:
-                if not child.stdout.at_eof():  # a child whose output is not read would wait for ever
+                if not child.stdout.at_eof():  # a child whose output nobody reads would block for ever
                     _kill(child)
                 self.now = replace(run, lines=tuple(lines), code=await child.wait())
 
     async def _output(self, *words: str | Path) -> str:
-        """All that a short command prints. It takes a core for seconds, so nothing may be measured meanwhile."""
+        """Returns the output of a short command. It uses a core for seconds, so it never runs during a measurement."""
         if measured := self.queue.current:
             raise StackError(f"{measured} is running, and this would disturb it: try again when it has ended")
         async with self.queue.wait_turn(lambda *_: None, "a report that the page makes"):
@@ -131,7 +131,7 @@ class BenchRunner:
         return output.decode(errors="replace").strip()
 
     async def _spawn(self, *words: str) -> asyncio.subprocess.Process:
-        """In a process group of its own, so that Ctrl+C reaches all that it starts."""
+        """Starts the bench in its own process group, so that SIGINT reaches all of its children."""
         return await asyncio.create_subprocess_exec(
             *self.command,
             *words,
@@ -147,7 +147,7 @@ class BenchRunner:
 
 
 def _accept_ctrl_c() -> None:
-    """A page that a script has started in the background ignores SIGINT, and its children would inherit that."""
+    """Restores SIGINT: a page that a script started in the background ignores it, and its children would, too."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 

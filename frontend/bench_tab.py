@@ -1,4 +1,4 @@
-"""The benchmark's tab: start and cancel a run, watch it, see its report, compare results."""
+"""The Bench tab: start, watch or cancel a run, read its report, and compare results."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from frontend.sanitize import escape_html
 
 POLL_S = 1
 SHOWN_LINES, SHOWN_RESULTS = 40, 50
-DEFAULT_DOCUMENTS = MIN_PAIRS + 1  # one may fail, and there is a claim all the same
+DEFAULT_DOCUMENTS = MIN_PAIRS + 1  # enough for a claim even if one fails
 ABOUT = (
     "Runs `./arena bench` as it is on the command line. One run at a time for all visitors, and no questions "
     "meanwhile: both would disturb each other's timings."
 )
 NO_STORAGE = " `storage` is not among them: it writes to the KV volume, which this page may only read."
-STEP = re.compile(r"^(\d+)/(\d+) ")  # how many samples of how many the bench has measured
+STEP = re.compile(r"^(\d+)/(\d+) ")  # samples measured so far, and in total
 STATES = {None: "running", 0: "done", 130: "cancelled"}  # by exit code
 
-# For the estimate of a run's duration
+# For estimating how long a run takes
 CLAIMING = ("ttft", "mm", "aa")  # kinds whose verdict compares all documents
-COMPUTED_PROMPTS: Mapping[str, int] = {"ttft": 3, "aa": 2, "decode": 3}  # that are computed whole, for each document
-PROMPT_TOKENS = 6784  # of each, as the bench chooses them
-MIN_COMPUTED_TOKENS = 1000  # of a question, to tell an engine's pace by it
-WARM_UP_DOCUMENTS = 1.5  # a warm-up takes as long as these
+COMPUTED_PROMPTS: Mapping[str, int] = {"ttft": 3, "aa": 2, "decode": 3}  # prompts computed in full, for each document
+PROMPT_TOKENS = 6784  # length of each prompt, the bench's default
+MIN_COMPUTED_TOKENS = 1000  # fewest computed tokens from which an engine's pace is estimated
+WARM_UP_DOCUMENTS = 1.5  # the warm-up takes as long as this many documents
 UNKNOWN_DURATION = (
     "Nothing was measured here yet by which to estimate how long it will take; each line of the run says how much time "
     "is left. On two processor cores expect about a minute a document."
@@ -44,7 +44,7 @@ UNKNOWN_DURATION = (
 
 
 def bench_tab(app: AppState, tabs: gr.Tabs, tab: gr.Tab) -> None:
-    """All visitors who have it open see the same run."""
+    """Builds the tab. All visitors see the same run."""
     offered = kinds(app.settings)
     gr.Markdown(ABOUT if offered == KINDS else ABOUT + NO_STORAGE)
     with gr.Row(elem_id="bench-actions", equal_height=False):
@@ -92,20 +92,20 @@ def bench_tab(app: AppState, tabs: gr.Tabs, tab: gr.Tab) -> None:
 
 
 class BenchHandlers:
-    """`look` and `watch` return, in this order: the run as it was seen, its lines, the table of results, two choices
-    of a result, and a report."""
+    """`look` and `watch` return, in this order: the run, its lines, the table of results, two choices of a result,
+    and a report."""
 
     def __init__(self, runner: BenchRunner, check_not_read_only: Callable[[], None] = lambda: None) -> None:
         self.runner, self.check_not_read_only = runner, check_not_read_only
 
     async def expected(self, kind: str, documents: int, rows: Sequence[HistoryRow]) -> str:
-        """How long a run will take, and whether it can make a claim."""
+        """Returns how long a run will take, with a warning if it cannot support a claim."""
         warning = no_claim_warning(kind, documents)
         said = f'<p class="quiet">{escape_html(estimate(kind, documents, await self.runner.earlier(), rows))}</p>'
         return f'<p class="fault">{escape_html(warning)}</p>{said}' if warning else said
 
     async def look(self, seen: BenchRun | None) -> tuple[Any, ...]:
-        """Everything; a report only where the run has ended since it was `seen`."""
+        """Returns all values; the report is skipped unless the run has ended since it was `seen`."""
         now = self.runner.now
         found = await self.runner.earlier()
         names = [result.name for result in found]
@@ -115,7 +115,7 @@ class BenchHandlers:
         return now, run_html(now), results_table(found), *chosen, report
 
     async def watch(self, seen: BenchRun | None) -> tuple[Any, ...]:
-        """The lines of a run as they come, and everything once it has ended, for all visitors."""
+        """Returns the lines of the run in progress, and all values once it has ended."""
         now, skip = self.runner.now, gr.skip()
         if now is None or now == seen:
             return (skip,) * 6
@@ -124,7 +124,7 @@ class BenchHandlers:
         return await self.look(seen)
 
     async def start(self, kind: str, number: int | None) -> tuple[Any, Any]:
-        """The run's first lines, in place of an earlier report."""
+        """Starts a run; returns its first lines and an empty report."""
         with _errors_as_warnings("Not started"):
             self.check_not_read_only()
             documents = int(number or 0)
@@ -146,14 +146,14 @@ class BenchHandlers:
         return ""
 
     async def report(self, name: str | None) -> str:
-        """In its frame, or why there is none."""
+        """Returns the report in its frame, or why there is none."""
         try:
             return report_frame(await self.runner.report(name or ""))
         except ArenaError as exc:
             return f'<p class="quiet">{escape_html(str(exc))}</p>'
 
     async def _last_report(self, run: BenchRun) -> str:
-        """A run that was cancelled during its warm-up has measured nothing."""
+        """Returns the run's report; a run cancelled during its warm-up has none."""
         if await asyncio.to_thread((run.folder / "result.json").exists):
             return await self.report(run.folder.name)
         return '<p class="quiet">Nothing was measured yet, so there is no report.</p>'
@@ -161,7 +161,7 @@ class BenchHandlers:
 
 @contextmanager
 def _errors_as_warnings(title: str) -> Iterator[None]:
-    """An error of ours ends the block, and its message is shown to the visitor."""
+    """Shows an ArenaError raised in the block to the visitor as a warning, and ends the block."""
     try:
         yield
     except ArenaError as exc:
@@ -169,7 +169,7 @@ def _errors_as_warnings(title: str) -> Iterator[None]:
 
 
 def run_html(run: BenchRun | None) -> str:
-    """The newest lines, below a bar that shows the share of samples that are measured."""
+    """Returns the newest lines, below a bar that shows the share of samples measured so far."""
     if run is None:
         return '<p class="quiet">No run of this page yet.</p>'
     step = next((match for line in reversed(run.lines) if (match := STEP.match(line))), None)
@@ -186,7 +186,7 @@ def run_html(run: BenchRun | None) -> str:
 
 
 def results_table(results: Sequence[ResultSummary]) -> str:
-    """The newest results and their verdicts."""
+    """Returns a table of the newest results and their verdicts."""
     if not results:
         return '<p class="quiet">No results yet.</p>'
     head = "".join(f'<th scope="col">{name}</th>' for name in ("result", "kind", "date", "samples", "verdict"))
@@ -203,19 +203,19 @@ def results_table(results: Sequence[ResultSummary]) -> str:
 
 
 def report_frame(report: str) -> str:
-    """Scripts, forms and addresses of other hosts in a report have no effect in this frame."""
+    """Returns the report in a sandboxed frame: its scripts, forms and references to other hosts have no effect."""
     return f'<iframe class="report" sandbox="" title="Report" srcdoc="{escape(report)}"></iframe>'
 
 
 def no_claim_warning(kind: str, documents: int) -> str:
-    """Why a run cannot make a claim; empty where it can."""
+    """Returns why a run cannot support a claim; empty if it can."""
     if kind not in CLAIMING or documents >= MIN_PAIRS:
         return ""
     return f"A claim takes {MIN_PAIRS} documents: with {documents} the verdict will be «no claim»."
 
 
 def estimate(kind: str, documents: int, results: Sequence[ResultSummary], rows: Iterable[HistoryRow]) -> str:
-    """How long a run will take. `results` are newest first, `rows` the visitor's questions, oldest first."""
+    """Estimates how long a run will take. `results` are newest first; `rows`, the visitor's questions, oldest first."""
     found = _seconds_by_results(kind, results) or _seconds_by_questions(kind, rows)
     if not found:
         return UNKNOWN_DURATION
@@ -229,7 +229,7 @@ def estimate(kind: str, documents: int, results: Sequence[ResultSummary], rows: 
 
 
 def _seconds_by_results(kind: str, results: Sequence[ResultSummary]) -> tuple[float, str] | None:
-    """For one document, by the newest run of the same kind, or else of one that computes the same prompts."""
+    """Returns the seconds per document and their source: the newest run of this kind or of one with like prompts."""
     whole = [each for each in results if each.complete and each.documents and each.duration]
     if same := next((each for each in whole if each.kind == kind), None):
         return same.duration / same.documents, f"the run {same.name}"
@@ -241,7 +241,7 @@ def _seconds_by_results(kind: str, results: Sequence[ResultSummary]) -> tuple[fl
 
 
 def _seconds_by_questions(kind: str, rows: Iterable[HistoryRow]) -> tuple[float, str] | None:
-    """The same by the pace of the last question whose prompt an engine has computed."""
+    """Returns the same as above, from the pace of the last question whose prompt an engine computed."""
     paces = [
         row.reply.ttft / row.reply.sources.computed
         for row in rows

@@ -1,7 +1,7 @@
-"""TTFT of every engine over the time of the visit, as an SVG in the page's own colours.
+"""The TTFT of every engine over the visit, as an SVG in the page's colours.
 
-Gradio's plots have no logarithmic axis, and an own SVG is drawn without a plot library in the browser, whose cores the
-engines may share.
+Gradio's plots have no logarithmic axis. An SVG also needs no plot library in the browser, which may share its cores
+with the engines.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from config.topology import Engine
 from frontend.bars import title
 from frontend.history import HistoryRow
 
-WIDTH, HEIGHT = 1400, 280  # in the SVG's own units, as are all below
+WIDTH, HEIGHT = 1400, 280  # in SVG units, as are the numbers below
 LEFT, RIGHT, TOP, BOTTOM = 70, 1380, 14, 250  # edges of the plot
 MARGIN = 10  # between an edge and the first or last point
 MIN_SPAN = timedelta(seconds=10)
-MAX_POINTS = 400  # the newest; more would lie on each other
-SHAPES = (  # around the origin, one for each engine, so that colour is not the only difference
+MAX_POINTS = 400  # the newest; more would overlap
+SHAPES = (  # around the origin; one for each engine, so that they differ not only in colour
     '<circle r="4.5"/>',
     '<rect x="-4" y="-4" width="8" height="8"/>',
     '<polygon points="0,-6 6,0 0,6 -6,0"/>',
@@ -28,7 +28,7 @@ SHAPES = (  # around the origin, one for each engine, so that colour is not the 
 
 
 def chart(rows: Sequence[HistoryRow], engines: Sequence[Engine]) -> str:
-    """The newest rows that have a reply, with TTFT on a logarithmic scale; a sentence where there is none."""
+    """Draws the newest rows with a reply, TTFT on a logarithmic scale; returns a sentence if there are none."""
     answered = [(row, row.reply.ttft) for row in rows if row.reply][-MAX_POINTS:]
     if not answered:
         return '<p class="quiet">No question yet: ask one, and its times are drawn here.</p>'

@@ -1,4 +1,4 @@
-"""The handlers that bring a document (chosen, uploaded, pasted, or the same with a new nonce) and describe it."""
+"""Handlers that set the document (chosen, uploaded, pasted, or the same with a new nonce) and describe it."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from frontend.tab_state import NO_DOCUMENT, DocumentSize, TabState, title_of
 from frontend.tab_view import Frame, TabView, unchanged
 
 TITLES = {title_of(path): path for path in BUILT_IN}
-POLL_S = 1.0  # between two looks whether a measurement has ended
-PDF_WITHIN = 1024  # bytes from a file's start, as PDF readers look for its mark
-MAX_COUNTED = 64  # documents whose token count is kept
+POLL_S = 1.0  # between two checks of whether a measurement has ended
+PDF_WITHIN = 1024  # bytes from the start of a file in which PDF readers look for its magic number
+MAX_COUNTED = 64  # token counts that are kept
 
 Change = Callable[[TabState, str], TabState]
 
 
 class DocumentHandlers:
-    """One for all visitors; each handler finds its tab by the request's session hash."""
+    """One instance serves all visitors; each handler finds the tab by the request's session hash."""
 
     def __init__(self, app: AppState) -> None:
         self.app, self._kv_bytes, self._counted = app, KvBytesPerToken(app.settings), TokenCountCache()
@@ -43,10 +43,10 @@ class DocumentHandlers:
     async def described(
         self, max_tokens: int | None, follow: bool, request: gr.Request
     ) -> AsyncGenerator[tuple[Any, str, str]]:
-        """The choice of documents, the text as it is sent, and its size.
+        """Yields the choice of documents, the text that is sent, and its size.
 
-        An engine counts the tokens, which takes a core: while something is measured the size is what was counted
-        before, or follows when the measurement has ended.
+        An engine counts the tokens, which uses a core. During a measurement the last known count is shown, if there is
+        one; the tokens are counted once the measurement has ended.
         """
         options = QuestionOptions.of(max_tokens, None, None, cut=False, follow=follow)
         state, shown = self.app.session(request.session_hash).state, None
@@ -68,8 +68,8 @@ class DocumentHandlers:
         return f'{html}<p class="quiet">Counted {age_s:.0f} s ago; {escape_html(measured)} is running.</p>'
 
     def replaces(self, change: Change) -> Callable[..., Any]:
-        """A handler that stops the run and shows empty panes. A document that cannot be used, or is the same, leaves
-        everything as it was."""
+        """Returns a handler that stops the run, replaces the document and shows empty panes. Nothing changes if the
+        document cannot be used or is the same."""
 
         async def handler(value: str | None, request: gr.Request) -> Frame:
             before = self.app.session(request.session_hash).state
@@ -78,8 +78,8 @@ class DocumentHandlers:
             except ArenaError as exc:
                 gr.Warning(escape(str(exc)), title="Document not used")
                 state = before
-            tab = self.app.session(request.session_hash)  # raises if it was closed meanwhile
-            if state is before:  # Gradio's dropdown fires `input` also when it loses the focus
+            tab = self.app.session(request.session_hash)  # raises if it has been closed in the meantime
+            if state is before:  # Gradio's dropdown also fires `input` when it loses focus
                 return unchanged(state)
             await tab.stop()
             tab.state = state
@@ -89,7 +89,7 @@ class DocumentHandlers:
         return handler
 
     async def _changed(self, change: Change, state: TabState, value: str) -> TabState:
-        """A PDF takes a core for up to a minute: one at a time, in the line in which questions wait."""
+        """Applies the change. Reading a PDF uses a core for up to a minute, so it waits in the measurement queue."""
         if not await to_thread.run_sync(is_pdf, value):
             return await asyncio.to_thread(change, state, value)
         if measured := self.app.queue.current:
@@ -99,7 +99,7 @@ class DocumentHandlers:
 
 
 class TokenCountCache:
-    """The sizes that were counted last, of all visitors, and when."""
+    """The most recent token counts of all visitors' documents, and when they were made."""
 
     def __init__(self) -> None:
         self._sizes = OrderedDict[int, tuple[DocumentSize, float]]()
@@ -113,7 +113,7 @@ class TokenCountCache:
                 self._sizes.popitem(last=False)
 
     def get(self, state: TabState, options: QuestionOptions) -> tuple[DocumentSize, float] | None:
-        """With its age in seconds; None for what was never counted."""
+        """Returns the size and its age in seconds, or None if it is not in the cache."""
         size, at = self._sizes.get(_key(state, options), (None, 0.0))
         return (size, time.monotonic() - at) if size else None
 
@@ -124,7 +124,7 @@ def _key(state: TabState, options: QuestionOptions) -> int:
 
 
 def is_pdf(path: str) -> bool:
-    """By its first bytes; false for pasted text, a document's name, and a file that cannot be read."""
+    """Checks the first bytes of a file. False for pasted text, a document's name, or a file that cannot be read."""
     try:
         with Path(path).open("rb") as file:
             return b"%PDF-" in file.read(PDF_WITHIN)
@@ -133,12 +133,12 @@ def is_pdf(path: str) -> bool:
 
 
 def document_choices(state: TabState) -> Any:
-    """The built-in documents, none, and the visitor's own."""
+    """Returns the dropdown's update: the built-in documents, «No document», and the visitor's own."""
     return gr.update(choices=list(dict.fromkeys([*TITLES, NO_DOCUMENT, state.name])), value=state.name)
 
 
 def with_built_in(state: TabState, name: str) -> TabState:
-    """Choosing the same document again keeps its nonce. Raises DocumentError for an unknown name."""
+    """Returns the state with this document; choosing the same one keeps its nonce. Raises DocumentError if unknown."""
     if name == state.name:
         return state
     if name == NO_DOCUMENT:

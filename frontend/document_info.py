@@ -1,4 +1,4 @@
-"""The document's description: its tokens, its share of the model's context, and the KV that it makes on the volume."""
+"""Describes the document: its tokens, its share of the model's context, and the size of its KV on the volume."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ SHOWN_CHARACTERS = 20_000
 
 
 def uncounted_html(name: str, nonce: str, measured: str) -> str:
-    """For a document that was not counted before `measured` began."""
+    """Describes a document whose tokens were not counted before the measurement `measured` started."""
     return f"{_head(name, nonce)}<p>Its tokens are counted when {escape_html(measured)} has ended.</p>"
 
 
 def document_html(size: DocumentSize, nonce: str, kv_bytes_per_token: float | None) -> str:
-    """`kv_bytes_per_token` is None where it is not known."""
+    """Describes a document; `kv_bytes_per_token` is None if unknown."""
     head = _head(size.name, nonce)
     if size.tokens is None or size.limit is None:
         return f"{head}<p>No engine answers yet, so its tokens are not counted.</p>"
@@ -47,23 +47,24 @@ def _head(name: str, nonce: str) -> str:
 
 
 def _stored(tokens: int, kv_bytes_per_token: float | None) -> str:
-    """LMCache stores whole chunks only."""
+    """Estimates the size of the stored KV; LMCache stores whole chunks only."""
     if not kv_bytes_per_token:
         return ""
     return f"; about {tokens // CHUNK_SIZE * CHUNK_SIZE * kv_bytes_per_token / 2**20:,.0f} MiB of KV on the volume"
 
 
 class KvBytesPerToken:
-    """Bytes of KV for a token: measured once on the volume, or else known from the model's recipe."""
+    """The bytes of KV per token: measured once on the volume, or taken from the model's recipe."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._measured: float | None = None
 
     async def get(self, *, look: bool = True) -> float | None:
-        """Without `look`, or while the volume is empty or not visible, by the recipe; None where there is none."""
+        """Returns the measured value. Without `look`, or if the volume is empty or not visible from here, returns the
+        recipe's; None without a recipe."""
         if look and self._measured is None:
-            with suppress(OSError):  # in a thread, since a volume has many thousand files
+            with suppress(OSError):  # in a thread, since a volume can have many thousands of files
                 self._measured = await asyncio.to_thread(lambda: bytes_per_token(current_namespace(self._settings)))
         return self._measured or self._by_recipe()
 
@@ -75,7 +76,7 @@ class KvBytesPerToken:
 
 
 def excerpt(state: TabState) -> str:
-    """The document as it is sent; of a long one its beginning."""
+    """Returns the document as it is sent, shortened to SHOWN_CHARACTERS."""
     text = state.sent_document
     if len(text) <= SHOWN_CHARACTERS:
         return text

@@ -1,7 +1,7 @@
-"""How the page's events are wired: Gradio shows no progress of its own, and most are no API.
+"""Options for the page's events: no event shows Gradio's progress tracker, and most are not part of the API.
 
-A hidden progress tracker still draws sixty times a second for as long as its event is pending, on cores that the
-engines may share; so no component has one.
+Even a hidden progress tracker redraws sixty times a second while its event is pending, on cores that the engines may
+share, so no component has one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ NO_PROGRESS_NO_API: Any = {**NO_PROGRESS, "api_visibility": "private"}
 
 
 def timer_while_selected(tabs: gr.Tabs, tab: gr.Tab, every_s: float) -> gr.Timer:
-    """A timer of each visitor's own that ticks while the tab is open; its first tick comes `every_s` after that."""
+    """Returns a per-visitor timer that ticks while the tab is open, first `every_s` seconds after it is opened."""
     timer = gr.Timer(every_s, active=False)
 
     def selected(event: gr.SelectData) -> gr.Timer:

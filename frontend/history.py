@@ -1,7 +1,7 @@
-"""The questions of one visitor to every engine as rows, and the rows as CSV and JSON.
+"""One visitor's history: a row for each question to each engine, and its export as CSV and JSON.
 
-The server keeps them, not the browser (gr.BrowserState): a question that a reload stops becomes a row after its tab is
-gone, and 10,000 rows are more than a browser's local storage takes.
+The server keeps the rows, not the browser (gr.BrowserState): if a reload stops a question, its row is written after the
+browser has disconnected, and 10,000 rows do not fit in a browser's local storage.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from client.prompt import Prompt
 from client.reply import Reply
 from frontend.race import Pane
 
-MAX_ROWS = 10_000  # of one visitor; the oldest are dropped
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would run what begins so
+MAX_ROWS = 10_000  # per visitor; the oldest are dropped
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would treat such a cell as a formula
 
 
 @dataclass(frozen=True, slots=True)
 class HistoryRow:
-    """One question to one engine. `reason` says why it has no whole answer.
+    """One question to one engine; `reason` is why it has no complete answer.
 
-    What would be most of a row is left out: the prompt's document, media and earlier turns, and all inter-token
-    latencies of the reply but their mean.
+    To save memory, a row has neither the prompt's document, media and earlier turns nor the reply's inter-token
+    latencies, except for their mean.
     """
 
     number: int
@@ -40,13 +40,13 @@ class HistoryRow:
     context: str  # the document's name
     turns: int  # before the question
     media: tuple[str, ...]  # "image cat.png"
-    text: str  # of the answer, as far as it came
+    text: str  # the answer, which may be incomplete
     reply: Reply | None
     reason: str
 
     @classmethod
     def of(cls, number: int, pane: Pane, prompt: Prompt, context: str) -> HistoryRow:
-        """A pane that came to its end."""
+        """Returns the row for a pane that has ended."""
         reply = pane.reply
         if reply:
             mean = () if reply.mean_itl is None else (reply.mean_itl,)
@@ -65,7 +65,7 @@ class HistoryRow:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """The field names and units of a bench's sample, which are those of `vllm bench serve`."""
+        """Returns the row with the field names and units of a bench's sample, which are those of `vllm bench serve`."""
         measured = self.reply.to_json() if self.reply else {"engine": self.engine, "text": self.text}
         measured.pop("itls", None)
         return {
@@ -90,13 +90,13 @@ class HistoryRow:
 
 @dataclass(eq=False)
 class History:
-    """Rows, oldest first."""
+    """One visitor's rows, oldest first."""
 
     rows: deque[HistoryRow] = field(default_factory=lambda: deque(maxlen=MAX_ROWS))
     count: int = 0
 
     def add(self, pane: Pane, context: str) -> None:
-        """A pane that came to its end; one that was not asked is no row."""
+        """Adds a row for a pane that has ended; a pane that was not asked adds none."""
         if pane.prompt:
             self.count += 1
             self.rows.append(HistoryRow.of(self.count, pane, pane.prompt, context))
@@ -108,13 +108,13 @@ class History:
             self.rows.append(replace(row, number=self.count))
 
     def page(self, number: int, size: int) -> list[HistoryRow]:
-        """Newest first; page 0 has the newest."""
+        """Returns `size` rows, newest first; page 0 has the newest."""
         last = len(self.rows) - number * size
         return [self.rows[index] for index in range(last - 1, max(-1, last - 1 - size), -1)]
 
 
 def history_json(rows: Sequence[HistoryRow], model: str) -> str:
-    """The rows as `samples`, in the frame that results of the bench share, as far as a visit has it."""
+    """Returns the rows as the `samples` of a result like the bench's, with the fields that apply to a visit."""
     now = datetime.now(UTC)
     counted = sum(not row.reason for row in rows)
     content = {
@@ -140,7 +140,7 @@ def history_json(rows: Sequence[HistoryRow], model: str) -> str:
 
 
 def history_csv(rows: Sequence[HistoryRow]) -> str:
-    """One line a row; lists and objects are JSON. A quote is put before what a spreadsheet would take for a formula."""
+    """Returns one line per row, with lists and objects as JSON. A quote precedes text that looks like a formula."""
     flat = [{key: _cell(value) for key, value in sample.items()} for sample in _samples(rows)]
     file = io.StringIO()
     writer = csv.DictWriter(file, list(dict.fromkeys(name for row in flat for name in row)))
@@ -150,7 +150,8 @@ def history_csv(rows: Sequence[HistoryRow]) -> str:
 
 
 def _samples(rows: Sequence[HistoryRow]) -> Iterator[dict[str, Any]]:
-    """`document` numbers the nonces, `position` the questions of one nonce; `started_s` counts from the first row."""
+    """Yields the samples. `document` numbers the nonces, `position` the questions with one nonce; `started_s` counts
+    seconds from the first row."""
     documents = {nonce: number for number, nonce in enumerate(dict.fromkeys(row.prompt.nonce for row in rows))}
     began = min((row.at for row in rows), default=None)
     asked = Counter[str]()

@@ -1,6 +1,6 @@
-"""The history's tab: a chart, one page of rows as a table, and all rows as files.
+"""The History tab: a chart, one page of rows as a table, and all rows as files.
 
-The table is plain HTML and not gr.Dataframe, which draws only the rows in sight and has neither caption nor pages.
+The table is plain HTML because gr.Dataframe draws only the visible rows and has neither a caption nor pages.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SAVE = "(text) => window.arena.save('{name}', text, '{mime}')"
 
 
 def history_tab(app: AppState, tab: gr.Tab) -> None:
-    """Drawn when it is opened, and on demand."""
+    """Builds the tab, which is drawn when it is opened and when a button is clicked."""
     drawn = gr.HTML("", elem_id="chart")
     with gr.Row(elem_id="history-actions"):
         newer = gr.Button("Newer", size="sm", elem_id="newer")
@@ -64,12 +64,12 @@ def history_tab(app: AppState, tab: gr.Tab) -> None:
 
 
 def last_page(rows: Sequence[HistoryRow]) -> int:
-    """Its number, from 0."""
+    """Returns the number of the last page, counting from 0."""
     return max(0, len(rows) - 1) // PAGE_ROWS
 
 
 def history_table(rows: Sequence[HistoryRow], page: int) -> str:
-    """One page of all `rows`, newest first; page 0 has the newest."""
+    """Returns one page of `rows` as a table, newest first; page 0 has the newest."""
     if not rows:
         return ""
     head = "".join(f"<th scope='col'>{name}</th>" for name in COLUMNS)

@@ -1,8 +1,8 @@
-"""Refuses requests to host names that the page does not know, and posts that come from other sites' pages.
+"""Refuses requests to unknown host names, and state-changing requests from other sites' pages.
 
-A web page elsewhere can let its own name resolve to 127.0.0.1, and could then read the answers as its own (DNS
-rebinding). That takes a name, so every address that the page listens on is accepted. Starlette's TrustedHostMiddleware
-knows neither addresses nor origins.
+In DNS rebinding, another site makes its own name resolve to 127.0.0.1, so that its pages can read this page's
+answers. The attack needs a host name, so every IP address that the page listens on is accepted. Starlette's
+TrustedHostMiddleware checks neither addresses nor origins.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ SAFE_METHODS = ("GET", "HEAD", "OPTIONS")  # change nothing, and no other site's
 
 @dataclass(frozen=True, slots=True)
 class AllowedHosts:
-    """`named` are lower-case host names; with `any_address` every IP address is accepted, not only loopback."""
+    """`named` are lower-case host names. With `any_address` every IP address is accepted, otherwise only loopback."""
 
     named: frozenset[str] = frozenset()
     any_address: bool = False
 
     @classmethod
     def of(cls, settings: Settings) -> AllowedHosts:
-        """Loopback, BIND_HOST, UI_ALLOWED_HOSTS; where the page listens on all addresses, any address."""
+        """Allows loopback, BIND_HOST and UI_ALLOWED_HOSTS, and any IP address if the page listens on all of them."""
         bound = _address(settings.bind_host)
         named = frozenset({settings.bind_host.lower(), *settings.allowed_hosts})
         return cls(named, any_address=bound is not None and bound.is_unspecified)
 
     def know(self, host: str) -> bool:
-        """Of a Host header, with or without a port."""
+        """Returns whether a Host header, with or without a port, is allowed."""
         name = _host_name(host)
         if name == "localhost" or name in self.named:
             return True
@@ -44,7 +44,7 @@ class AllowedHosts:
         return address is not None and (self.any_address or address.is_loopback)
 
     def refusal(self, scope: Scope) -> PlainTextResponse | None:
-        """421 or 403 with words that name the setting; None for a request that is accepted."""
+        """Returns a 421 or 403 response that names the setting to change, or None if the request is accepted."""
         headers = Headers(scope=scope)
         hosts, origin = headers.getlist("host"), headers.get("origin")
         if len(hosts) != 1 or not self.know(hosts[0]):
@@ -64,7 +64,7 @@ class AllowedHosts:
         return None
 
     def _is_own(self, origin: str, host: str) -> bool:
-        """Whether the origin's host is that of the request, or one of the settings' names."""
+        """Returns whether the origin is the host of the request or one of the allowed names."""
         try:
             parts = urlsplit(origin)
             place, name = parts.netloc.lower(), parts.hostname or ""
@@ -74,7 +74,7 @@ class AllowedHosts:
 
 
 class HostCheckMiddleware:
-    """ASGI middleware before all routes and websockets."""
+    """ASGI middleware that checks requests to all routes and websockets."""
 
     def __init__(self, app: ASGIApp, hosts: AllowedHosts) -> None:
         self.app, self.hosts = app, hosts
@@ -90,10 +90,10 @@ class HostCheckMiddleware:
 
 
 def _host_name(host: str) -> str:
-    """Without port, brackets and a final dot, in lower case; empty for what is no host."""
+    """Returns the lower-case host without port, brackets and final dot; empty if it is not a valid host."""
     try:
         parts = urlsplit(f"//{host}")
-        _ = parts.port  # raises for one that is no number
+        _ = parts.port  # raises ValueError if the port is invalid
     except ValueError:
         return ""
     return (parts.hostname or "").removesuffix(".") if parts.netloc == host and "@" not in host else ""

@@ -1,4 +1,4 @@
-"""A link that restores question, document and settings. It names a document, and never carries its text."""
+"""A link that restores the question, document and settings. It has the document's name, never its text."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_NAME = 200  # characters of a document's name
 
 @dataclass(frozen=True, slots=True)
 class ShareLink:
-    """The values of the page's controls."""
+    """The values of the page's controls that a link restores."""
 
     question: str = ""
     target: str = "all"
@@ -23,12 +23,12 @@ class ShareLink:
 
     @property
     def fits(self) -> bool:
-        """Whether the question is short enough for an address."""
+        """Whether the question is short enough for a URL."""
         return len(self.question) <= MAX_QUESTION
 
     @classmethod
     def read(cls, query: Mapping[str, str]) -> ShareLink:
-        """From the address; what is unknown or out of range becomes the default."""
+        """Reads a link's query parameters; unknown or out-of-range values become the defaults."""
         options = QuestionOptions.of(
             query.get("max_tokens"),
             query.get("temperature"),
@@ -39,7 +39,7 @@ class ShareLink:
         return cls(query.get("q", "")[:MAX_QUESTION], query.get("on", "all"), query.get("doc", "")[:MAX_NAME], options)
 
     def query(self) -> str:
-        """Starts with `?`; defaults are left out."""
+        """Returns the query string, with its `?`; defaults are omitted."""
         default = NO_LINK._parameters()
         return "?" + urlencode({key: value for key, value in self._parameters().items() if value != default[key]})
 

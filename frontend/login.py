@@ -1,4 +1,4 @@
-"""The login, where UI_USERNAME and a password are set, and what visitors may do without one."""
+"""The optional login (UI_USERNAME and a password), and what visitors may do without one."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from config.settings import Settings
 
 
 def login(settings: Settings) -> Callable[[str, str], bool] | None:
-    """Checks a name and a password in constant time; None where no login is set.
+    """Returns a function that checks a name and password in constant time, or None if no login is set.
 
-    Raises ConfigError when one of the two is missing, or the password's file cannot be read.
+    Raises ConfigError if only one of the two is set, or if the password file cannot be read.
     """
     password = _password(settings)
     if bool(settings.ui_username) != bool(password):
@@ -30,10 +30,10 @@ def login(settings: Settings) -> Callable[[str, str], bool] | None:
 
 
 def refusal(settings: Settings, environ: Mapping[str, str]) -> str:
-    """Why visitors may not restart, start or cancel what others use; empty where they may.
+    """Returns why visitors may not restart engines or start and cancel benchmarks; empty if they may.
 
-    They may with a login, and where only users of this machine reach the page. A container listens on all of its
-    addresses; UI_PUBLISHED_ON is where Compose publishes it.
+    They may if there is a login, or if the page can be reached only from this machine. A container listens on all its
+    addresses, so UI_PUBLISHED_ON, the address on which Compose publishes it, decides there.
     """
     reached = environ.get("UI_PUBLISHED_ON") or settings.bind_host
     if login(settings) or _is_loopback(reached):

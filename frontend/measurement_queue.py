@@ -1,6 +1,6 @@
-"""The line in which questions wait, and the lock shared with the command line: one measurement at a time.
+"""The queue in which questions wait, and the lock shared with the command line: one measurement at a time.
 
-Gradio's own queue shows a position, too, but a benchmark cannot hold it, and whoever waits in it cannot be stopped.
+Gradio's own queue also shows a position, but a benchmark cannot block it, and a waiting event cannot be cancelled.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from client.measurement_lock import UNKNOWN, HeldLock, MeasurementLock
 from config.errors import StackError
 
 POLL_S = 0.2  # between two attempts to get the lock from another process
-YIELD_TO_COMMANDS_S = 0.05  # between two visitors: a command that waits for the lock comes before the second one
+YIELD_TO_COMMANDS_S = 0.05  # between two visitors, so that a command waiting for the lock goes first
 QUESTION = "a question on the page"
 
-OnPosition = Callable[[int, str], None]  # how many visitors are ahead, and what is measured elsewhere
+OnPosition = Callable[[int, str], None]  # visitors ahead, and what another process is measuring
 
 
 class MeasurementQueue:
-    """First come, first served. Each entry of the line is informed when its position changes."""
+    """A first-come, first-served queue. Each entry's callback is called when its position changes."""
 
     def __init__(self, lock: MeasurementLock | None = None) -> None:
         self.lock = lock or MeasurementLock(None)
-        self.bench_kind = ""  # the benchmark of this page that runs; its process holds the lock
+        self.bench_kind = ""  # the page's running benchmark, whose process has the lock
         self._entries: list[OnPosition] = []
-        self._first = asyncio.Lock()  # held by the first of the line; it, too, is first come, first served
+        self._first = asyncio.Lock()  # taken by the first entry; it is first come, first served, too
         self._elsewhere = ""
 
     @property
@@ -35,7 +35,7 @@ class MeasurementQueue:
 
     @property
     def current(self) -> str:
-        """What is measured now, here or by another process; empty while nothing is."""
+        """The measurement in progress, here or in another process; empty if there is none."""
         if self.bench_kind:
             return f"bench {self.bench_kind}"
         if self._entries and not self._elsewhere:
@@ -44,9 +44,9 @@ class MeasurementQueue:
 
     @asynccontextmanager
     async def wait_turn(self, on_position: OnPosition, what: str = QUESTION) -> AsyncGenerator[None]:
-        """Waits in the line and for the lock; inside, nothing else is measured.
+        """Waits in the queue and for the lock. Nothing else is measured inside the context.
 
-        Raises StackError while a benchmark of the page runs.
+        Raises StackError while one of the page's benchmarks is running.
         """
         if self.bench_kind:
             raise StackError(
@@ -70,9 +70,9 @@ class MeasurementQueue:
 
     @asynccontextmanager
     async def reserve_for_bench(self, kind: str) -> AsyncGenerator[None]:
-        """No question comes meanwhile; the benchmark's own process takes the lock.
+        """Refuses questions inside the context; the benchmark's own process takes the lock.
 
-        Raises StackError unless the line is empty: a benchmark that waited for minutes would not be visible.
+        Raises StackError unless the queue is empty: nobody would see a benchmark that waits for minutes.
         """
         if self.busy or self.bench_kind:
             other = f"bench {self.bench_kind}" if self.bench_kind else "a question"

@@ -1,4 +1,4 @@
-"""What the served model is, and what of it is not trained."""
+"""The served model's name, and a warning if it is a stand-in."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from frontend.sanitize import escape_html
 
 
 def model_name(settings: Settings) -> str:
-    """As the saved picture of a race names it."""
+    """Returns the model's name for the saved picture of a race."""
     recipe = find_recipe(settings.model)
     if recipe is None:
         return Path(settings.model).name
@@ -18,7 +18,7 @@ def model_name(settings: Settings) -> str:
 
 
 def model_note(settings: Settings) -> str:
-    """One line, and for a stand-in a warning."""
+    """Returns one line about the model, and a warning if it is a stand-in."""
     recipe = find_recipe(settings.model)
     name = recipe.name if recipe else Path(settings.model).name
     takes = f" · takes {', '.join(['text', *recipe.modalities])}" if recipe else ""

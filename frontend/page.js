@@ -1,6 +1,6 @@
-// What must happen in the browser: clocks, clipboard, downloads, theme, and the visitor's token. All else is Python.
+// What must run in the browser: timers, clipboard, downloads, theme, and the visitor's token. The rest is in Python.
 (() => {
-  const began = new Map(); // engine -> when its clock starts
+  const began = new Map(); // engine -> when its timer starts
 
   const tick = () => {
     const running = new Set();
@@ -72,7 +72,7 @@
     }
   });
 
-  // In the capturing phase, before an open list or dialog closes: Escape is then meant for that only
+  // In the capture phase, before an open list or dialog closes: Escape then only closes that
   const open = () => document.querySelector("[role=listbox], [role=dialog], dialog[open]");
   document.addEventListener(
     "keydown",

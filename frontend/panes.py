@@ -1,4 +1,4 @@
-"""One engine's pane as HTML: its clock or TTFT, the comparison with plain vLLM, its cost, the answer."""
+"""An engine's pane as HTML: its timer or TTFT, the comparison with plain vLLM, its cost and its answer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from frontend.bars import seconds, sources_bar, title
 from frontend.race import Pane, PaneStatus, Race
 from frontend.sanitize import escape_html, render_markdown
 
-SAME_TTFT = 1.05  # up to this ratio one engine's own times differ
+SAME_TTFT = 1.05  # an engine's own times vary by up to this ratio
 WITHOUT_TTFT = {
     PaneStatus.IDLE: "not asked yet",
     PaneStatus.QUEUED: "waiting for its turn",
@@ -23,7 +23,7 @@ DOING = {
 
 
 def pane_html(race: Race, engine: Engine) -> str:
-    """The whole pane."""
+    """Returns the engine's pane as HTML."""
     pane, name = race.panes[engine.name], title(engine)
     ttft_ms = "" if pane.ttft is None else f"{pane.ttft * 1e3:.1f}"
     copy = '<button type="button" data-copy="answer">Copy</button>' if pane.text and not pane.at_work else ""
@@ -40,7 +40,7 @@ def pane_html(race: Race, engine: Engine) -> str:
 
 
 def _headline(pane: Pane) -> str:
-    """The clock runs in the browser (page.js), which costs the server nothing."""
+    """Returns the TTFT, a timer or the status. The timer runs in the browser (page.js), at no cost to the server."""
     if pane.ttft is not None:
         return f"{seconds(pane.ttft)} <small>to first token</small>"
     if pane.status is PaneStatus.ASKED:
@@ -50,7 +50,7 @@ def _headline(pane: Pane) -> str:
 
 
 def _comparison(race: Race, engine: Engine, pane: Pane) -> str:
-    """Names the plain engine's source, so that a warm engine is not taken for a cold one."""
+    """Compares with the plain engine; its source is shown so that a warm engine is not mistaken for a cold one."""
     baseline, reply = race.baseline(engine), pane.reply
     base = baseline.reply if baseline else None
     if base is None or reply is None:
@@ -67,7 +67,7 @@ def _comparison(race: Race, engine: Engine, pane: Pane) -> str:
 
 
 def first_difference(one: str, other: str) -> int | None:
-    """The number, from 1, of the first word in which two texts differ; None if they are the same."""
+    """Returns the position, from 1, of the first word in which two texts differ; None if they have the same words."""
     left, right = one.split(), other.split()
     if left == right:
         return None
@@ -76,7 +76,7 @@ def first_difference(one: str, other: str) -> int | None:
 
 
 def _reasoning(pane: Pane) -> str:
-    """Open while there is no answer yet."""
+    """Returns the reasoning, expanded until the answer starts."""
     if not pane.reasoning:
         return ""
     opened = "" if pane.text else " open"
@@ -101,7 +101,7 @@ def _cost_numbers(reply: Reply) -> tuple[tuple[str, str], ...]:
 
 
 def _fault(pane: Pane) -> str:
-    """Why a question failed, or what went wrong after its answer."""
+    """Returns why a question failed, or what went wrong after its answer."""
     if pane.status is PaneStatus.STOPPED:
         return '<p class="note">stopped</p>' if pane.ttft is not None else ""
     if pane.fault:

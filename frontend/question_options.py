@@ -1,4 +1,4 @@
-"""The settings of a question, and its text: bounded here, whoever sends them."""
+"""A question's settings and text, validated here whether they come from the page, a link or the API."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from config.errors import DocumentError
 
-MAX_TOKENS, LONGEST_ANSWER = 64, 1024  # tokens of an answer: what the page opens with, and at most
+MAX_TOKENS, LONGEST_ANSWER = 64, 1024  # tokens of an answer: the default and the maximum
 HOTTEST, LAST_SEED = 2.0, 2**31 - 1
 QUESTION_CHARACTERS = 100_000
 
@@ -18,13 +18,13 @@ class QuestionOptions:
     max_tokens: int = MAX_TOKENS
     temperature: float = 0.0
     seed: int = 0
-    cut: bool = False  # the document, to fit the model
-    follow: bool = True  # the conversation so far is sent, too
+    cut: bool = False  # shorten the document to fit the model's context
+    follow: bool = True  # also send the conversation so far
     document: bool = True
 
     @classmethod
     def of(cls, max_tokens: object, temperature: object, seed: object, cut: bool, follow: bool) -> QuestionOptions:
-        """From controls, of which an emptied one is None, or a link: what is out of range becomes the default."""
+        """Takes values from controls (None if emptied) or a link; invalid or out-of-range ones become the defaults."""
         return cls(
             int(_within(max_tokens, 1, LONGEST_ANSWER, MAX_TOKENS)),
             _within(temperature, 0, HOTTEST, 0),
@@ -38,7 +38,7 @@ DEFAULT_OPTIONS = QuestionOptions()
 
 
 def checked_question(question: str) -> str:
-    """As it can be sent. Raises DocumentError for one that is empty or too long."""
+    """Returns the question as valid UTF-8. Raises DocumentError if it is empty or too long."""
     if not question.strip():
         raise DocumentError("the question is empty: type one")
     if len(question) > QUESTION_CHARACTERS:

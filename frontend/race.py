@@ -1,4 +1,4 @@
-"""One question to one or several engines, as states of their panes. Knows nothing of Gradio."""
+"""Asks one or several engines a question, and models their panes. Does not depend on Gradio."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from client.reply import Delta, Reply
 from config.errors import ArenaError, StackError
 from config.topology import Engine, ServiceKind
 
-REPAINT_S = 0.3  # twice what Chromium takes to draw a race
+REPAINT_S = 0.3  # twice as long as Chromium takes to draw a race
 
 
 class PaneStatus(StrEnum):
-    """Where a pane is between a question and its answer."""
+    """A pane's progress from question to answer."""
 
     IDLE = "idle"
-    QUEUED = "queued"  # other engines are asked first
-    ASKED = "asked"  # the engine reads the prompt
+    QUEUED = "queued"  # waiting while other engines are asked
+    ASKED = "asked"  # the engine is processing the prompt
     ANSWERING = "answering"
-    STORING = "storing"  # the KV that it computed is written to the volume
+    STORING = "storing"  # the computed KV is being written to the volume
     DONE = "done"
     STOPPED = "stopped"
     FAILED = "failed"
@@ -38,27 +38,27 @@ AT_WORK = (PaneStatus.QUEUED, PaneStatus.ASKED, PaneStatus.ANSWERING, PaneStatus
 
 @dataclass(frozen=True, slots=True)
 class Pane:
-    """What is shown of one engine: nothing yet, an answer as it comes, its cost, or why there is none."""
+    """What is shown for one engine: nothing yet, an answer as it streams, its cost, or why it failed."""
 
     engine: str
     status: PaneStatus = PaneStatus.IDLE
-    prompt: Prompt | None = field(default=None, repr=False)  # what it was asked
+    prompt: Prompt | None = field(default=None, repr=False)  # the prompt sent to the engine
     text: str = ""
     ttft: float | None = None  # seconds, from the first delta on
     reply: Reply | None = None
-    fault: str = ""  # why there is no whole answer
+    fault: str = ""  # why there is no complete answer
     note: str = ""  # what went wrong after the answer
-    pause_s: float = 0.0  # from when it is first shown as asked until the request is sent
+    pause_s: float = 0.0  # between showing the pane as asked and sending the request
     sent: float = 0.0  # when the request was sent, in Unix time
     first: float = 0.0  # when the first delta came, in Unix time
-    reasoning: str = ""  # came before the text, and is no part of the answer
+    reasoning: str = ""  # precedes the text, and is not part of the answer
 
     @property
     def at_work(self) -> bool:
         return self.status in AT_WORK
 
     def with_delta(self, delta: Delta) -> Pane:
-        """The first delta ends the clock, be it reasoning or answer."""
+        """Adds a delta. The first one, reasoning or answer, sets the TTFT."""
         pane = self
         if pane.ttft is None:
             pane = replace(pane, status=PaneStatus.ANSWERING, ttft=delta.at, first=time.time())
@@ -67,7 +67,7 @@ class Pane:
         return replace(pane, text=pane.text + delta.text)
 
     def ended(self, status: PaneStatus, why: str) -> Pane:
-        """The pane of a run that ends early: it keeps its text. An answer that was only being stored is complete."""
+        """Returns the pane after its run ended early: it keeps its text. If only storing was unfinished, it is done."""
         if not self.at_work:
             return self
         if self.status is PaneStatus.QUEUED or time.time() < self.sent:  # no request was sent
@@ -79,10 +79,10 @@ class Pane:
 
 @dataclass(frozen=True, slots=True)
 class Race:
-    """The panes of all engines, in the order of the topology, and the last prompt.
+    """The panes of all engines, in topology order, and the last prompt.
 
-    A pane of an earlier question stays until its engine is asked again, so that a tour, which asks one engine in each
-    step, ends with all four side by side.
+    A pane is kept until its engine is asked again, so that a tour, which asks one engine per step, ends with all four
+    side by side.
     """
 
     panes: Mapping[str, Pane]
@@ -90,11 +90,11 @@ class Race:
 
     @classmethod
     def of(cls, engines: Sequence[Engine]) -> Race:
-        """Empty panes."""
+        """Returns a race with empty panes."""
         return cls({engine.name: Pane(engine.name) for engine in engines})
 
     def about(self, prompt: Prompt) -> Race:
-        """Keeps the panes only if this prompt has the same prefix as the last: otherwise times do not compare."""
+        """Keeps the panes only if the prompt has the same prefix as the last: otherwise times cannot be compared."""
         same_prefix = self.prompt is not None and _prefix(prompt) == _prefix(self.prompt)
         return Race(self.panes if same_prefix else {name: Pane(name) for name in self.panes}, prompt)
 
@@ -102,11 +102,11 @@ class Race:
         return replace(self, panes={**self.panes, pane.engine: pane})
 
     def ended(self, status: PaneStatus, why: str) -> Race:
-        """Ends all panes that are at work."""
+        """Ends all panes that are still running."""
         return replace(self, panes={name: pane.ended(status, why) for name, pane in self.panes.items()})
 
     def baseline(self, engine: Engine) -> Pane | None:
-        """The plain engine's pane that an LMCache engine of its side is compared with: both answered one prompt."""
+        """Returns the pane of the plain engine on an LMCache engine's side, if both answered the same prompt."""
         plain, own = self.panes.get(f"{ServiceKind.PLAIN}-{engine.side}"), self.panes[engine.name]
         if engine.kind is not ServiceKind.LMCACHE or plain is None or plain.prompt != own.prompt:
             return None
@@ -114,12 +114,12 @@ class Race:
 
 
 def _prefix(prompt: Prompt) -> tuple[object, ...]:
-    """What stands before the question."""
+    """Returns the part of a prompt before the question."""
     return prompt.nonce, prompt.document, prompt.turns, prompt.media
 
 
 class AskStream(Protocol):
-    """`client.ask.ask`, or a fake of it."""
+    """The type of `client.ask.ask` and of its fakes."""
 
     def __call__(self, engine: Engine, prompt: Prompt, *, before_send: BeforeSend) -> AsyncGenerator[Delta | Reply]: ...
 
@@ -130,10 +130,10 @@ AskAll = Callable[[Groups, Prompt, ShowPane], Awaitable[None]]
 
 
 def ask_groups(engines: Sequence[Engine], *, gpu_per_engine: bool) -> tuple[tuple[Engine, ...], ...]:
-    """Which engines are asked at the same time.
+    """Groups the engines that are asked at the same time.
 
-    Engines that share cores would disturb each other's timings, so they are asked one after the other. If each has a
-    GPU of its own, those of one side start together; side b waits for a, since it is to read what a has stored.
+    Engines that share cores would disturb each other's timings, so they are asked one after the other. If each has its
+    own GPU, the engines of one side start together; side b waits for side a, to read what it has stored.
     """
     if not gpu_per_engine:
         return tuple((engine,) for engine in engines)
@@ -150,10 +150,10 @@ async def ask_all(
     ask: AskStream = ask,
     stored: CountStored = count_stored_chunks,
 ) -> None:
-    """Asks the engines group by group, and shows a pane whenever it changes.
+    """Asks the engines group by group, and calls `show` whenever a pane changes.
 
-    `pause_s` (REPAINT_S where cores are shared) lets the browser draw before each request is sent. An engine's failure
-    is shown in its pane, and the others are asked. Cancelling the task that runs this closes the requests.
+    `pause_s` (REPAINT_S if cores are shared) lets the browser draw before each request is sent. If an engine fails, its
+    pane shows the error and the others are still asked. Cancelling the calling task closes the requests.
     """
     for group in groups:
         async with asyncio.TaskGroup() as tasks:
@@ -182,11 +182,11 @@ async def _ask_one(
                 else:
                     pane = replace(pane, reply=event, status=PaneStatus.STORING)
         chunks = chunks_to_store(pane.reply) if pane.reply else 0
-        if engine.cache and before is not None and chunks:  # the other engine can read only what is on the volume
+        if engine.cache and before is not None and chunks:  # the other engine can read only KV that is on the volume
             show(pane)
             try:
                 await wait_until_stored(engine.cache, before, chunks, stored=stored)
-            except StackError as exc:  # the answer is good all the same
+            except StackError as exc:  # the answer is still valid
                 pane = replace(pane, note=f"not stored: {exc}")
         show(replace(pane, status=PaneStatus.DONE))
     except ArenaError as exc:
@@ -194,7 +194,8 @@ async def _ask_one(
 
 
 async def _stored_before(engine: Engine, stored: CountStored) -> int | None:
-    """None without a cache server, or when it is down: the engine then recomputes, and nothing is waited for."""
+    """Returns the chunks stored so far, or None if there is no cache server or it is down: the engine then recomputes,
+    and there is nothing to wait for."""
     try:
         return await stored(engine.cache) if engine.cache else None
     except StackError:

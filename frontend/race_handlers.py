@@ -1,8 +1,8 @@
-"""The handlers that ask: questions, tours, Stop, and what changes a conversation.
+"""Handlers for questions, tours, Stop, and changes to the conversation.
 
-A request passes four layers: `client.transport.stream_chat` reads the engine's stream, `client.ask.ask` times it,
-`race.ask_all` makes panes of it, and a handler below, which is the tab's task, waits in the line and asks. Beside it
-`shows_run` sends the panes to the browser.
+A request passes through four layers: `client.transport.stream_chat` reads the engine's stream, `client.ask.ask` times
+it, `race.ask_all` turns the results into panes; a handler below runs as the tab's task, waits in the measurement queue
+and then asks. Meanwhile `shows_run` streams the panes to the browser.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 
 def shows_run(handle: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., AsyncGenerator[Frame]]:
-    """Runs a handler as its tab's task and yields what has changed, in the end everything; errors become warnings."""
+    """Runs a handler as the tab's task and yields what changes, then the whole final state; errors become warnings."""
 
     @wraps(handle)
     async def handler(self: RaceHandlers, *given: Any) -> AsyncGenerator[Frame]:
@@ -49,7 +49,7 @@ def shows_run(handle: Callable[..., Coroutine[Any, Any, None]]) -> Callable[...,
                     yield view.changed_html(state)
         except ArenaError as exc:
             gr.Warning(escape(str(exc)), title="Not asked")
-        except Exception:  # a visitor cannot do anything about it, and must not wait for a clock that runs on
+        except Exception:  # a bug, not the visitor's fault: stop the pane's timer and say so
             log.exception("a run failed")
             gr.Warning("the page failed, and its log says why: ask again", title="Not answered")
         self.app.sessions.enforce_budget(tab)
@@ -59,7 +59,7 @@ def shows_run(handle: Callable[..., Coroutine[Any, Any, None]]) -> Callable[...,
 
 
 class RaceHandlers:
-    """One for all visitors. Gradio passes the request last; its session hash names the tab."""
+    """One instance serves all visitors. Gradio passes the request last; its session hash identifies the tab."""
 
     def __init__(self, app: AppState) -> None:
         self.app, self.limits = app, Limits.of(app.settings)
@@ -80,7 +80,7 @@ class RaceHandlers:
         film: str | None,
         request: gr.Request,
     ) -> None:
-        """One question to the chosen engines. What cannot be asked is refused before it waits in the line."""
+        """Asks the chosen engines one question. An invalid question is refused before it waits in the queue."""
         tab, groups, question = self.tab(request), self.app.groups_of(target), checked_question(question)
         options = QuestionOptions.of(max_tokens, temperature, seed, cut, follow)
         paths = check_uploads([*(files or []), recorded, photo, film], self.limits)
@@ -99,7 +99,7 @@ class RaceHandlers:
         follow: bool,
         request: gr.Request,
     ) -> None:
-        """The last question and its media once more; with a temperature, as another draw."""
+        """Asks the last question again, with its media; if the temperature is not 0, with the next seed."""
         tab, groups = self.tab(request), self.app.groups_of(target)
         if (last := tab.state.race.prompt) is None:
             raise DocumentError("there is no question yet: ask one first")
@@ -110,7 +110,7 @@ class RaceHandlers:
 
     @shows_run
     async def demo_tour(self, request: gr.Request) -> None:
-        """A document, computed and then loaded."""
+        """Plays the tour «A document, computed and then loaded»."""
         tab = self.tab(request)
         async with tab.turn(ShareLink(FIRST, document=tab.state.name, options=ALONE)):
             await play_steps(tab, self.app.topology, demo_steps())
@@ -119,7 +119,7 @@ class RaceHandlers:
     async def media_tour(
         self, files: Files, recorded: str | None, photo: str | None, film: str | None, request: gr.Request
     ) -> None:
-        """The same for media: the visitor's, or else the project's sample picture."""
+        """Plays the same tour with the visitor's media, or with the sample picture if there are none."""
         tab = self.tab(request)
         paths = check_uploads([*(files or []), recorded, photo, film], self.limits) or (SAMPLE,)
         async with tab.turn(ShareLink(LOOK, document=NO_DOCUMENT, options=ALONE)):
@@ -128,22 +128,22 @@ class RaceHandlers:
 
     @shows_run
     async def restart_tour(self, request: gr.Request) -> None:
-        """A document, loaded after a restart."""
+        """Plays the tour «A document, loaded after a restart»."""
         tab = self.tab(request)
         self.app.check_not_read_only()
         async with tab.turn(ShareLink(FIRST, "lmcache-a", tab.state.name, ALONE)):
             await restart_steps(tab, self.app.topology, self.app.restart)
 
     async def stop(self, request: gr.Request) -> None:
-        """The run's own handler then shows what there is."""
+        """Stops the run; its own handler then shows the final state."""
         await self.tab(request).stop()
 
     async def new_chat(self, request: gr.Request) -> Frame:
-        """The same document, and no conversation."""
+        """Keeps the document and clears the conversation."""
         return await self._change(request, TabState.without_turns)
 
     async def edit(self, event: gr.EventData, request: gr.Request) -> Frame:
-        """A question goes back into the box; it and what came after it leave the conversation."""
+        """Puts a question back into the text box, and removes it and all later turns from the conversation."""
         question = ""
 
         def change(state: TabState) -> TabState:
@@ -158,7 +158,7 @@ class RaceHandlers:
         return self.app.session(request.session_hash)
 
     async def _change(self, request: gr.Request, change: Callable[[TabState], TabState]) -> Frame:
-        """Stops the run first, which would overwrite the change."""
+        """Stops the run, because it would overwrite the change, and applies the change."""
         tab = self.tab(request)
         await tab.stop()
         tab.state = change(tab.state)

@@ -1,6 +1,6 @@
-"""The race as an SVG to paste into slides: TTFT to scale, what was asked, of what, by which model, when.
+"""The race as an SVG for slides: TTFT to scale, the questions and their subject, the model and the date.
 
-The page's own bars (bars.py) are HTML in the page's styles, which a saved picture does not have.
+The page's own bars (bars.py) depend on its stylesheet, which a saved picture does not have.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from frontend.tab_state import NO_DOCUMENT, TabState
 from frontend.theme import ENGINE_COLOURS
 
 WIDTH, BAR_WIDTH, BAR_LEFT = 1200, 570, 310
-FIRST_LINE, LINE, ROW = 104, 30, 84  # the text's first baseline, and the distance from one to the next, in px
+FIRST_LINE, LINE, ROW = 104, 30, 84  # first baseline of the text, and the distances between lines and rows, in px
 DARK, GREY, LIGHT = "#111827", "#4b5563", "#6b7280"
 
 
 def race_svg(state: TabState, now: datetime) -> str:
-    """On white; empty before any TTFT."""
+    """Returns the picture, on a white background; empty before any TTFT."""
     shown = [(engine, pane) for engine in state.engines if (pane := state.race.panes[engine.name]).ttft]
     if not shown:
         return ""
@@ -52,7 +52,7 @@ def race_svg(state: TabState, now: datetime) -> str:
 
 
 def _subject(state: TabState, asked: Sequence[Prompt]) -> Sequence[str]:
-    """What the questions are about, and each question; a single question is on one line with its subject."""
+    """Returns a line with the subject and one for each question; a single question shares a line with its subject."""
     names = [state.context(asked[0]), *(each.name for each in asked[0].media)] if asked else []
     about = " · ".join(one_line(name, 60) for name in names[:3] if name != NO_DOCUMENT or len(names) == 1)
     questions = [one_line(prompt.question, 96) for prompt in asked]

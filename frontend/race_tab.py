@@ -1,4 +1,4 @@
-"""The race's tab: which engines are asked what about which document, the panes, and the tours."""
+"""The Race tab: the choice of engines, question and document, the panes, and the tours."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NO_RESTART = (
     "<b>A document, loaded after a restart</b> needs a page that may restart engines: one that "
     "<code>./arena up</code> starts, or with RESTART_COMMAND set."
 )
-# On elements that stay while their content is exchanged: screen readers announce only those
+# Set on an element that stays while its content is replaced: screen readers announce only those
 IS_STATUS = 'element.setAttribute("role", "status");'
 EDITS = """
 element.addEventListener("click", (event) => {
@@ -38,7 +38,7 @@ element.addEventListener("click", (event) => {
 
 
 class RaceTab:
-    """Its components, laid out and wired. `outputs` are in the order of a `tab_view.Frame`."""
+    """Lays out and wires the tab's components. `outputs` are in the order of `tab_view.Frame`."""
 
     def __init__(self, app: AppState) -> None:
         self.app, self.documents, self.handlers = app, DocumentHandlers(app), RaceHandlers(app)
@@ -61,22 +61,22 @@ class RaceTab:
         self._wire_documents()
 
     def starts_cold(self, button: gr.Button) -> None:
-        """A click on it gives the visitor's document a new nonce."""
+        """Wires the button: a click gives the visitor's document a new nonce."""
         self.describes(button.click(self.documents.cold, self.document, self.outputs, **NO_PROGRESS_NO_API))
 
     def describes(self, event: Any) -> None:
-        """The document is described anew after this event."""
+        """Updates the document's description after this event."""
         event.then(self.documents.described, *self._description, **NO_PROGRESS_NO_API)
 
     def control_values(self, link: ShareLink, state: TabState) -> tuple[Any, ...]:
-        """The values of `controls` for a link."""
+        """Returns the values of `controls` for a link."""
         target = link.target if link.target in {value for _, value in self.app.targets()} else "all"
         options = link.options
         sampling = options.max_tokens, options.temperature, options.seed
         return target, link.question or FIRST, document_choices(state), *sampling, options.cut, options.follow
 
     def restore(self, tab: TabSession, link: ShareLink) -> None:
-        """Opens the document that a link names, if the page has it."""
+        """Opens the document named in a link, if it is one of the page's own."""
         if link.document in (*TITLES, NO_DOCUMENT):
             tab.state = with_built_in(tab.state, link.document)
         elif link.document:
@@ -130,8 +130,8 @@ class RaceTab:
             film = gr.Video(
                 label="Film",
                 sources=["webcam"],
-                webcam_options=gr.WebcamOptions(mirror=False),  # to mirror or to mute a film,
-                include_audio=True,  # Gradio needs an ffmpeg
+                webcam_options=gr.WebcamOptions(mirror=False),  # Gradio would need ffmpeg to mirror a film
+                include_audio=True,  # and to remove its sound
                 elem_id="filmed",
                 height=180,
             )

@@ -1,4 +1,4 @@
-"""How the page restarts a service: by a command that whoever started the page has named."""
+"""Restarts services with the command in RESTART_COMMAND, set by whoever started the page."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from config.errors import StackError
 
 @dataclass(frozen=True, slots=True)
 class Restart:
-    """`command` is followed by names of services; it is empty where the page may restart nothing."""
+    """Service names are appended to `command`, which is empty if the page may not restart anything."""
 
     command: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, environ: Mapping[str, str] = os.environ) -> Restart:
-        """RESTART_COMMAND, as `./arena up` sets it."""
+        """Reads RESTART_COMMAND, which `./arena up` sets."""
         return cls(tuple(shlex.split(environ.get("RESTART_COMMAND", ""))))
 
     async def run(self, services: Sequence[str]) -> None:
-        """Returns when the services are starting. Raises StackError when the command fails."""
+        """Returns once the services are starting. Raises StackError if the command fails."""
         pipe = asyncio.subprocess.PIPE
         child = await asyncio.create_subprocess_exec(*self.command, *services, stdout=pipe, stderr=pipe)
         _, stderr = await child.communicate()

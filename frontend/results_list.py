@@ -1,4 +1,4 @@
-"""What earlier runs of the benchmark left: their folders, as a list."""
+"""Lists the result folders of earlier benchmark runs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CACHED = 1000  # results
 
 @dataclass(frozen=True, slots=True)
 class ResultSummary:
-    """A folder that a run left. `duration` counts seconds of measuring, without the warm-up; 0 where it is unknown."""
+    """A run's result folder. `duration` is in seconds, without the warm-up; 0 if unknown."""
 
     name: str
     kind: str
@@ -29,7 +29,7 @@ class ResultSummary:
 
 
 def list_results(results: Path) -> list[ResultSummary]:
-    """Newest first; folders without a result are left out."""
+    """Returns the results, newest first; folders without a readable result are omitted."""
     files = (path for path in results.glob(f"*/{RESULT}") if path.is_file())
     found = [summary for path in files if (summary := _summary(path))]
     return sorted(found, key=lambda summary: summary.date, reverse=True)
@@ -43,7 +43,7 @@ def _summary(path: Path) -> ResultSummary | None:
     return _read(path, state.st_mtime_ns, state.st_size)
 
 
-@lru_cache(maxsize=CACHED)  # some have megabytes, and the list is shown again and again
+@lru_cache(maxsize=CACHED)  # some are megabytes in size, and the list is shown often
 def _read(path: Path, _changed: int, _size: int) -> ResultSummary | None:
     try:
         result = read_result(path)
@@ -68,7 +68,7 @@ def _compared(result: Result) -> str:
 
 
 def _by_modality(result: Result) -> str:
-    """Each modality's, and those whose media were taken for others."""
+    """Returns the verdict of each modality, and which modalities' media were mixed up."""
     found = result.modalities.items()
     verdicts = [f"{name}: {each.comparison.verdict or 'no claim'}" for name, each in found]
     return "; ".join([*verdicts, *(f"{name} was mixed up" for name, each in found if each.canary.failed)])
@@ -94,7 +94,7 @@ def _under_load(result: Result) -> str:
     return f"{len(result.cells)} loads, {failed:.0f} requests do not count" if result.cells else ""
 
 
-VERDICTS: Mapping[str, Callable[[Result], str]] = {  # in a few words; empty where a result has none
+VERDICTS: Mapping[str, Callable[[Result], str]] = {  # in a few words; empty if a result has none
     "mm": _by_modality,
     "verify": _agreement,
     "storage": _break_even,
@@ -103,7 +103,7 @@ VERDICTS: Mapping[str, Callable[[Result], str]] = {  # in a few words; empty whe
 
 
 def _documents(result: Result) -> int:
-    """Of each length, where there are several."""
+    """Returns the number of documents, or of documents per length if there are several lengths."""
     lengths = result.options.get("input_lens")
     if isinstance(lengths, list) and lengths:
         return len(lengths) // len(set(map(str, lengths)))

@@ -1,4 +1,4 @@
-"""Text of engines, visitors and files as harmless HTML: no tag, script, picture or template in it takes effect."""
+"""Turns text from engines, visitors and files into harmless HTML: no tag, script, picture or template takes effect."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 
-# Raw HTML is shown as text; a picture would be fetched from whichever host an answer names
+# Raw HTML is shown as text. Pictures are disabled: the browser would fetch them from any host named in an answer
 _MARKDOWN = MarkdownIt("js-default", {"html": False, "linkify": False}).disable("image")
-# Gradio takes HTML for a template
+# Gradio treats HTML as a template
 _TEMPLATE = str.maketrans({"{": "&#123;", "}": "&#125;", "$": "&#36;", "`": "&#96;"})
 
 
 def escape_html(text: str) -> str:
-    """Shown as it is written."""
+    """Escapes text so that it is shown literally."""
     return escape(text).translate(_TEMPLATE)
 
 
 def one_line(text: str, most: int) -> str:
-    """On one line, and shortened to `most` characters; not escaped."""
+    """Returns the text on one line, shortened to `most` characters; not escaped."""
     line = " ".join(text.split())
     return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
 def render_markdown(text: str) -> str:
-    """Markdown with tables and code; links open in another tab and send no referrer."""
+    """Renders Markdown with tables and code. Links open in a new tab and send no referrer."""
     return str(_MARKDOWN.render(text)).translate(_TEMPLATE)
 
 

@@ -1,4 +1,4 @@
-"""Serves the page: Gradio's settings, and who may reach it."""
+"""Serves the page: Gradio's settings, the login and the allowed hosts."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from frontend.known_hosts import AllowedHosts, HostCheckMiddleware
 from frontend.login import login, refusal
 from frontend.theme import head_html, page_css, theme
 
-MAX_SESSIONS = 200  # that Gradio remembers, a third of a MiB each
-MAX_THREADS = 1000  # each waiting visitor takes one, and must not delay another's Stop or page
-UPLOAD_BYTES = 64 * 2**20  # or what media may have; documents have narrower limits of their own
+MAX_SESSIONS = 200  # kept by Gradio, a third of a MiB each
+MAX_THREADS = 1000  # each waiting visitor uses one, and must not delay others
+UPLOAD_BYTES = 64 * 2**20  # or the media limit, if larger; documents have lower limits of their own
 
 
 def main() -> None:
-    """On UI_PORT of BIND_HOST; asks no host outside the stack."""
+    """Serves the page on BIND_HOST:UI_PORT; contacts no host outside the stack."""
     settings = caller_settings()
     try:
-        topology, cards = Topology.of(settings), os.environ.get("GPUS", "").split()  # Compose lists in it what it pins
+        topology, cards = Topology.of(settings), os.environ.get("GPUS", "").split()  # set by Compose: a card per engine
         app = AppState.of(
             topology,
             settings,
@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def launch(page: gr.Blocks, settings: Settings, *, wait: bool = True) -> None:
-    """Serves the page; with `wait`, until the process ends. Raises ConfigError for half a login."""
+    """Serves the page; with `wait`, until the process ends. Raises ConfigError if only half of a login is set."""
     set_up_queue(page)
     page.launch(
         server_name=settings.bind_host,

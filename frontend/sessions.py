@@ -1,8 +1,8 @@
-"""One session for each open tab, and one history for each visitor, which outlives a reload.
+"""One session for each open tab, and one history for each visitor, which survives a reload.
 
-`gr.State` does not hold a tab: Gradio keeps what a closed tab had for an hour and drops sessions without calling
-`delete_callback`, so a visitor would be answered about another document, and nothing bounds the memory of all tabs.
-`gr.BrowserState` does not hold a history: the row of a question that a reload stopped comes when the browser has left.
+Tabs are not kept in `gr.State`: Gradio keeps a closed tab's data for an hour, and drops sessions without calling
+`delete_callback`, so a visitor could get answers about the wrong document and memory would be unbounded. Histories are
+not kept in `gr.BrowserState`: if a reload stops a question, its row is written after the browser has disconnected.
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ from frontend.race import AskAll, Groups, Pane, ask_all
 from frontend.tab_state import TabState, fit_prompt
 from media import Media
 
-FRAME_S = 0.03  # between two frames of one tab: more often, text comes no sooner, and the engines lose CPU time
-KEPT_S = 3600  # a history after its last tab was closed
+FRAME_S = 0.03  # between two frames of a tab: more would not show text sooner, but would slow the engines
+KEPT_S = 3600  # how long a history is kept after its last tab was closed
 MAX_TABS, MAX_VISITORS = 500, 500  # the least recently used are dropped
-MAX_CLOSED = 100_000  # sessions that are remembered as closed
-HELD_BYTES = 512 * 2**20  # of all visitors' documents and media: a quarter of the memory that the page's container has
+MAX_CLOSED = 100_000  # closed sessions that are remembered
+HELD_BYTES = 512 * 2**20  # for all visitors' documents and media: a quarter of the memory of the page's container
 CLOSED = "the connection to this tab was lost, and with it the document: reload the page"
 DROPPED = "more visitors came than the page has room for, and this tab's document was dropped: reload the page"
 FAILED = "the page failed; its log says why"
 
-BUILT_IN_TEXTS = frozenset(read_document(path) for path in BUILT_IN)  # which all visitors share
+BUILT_IN_TEXTS = frozenset(read_document(path) for path in BUILT_IN)  # shared by all visitors
 
 
 @dataclass(eq=False)
 class Visitor:
-    """One browser, known by a random token that it keeps."""
+    """One browser, identified by a random token that it stores."""
 
     history: History = field(default_factory=History)
     closed_at: float = 0.0  # when its last tab was closed, on a monotonic clock
 
 
 class TabSession:
-    """One tab: its state, and at most one run at a time, which is a task so that Stop ends it at once."""
+    """One tab: its state, and at most one run, which is a task so that Stop can end it at once."""
 
     def __init__(self, state: TabState, queue: MeasurementQueue, ask: AskAll = ask_all) -> None:
         self.state, self.visitor = state, Visitor()
@@ -59,9 +59,9 @@ class TabSession:
         return self._run is not None
 
     async def run(self, work: Coroutine[Any, Any, None]) -> AsyncGenerator[TabState]:
-        """Runs `work` and yields the state when it has changed, at most every FRAME_S seconds, and always the last one.
+        """Runs `work` and yields each changed state, at most one every FRAME_S seconds, and always the final state.
 
-        Raises what `work` raises, and StackError if this tab's last run is still under way. Closing the generator
+        Raises what `work` raises, and StackError if this tab's last run is still in progress. Closing the generator
         stops the run and frees the engine.
         """
         if self._run:
@@ -85,14 +85,14 @@ class TabSession:
         yield self.state
 
     def cancel(self) -> None:
-        """Begins to end the run. Only once: a second time would break off the closing of its requests."""
+        """Cancels the run, but only once: a second cancellation would interrupt the closing of its requests."""
         if self._run and not self._run.cancelling():
             self._run.cancel()
 
     async def stop(self) -> None:
-        """Ends the run, if there is one; returns when its requests are closed.
+        """Ends the run, if there is one; returns once its requests are closed.
 
-        Gradio's `cancels=` would not do: it ends a generator at its next yield only, a minute late for a slow prompt.
+        Gradio's `cancels=` would end the generator only at its next yield, up to a minute later for a slow prompt.
         """
         self.cancel()
         if self._run:
@@ -100,10 +100,10 @@ class TabSession:
 
     @asynccontextmanager
     async def turn(self, link: ShareLink) -> AsyncGenerator[None]:
-        """Waits in the line and shows how many visitors are ahead; inside, this tab alone measures.
+        """Waits in the queue and shows how many visitors are ahead. Only this tab measures inside the context.
 
-        `link` restores what is asked now. However it ends, no pane stays at work. Raises StackError while a benchmark
-        of the page runs.
+        `link` is the share link for this question. However the turn ends, no pane is left showing as running. Raises
+        StackError while one of the page's benchmarks is running.
         """
         try:
             async with self._queue.wait_turn(self._show_position):
@@ -125,8 +125,8 @@ class TabSession:
         *,
         again: bool = False,
     ) -> None:
-        """Asks group by group; returns when all panes have ended. Raises DocumentError, without a request, for a prompt
-        that cannot be sent or is too long."""
+        """Asks group by group; returns when all panes have ended. If the prompt cannot be sent or is too long, raises
+        DocumentError before any request."""
         engines = [engine for group in groups for engine in group]
         prompt = self.state.next_prompt(engines, question, options, media, again=again)
         prompt = await fit_prompt(engines, prompt, cut=options.cut)
@@ -134,7 +134,7 @@ class TabSession:
         await self._ask_all(groups, prompt, self._show_pane)
 
     def show(self, state: TabState) -> None:
-        """The tab's new state. A pane whose work has ended becomes a row of the history."""
+        """Sets the tab's state. A pane that has ended becomes a row of the history."""
         old, self.state = self.state.race.panes, state
         for name, pane in state.race.panes.items():
             if old[name].at_work and not pane.at_work and pane.prompt:
@@ -143,7 +143,7 @@ class TabSession:
 
     @property
     def held_bytes(self) -> int:
-        """Of the tab's document and media, as they are kept in memory; each counts once."""
+        """The bytes in memory of the tab's documents and media, each counted once."""
         state = self.state
         asked = [pane.prompt for pane in state.race.panes.values() if pane.prompt]
         media = {*state.media, *(each for prompt in asked for each in prompt.media)}
@@ -159,7 +159,7 @@ class TabSession:
 
 
 class SessionStore:
-    """All tabs by Gradio's session hash, and all visitors by their token."""
+    """All tabs, by Gradio's session hash, and all visitors, by their token."""
 
     def __init__(
         self,
@@ -174,13 +174,13 @@ class SessionStore:
         self._start, self._queue, self._ask_all, self._clock = start, queue, ask, clock
         self._max_tabs, self._max_bytes = max_tabs, held_bytes
         self._sessions = OrderedDict[str, TabSession]()  # least recently used first
-        self._closed = OrderedDict[str, str]()  # and why
+        self._closed = OrderedDict[str, str]()  # session key -> why it was closed
         self._visitors = OrderedDict[str, Visitor]()
 
     def session(self, key: str) -> TabSession:
-        """This tab's, made at its first call, with a history of its own until `attach_visitor`.
+        """Returns the tab's session, creating it on first use; its history is private until `attach_visitor`.
 
-        Raises StackError for a tab that was closed or dropped: its document is gone, but the visitor may still see it.
+        Raises StackError if the tab was closed or dropped: its document is gone, though the visitor may still see it.
         """
         if why := self._closed.get(key):
             raise StackError(why)
@@ -193,7 +193,7 @@ class SessionStore:
         return self._sessions[key]
 
     def attach_visitor(self, key: str, token: str) -> TabSession:
-        """The history is then the one of the visitor's other tabs, and of before a reload."""
+        """Gives the tab the visitor's history, which is shared by their other tabs and survives a reload."""
         self._expire()
         tab = self.session(key)
         if token and tab.visitor is not (visitor := self._visitor(token)):
@@ -202,13 +202,13 @@ class SessionStore:
         return tab
 
     async def close(self, key: str) -> None:
-        """The tab was closed: its run is stopped, and its engine free."""
+        """Closes the tab: stops its run, which frees the engine."""
         if key in self._sessions:
             await self._remove(key, CLOSED).stop()
         self._expire()
 
     def enforce_budget(self, keep: TabSession) -> None:
-        """Drops the least recently used tabs, except `keep`, until all hold no more bytes than the budget allows."""
+        """Drops tabs, except `keep`, until their size is within budget: idle and least recently used ones first."""
         held = {key: tab.held_bytes for key, tab in self._sessions.items()}
         over = sum(held.values()) - self._max_bytes
         for key in sorted(held, key=lambda key: self._sessions[key].busy):  # idle ones first
@@ -226,7 +226,7 @@ class SessionStore:
         return self._visitors[token]
 
     def _present(self) -> set[Visitor]:
-        """Those with an open tab."""
+        """Returns the visitors that have an open tab."""
         return {tab.visitor for tab in self._sessions.values()}
 
     def _remove(self, key: str, why: str) -> TabSession:
@@ -238,7 +238,7 @@ class SessionStore:
         return tab
 
     def _expire(self) -> None:
-        """Forgets histories that are empty, or whose visitor left more than KEPT_S seconds ago."""
+        """Deletes histories without an open tab that are empty or whose last tab was closed over KEPT_S ago."""
         present, oldest = self._present(), self._clock() - KEPT_S
         for token, visitor in list(self._visitors.items()):
             if visitor not in present and (not visitor.history.rows or visitor.closed_at < oldest):

@@ -1,4 +1,4 @@
-"""What every service and the KV volume report just now, as cards for the stack's tab; and each service's command."""
+"""The current state of every service and the KV volume, as cards for the Stack tab, and each service's command."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ L1_HITS, L2_HITS = "lmcache_mp_lookup_hit_l1_tokens_total", "lmcache_mp_lookup_h
 
 @dataclass(frozen=True, slots=True)
 class StackCard:
-    """One service, or the volume, which has no `name` and no health. `facts` are values as they are shown."""
+    """One service, or the volume, which has neither a `name` nor a health. `facts` are formatted values."""
 
     name: str
     heading: str
@@ -41,7 +41,7 @@ class StackCard:
 
 
 async def read_stack(topology: Topology, settings: Settings) -> list[StackCard]:
-    """Asks all services at once; one that does not answer within TIMEOUT_S is not healthy."""
+    """Asks all services at once; one that does not answer within TIMEOUT_S is shown as not healthy."""
     async with http_client(TIMEOUT_S) as client:
         engines = [_engine_card(client, engine) for engine in topology.engines]
         caches = [_cache_card(client, cache) for cache in topology.caches]
@@ -76,7 +76,7 @@ async def _cache_card(client: httpx.AsyncClient, cache: CacheServer) -> StackCar
 
 
 async def _metrics(client: httpx.AsyncClient, url: str, health: str, *names: str) -> Mapping[str, float] | None:
-    """None where the service is not healthy, or does not answer."""
+    """Returns the metrics, or None if the service is unhealthy or does not answer."""
     try:
         (await client.get(url + health)).raise_for_status()
         return sum_metrics((await client.get(f"{url}/metrics")).text, *names)
@@ -85,7 +85,7 @@ async def _metrics(client: httpx.AsyncClient, url: str, health: str, *names: str
 
 
 async def _model(client: httpx.AsyncClient, url: str) -> Mapping[str, Any]:
-    """What the engine says of its model; empty where it says nothing."""
+    """Returns the engine's entry for its model; empty if there is none."""
     try:
         return dict((await client.get(f"{url}/v1/models")).json()["data"][0])
     except (httpx.HTTPError, LookupError, ValueError, TypeError):
@@ -93,7 +93,7 @@ async def _model(client: httpx.AsyncClient, url: str) -> Mapping[str, Any]:
 
 
 def volume_card(settings: Settings) -> StackCard:
-    """Walks the files of the namespace; there are no sizes where the volume cannot be seen from here."""
+    """Adds up the files of the namespace; sizes are missing if the volume is not visible from here."""
     folder, visible = current_namespace(settings), settings.kv_store_dir.is_dir()
     sizes = [size for path in folder.rglob("*.data") if (size := _file_size(path)) is not None] if visible else []
     facts = {
@@ -106,7 +106,7 @@ def volume_card(settings: Settings) -> StackCard:
 
 
 def _file_size(path: Path) -> int | None:
-    """None for a file that was evicted meanwhile."""
+    """Returns the size, or None if the file has been evicted in the meantime."""
     try:
         return path.stat().st_size
     except FileNotFoundError:
@@ -114,7 +114,7 @@ def _file_size(path: Path) -> int | None:
 
 
 def stack_commands(topology: Topology, settings: Settings) -> dict[str, str]:
-    """Each service's name to the line that starts it, as one would type it; no secret is among its words."""
+    """Maps each service's name to its command line as typed in a shell, without secrets."""
     lines: dict[str, Any] = {engine.name: vllm_command(engine, settings) for engine in topology.engines}
     lines |= {cache.name: lmcache_command(cache, settings, current_namespace(settings)) for cache in topology.caches}
     return {name: str(line) for name, line in lines.items()}

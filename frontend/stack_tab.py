@@ -1,5 +1,5 @@
-"""The stack's tab: a card for each service and the command lines, read anew every few seconds while the tab is open,
-but not while something is measured."""
+"""The Stack tab: a card for each service, and the command lines. It is refreshed every few seconds while it is open,
+except during a measurement."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COLD = "Your document has a new nonce: no engine has any of its KV, whatever the
 
 
 def stack_tab(app: AppState, tabs: gr.Tabs, tab: gr.Tab) -> gr.Button:
-    """Returns «Start cold», which the race's tab wires."""
+    """Builds the tab; returns its «Start cold» button, which the Race tab wires."""
     shown = gr.HTML("", elem_id="stack")
     with gr.Row(elem_id="stack-actions"):
         refresh = gr.Button("Look again", size="sm", elem_id="look")
@@ -33,7 +33,7 @@ def stack_tab(app: AppState, tabs: gr.Tabs, tab: gr.Tab) -> gr.Button:
 
 
 class StackPanel:
-    """The panel as it was read last, for all visitors, since each reading costs the engines time."""
+    """The last panel that was read, shared by all visitors, because each reading costs the engines time."""
 
     def __init__(self, app: AppState, clock: Callable[[], float] = time.monotonic) -> None:
         self.app, self._clock = app, clock
@@ -41,7 +41,7 @@ class StackPanel:
         self._read, self._read_at = "", 0.0
 
     async def drawn(self) -> tuple[str, str]:
-        """As it is now; while something is measured, as it was before."""
+        """Returns the current panel, or the last one during a measurement."""
         if measured := self.app.queue.current:
             now = self._as_read(escape_html(measured))
         else:
@@ -50,7 +50,7 @@ class StackPanel:
         return now, now
 
     async def redrawn(self, last: str) -> tuple[Any, Any]:
-        """Sends nothing where nothing has changed, and asks nothing while something is measured."""
+        """Updates the panel only if it has changed; asks no service during a measurement."""
         if self.app.queue.current:
             return gr.skip(), gr.skip()
         now, _ = await self.drawn()
@@ -64,7 +64,7 @@ class StackPanel:
 
 
 def panel_html(cards: Iterable[StackCard], commands: Mapping[str, str]) -> str:
-    """All cards, and below them the command lines."""
+    """Returns all cards, followed by the command lines."""
     lines = "".join(
         f'<figure class="code"><figcaption>{name}<button type="button" data-copy="code" '
         f'aria-label="Copy the command of {name}">Copy</button></figcaption>'

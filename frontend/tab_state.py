@@ -1,4 +1,4 @@
-"""What one tab is about, as a value: its document, the conversation, the panes, and what may change of them."""
+"""A tab's state as an immutable value: its document, conversation and panes, and how they may change."""
 
 from __future__ import annotations
 
@@ -18,27 +18,28 @@ from frontend.question_options import DEFAULT_OPTIONS, QuestionOptions
 from frontend.race import Pane, PaneStatus, Race
 from media import Media
 
-COUNT_TIMEOUT_S = 5.0  # then the next engine is asked to count
+COUNT_TIMEOUT_S = 5.0  # after which the next engine is asked to count
 NO_DOCUMENT = "No document"
 
 
 @dataclass(frozen=True, slots=True)
 class DocumentSize:
-    """The next prompt's size in the model's tokens, without a question and media; None if no engine counts it.
+    """The size of the next prompt without its question and media.
 
-    `limit` is what the model leaves for a prompt. `cut` characters of the document were left out when it was last sent.
+    `tokens` is None if no engine could count it. `limit` is the number of tokens that the model's context leaves for a
+    prompt. `cut` is the number of characters omitted from the document when it was last sent.
     """
 
     name: str
     tokens: int | None = None
     limit: int | None = None
-    turns: int = 0  # of the conversation so far, in `tokens`
+    turns: int = 0  # of the conversation so far, included in `tokens`
     cut: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class TabState:
-    """One tab's document, the nonce that opens its prompts, the conversation, and what its engines answered."""
+    """A tab's document, the nonce at the start of its prompts, the conversation, and the engines' answers."""
 
     engines: tuple[Engine, ...]
     name: str
@@ -46,38 +47,38 @@ class TabState:
     nonce: str
     race: Race
     turns: tuple[Turn, ...] = ()  # before the question in the panes
-    caption: str = ""  # what is going on, in a sentence
-    visitors_ahead: int = 0  # in the line
-    measured_elsewhere: str = ""  # the measurement of another process that is waited for
-    model: str = ""  # that the engines serve
+    caption: str = ""  # a sentence about what is happening
+    visitors_ahead: int = 0  # in the queue
+    measured_elsewhere: str = ""  # the measurement in another process that this tab is waiting for
+    model: str = ""  # served by the engines
     random_media_weights: bool = False  # the model's image and audio encoders are not trained
     link: ShareLink = NO_LINK  # restores the last question
 
     @classmethod
     def begin(cls, engines: Sequence[Engine], name: str, document: str, model: str = "") -> TabState:
-        """A nonce that no engine has seen, and empty panes."""
+        """Returns a state with a new nonce, which no engine has seen, and empty panes."""
         return cls(tuple(engines), name, document, new_nonce(), Race.of(engines), model=model)
 
     @classmethod
     def with_handbook(cls, engines: Sequence[Engine], model: str = "") -> TabState:
-        """With the document that the page opens with."""
+        """Returns a state with the page's default document."""
         return cls.begin(engines, title_of(HANDBOOK), read_document(HANDBOOK), model)
 
     def with_new_nonce(self) -> TabState:
-        """The same document as if no engine had read it, and no conversation yet."""
+        """Keeps the document, as if no engine had read it, and clears the conversation."""
         return self.with_document(self.name, self.document)
 
     def with_document(self, name: str, document: str) -> TabState:
-        """Another document, which no engine has read."""
+        """Returns the state with another document, which no engine has read, and no conversation."""
         return replace(self.without_turns(), name=name, document=document, nonce=new_nonce())
 
     def with_file(self, path: Path) -> TabState:
-        """Raises DocumentError if the file cannot be used."""
+        """Returns the state with the file as its document. Raises DocumentError if the file cannot be used."""
         return self.with_document(path.name, read_document(path))
 
     def with_text(self, text: str) -> TabState:
-        """Raises DocumentError if the pasted text cannot be used."""
-        raw = text.encode("utf-8", "replace")  # a browser may send half of a surrogate pair
+        """Returns the state with the pasted text as its document. Raises DocumentError if it cannot be used."""
+        raw = text.encode("utf-8", "replace")  # a browser may send an unpaired surrogate
         if len(raw) > LIMIT_BYTES:
             raise DocumentError(
                 f"the pasted text has {len(raw) / 2**20:.1f} MiB, over the limit of {LIMIT_BYTES // 2**20}: "
@@ -89,40 +90,40 @@ class TabState:
         return self.with_document(NO_DOCUMENT, "")
 
     def without_turns(self) -> TabState:
-        """The same document, which engines may have read, and no conversation."""
+        """Keeps the document, which engines may have read, and clears the conversation."""
         return replace(self, turns=(), race=Race.of(self.engines), caption="", visitors_ahead=0, measured_elsewhere="")
 
     def with_prompt(self, prompt: Prompt, engines: Sequence[Engine]) -> TabState:
-        """The panes of these engines wait for their turn to be asked."""
+        """Sets the panes of these engines to QUEUED with this prompt."""
         race = self.race.about(prompt)
         for engine in engines:
             race = race.with_pane(Pane(engine.name, PaneStatus.QUEUED, prompt))
         return replace(self, turns=prompt.turns, race=race)
 
     def stopped(self) -> TabState:
-        """The visitor ended the run: panes that were at work keep their text."""
+        """Returns the state after the visitor stopped the run; its panes keep their text."""
         race = self.race.ended(PaneStatus.STOPPED, "stopped")
         return replace(self, race=race, visitors_ahead=0, measured_elsewhere="", caption="Stopped.")
 
     def failed(self, why: str) -> TabState:
-        """The run failed: panes that were at work keep their text, and a tour's caption no longer applies."""
+        """Returns the state after the run failed; its panes keep their text, and `why` replaces a tour's caption."""
         race = self.race.ended(PaneStatus.FAILED, why)
         caption = why if self.caption else ""
         return replace(self, race=race, visitors_ahead=0, measured_elsewhere="", caption=caption)
 
     @property
     def sent_document(self) -> str:
-        """The document as it was sent last: whole, or cut to fit."""
+        """The document as it was last sent: complete, or cut to fit."""
         asked = self.race.prompt
         return asked.document if asked and asked.document else self.document
 
     def context(self, prompt: Prompt) -> str:
-        """The name of the document that a prompt is about."""
+        """Returns the name of the document that a prompt contains, or NO_DOCUMENT."""
         return self.name if prompt.document else NO_DOCUMENT
 
     @property
     def conversation(self) -> tuple[Turn, ...]:
-        """All turns, and the last question with the answer of the first engine that has one."""
+        """The earlier turns, and the last question with the first answer in the panes."""
         if (asked := self.race.prompt) is None:
             return self.turns
         texts = (pane.text for pane in self.race.panes.values() if pane.prompt == asked and pane.text.strip())
@@ -130,11 +131,11 @@ class TabState:
 
     @property
     def media(self) -> tuple[Media, ...]:
-        """The conversation's media, which are sent with it."""
+        """The media of the conversation, which are sent with it."""
         return tuple(each for turn in self.conversation for each in turn.media)
 
     def edited(self, number: int) -> tuple[TabState, str]:
-        """The conversation up to before its question `number`, and that question's text."""
+        """Returns the state with only the turns before question `number`, and that question's text."""
         asked = [turn.question for turn in self.turns]
         asked += [self.race.prompt.question] if self.race.prompt else []
         if not 0 <= number < len(asked):
@@ -150,17 +151,18 @@ class TabState:
         *,
         again: bool = False,
     ) -> Prompt:
-        """Raises DocumentError for a question that cannot be sent.
+        """Returns the prompt for a question. Raises DocumentError if it cannot be sent.
 
-        Media that the conversation has already are not sent twice. With `again` it is the last question once more,
-        which does not follow itself.
+        Media that are already in the conversation are not sent twice. `again` repeats the last question, without itself
+        as an earlier turn.
         """
         turns = (self.turns if again else self._turns_before(question, engines)) if options.follow else ()
         sent = [each for turn in turns for each in turn.media]
         return self._prompt(question, options, tuple(each for each in media if each not in sent), turns)
 
     def _turns_before(self, question: str, engines: Sequence[Engine]) -> tuple[Turn, ...]:
-        """Engines that lack only the last question join its race when they are asked it."""
+        """Returns the turns before the question. Engines that are asked the last question for the first time get the
+        same turns as the others did, so that they join its race."""
         asked = self.race.prompt
         joins = asked is not None and asked.question == question
         joins = joins and all(self.race.panes[engine.name].prompt != asked for engine in engines)
@@ -176,7 +178,7 @@ class TabState:
             options.max_tokens,
             options.temperature,
             options.seed,
-            # random weights may end an answer before its first word
+            # a model with random weights may end its answer before the first word
             ignore_eos=self.random_media_weights and any((*media, *(each for turn in turns for each in turn.media))),
             media=media,
             turns=turns,
@@ -185,7 +187,7 @@ class TabState:
     async def document_size(
         self, options: QuestionOptions = DEFAULT_OPTIONS, within_s: float = COUNT_TIMEOUT_S
     ) -> DocumentSize:
-        """Counted by the first engine that answers within `within_s` seconds."""
+        """Returns the size, counted by the first engine that answers within `within_s` seconds."""
         turns = tuple(replace(turn, media=()) for turn in self.conversation) if options.follow else ()
         size = DocumentSize(self.name, turns=len(turns), cut=len(self.document) - len(self.sent_document))
         for engine in self.engines:
@@ -197,7 +199,7 @@ class TabState:
 
 
 async def fit_prompt(engines: Sequence[Engine], prompt: Prompt, *, cut: bool) -> Prompt:
-    """Counted by the first of the engines that answers; if none does, each pane will say so."""
+    """Fits the prompt to the context, counted by the first engine that answers; if none does, the panes show it."""
     for engine in engines:
         try:
             return await fit_to_context(engine, prompt, cut=cut)
@@ -210,6 +212,6 @@ async def fit_prompt(engines: Sequence[Engine], prompt: Prompt, *, cut: bool) ->
 
 
 def title_of(document: Path) -> str:
-    """A built-in document's first heading."""
+    """Returns a built-in document's first heading."""
     with document.open(encoding="utf-8") as file:
         return file.readline().lstrip("# ").strip() or document.stem

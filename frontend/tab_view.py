@@ -1,4 +1,4 @@
-"""What one tab shows, as HTML for each component; only what has changed is sent."""
+"""Renders a tab as HTML for each component, and sends only what has changed."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ DOING = {
     PaneStatus.STORING: "{} has answered, and its KV goes to the volume",
 }
 MEDIA_NAMES = {Modality.IMAGE: "picture", Modality.AUDIO: "sound", Modality.VIDEO: "film"}
-SHOWN_BYTES = 2**20  # a larger file is named and not shown again
+SHOWN_BYTES = 2**20  # larger files are named instead of shown
 
 
 class TabView:
-    """Remembers what was sent last."""
+    """Renders a tab's state, and remembers what was last sent to it."""
 
     def __init__(self) -> None:
         self._sent: Frame = ()
         self._cache: dict[str, tuple[object, str]] = {}
 
     def changed_html(self, state: TabState) -> Frame:
-        """Skips what has not changed since the last call."""
+        """Returns the components that have changed since the last call; the others are skipped."""
         now = self.all_html(state)
         sent = self._sent or (None,) * len(now)
         self._sent = now
         return tuple(gr.skip() if new == old else new for new, old in zip(now, sent, strict=True))
 
     def all_html(self, state: TabState) -> Frame:
-        """Everything."""
+        """Returns all components."""
         race = state.race
         panes = (
             self._cached(
@@ -56,19 +56,19 @@ class TabView:
         return status_line(state), talk, *panes, ttft_bars(race, state.engines), share_buttons(state)
 
     def _cached(self, name: str, key: object, render: Callable[[], str]) -> str:
-        """Rendered only if its key has changed: a frame comes every few milliseconds."""
+        """Renders only if the key has changed, because frames are only milliseconds apart."""
         if name not in self._cache or self._cache[name][0] != key:
             self._cache[name] = key, render()
         return self._cache[name][1]
 
 
 def unchanged(state: TabState) -> Frame:
-    """Leaves all components as they are."""
+    """Returns a frame that leaves all components as they are."""
     return tuple(gr.skip() for _ in range(4 + len(state.engines)))
 
 
 def status_line(state: TabState) -> str:
-    """One sentence, which screen readers say when it changes."""
+    """Returns one sentence, which screen readers announce when it changes."""
     caption = "" if state.visitors_ahead or state.measured_elsewhere else state.caption
     told = " told" if caption else ""
     return f'<div class="stage{told}">{escape_html(caption or _doing(state))}</div>'
@@ -93,7 +93,7 @@ def _doing(state: TabState) -> str:
 
 
 def conversation_html(state: TabState) -> str:
-    """Earlier turns with their answers, and the question that the panes answer; empty before the first question."""
+    """Returns the earlier turns and the question that the panes answer; empty before the first question."""
     asked = state.race.prompt
     if asked is None and not state.turns:
         return ""
@@ -122,7 +122,7 @@ def _answer(text: str, number: int) -> str:
 
 
 def _media(media: Media) -> str:
-    """A small picture or player; a large file, or one at an address, is named."""
+    """Returns a small picture or player; a large file, or one with a URL, is only named."""
     name = escape_html(media.name)
     if media.url or media.size > SHOWN_BYTES:
         return f'<span class="chip">{MEDIA_NAMES[media.modality]}: {name}</span>'
@@ -134,7 +134,7 @@ def _media(media: Media) -> str:
 
 
 def share_buttons(state: TabState) -> str:
-    """A link and a picture, once a race is over; no link to a question that is too long for an address."""
+    """Returns buttons for a link and a picture once a race is over; no link if the question is too long for a URL."""
     over = not any(pane.at_work for pane in state.race.panes.values())
     image = race_svg(state, datetime.now().astimezone()) if over else ""
     if not image:

@@ -1,4 +1,4 @@
-"""How the page looks before anything is on it: colours, theme, styles, script and head. No other host is asked."""
+"""The page's look: colours, theme, styles, script and head. Nothing is loaded from other hosts."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ HEAD = """<div class="top"><h1>TTFT Arena</h1>
 instead of computing it again. <b>TTFT</b>: from just before the request is sent to the first text.</p>
 <button type="button" data-theme>Light / dark</button></div>"""
 
-# In light and in dark. All nine can be told apart with each kind of colour blindness, and from the page behind them
-# (tests/frontend/test_theme.py). Sources have patterns besides (page.css), and all have their names beside them.
+# For light and dark mode. All nine can be told apart with every kind of colour blindness, and from the background
+# (tests/frontend/test_theme.py). Sources also have patterns (page.css), and all are labelled with their names.
 ENGINE_COLOURS = {
     "plain-a": ("#af3300", "#ee863b"),
     "plain-b": ("#ac518a", "#cd9fc0"),
@@ -30,7 +30,7 @@ SOURCE_COLOURS = {
 
 
 def theme() -> gr.themes.Base:
-    """The system's own fonts; darker grey and blue than Gradio's, which are hard to read."""
+    """Returns a theme with system fonts and with darker grey and blue than Gradio's, which are hard to read."""
     base = gr.themes.Base(
         primary_hue="blue",
         neutral_hue="slate",
@@ -47,7 +47,7 @@ def theme() -> gr.themes.Base:
 
 
 def page_css() -> str:
-    """`--engine` is set on an engine's elements, `--source` on a source's."""
+    """Returns the stylesheet; `--engine` is the colour of an engine's elements, `--source` that of a source's."""
     rules = [
         f".{key} {{ {variable}: {light}; }} .dark .{key} {{ {variable}: {dark}; }}"
         for variable, colours in (("--engine", ENGINE_COLOURS), ("--source", SOURCE_COLOURS))
@@ -57,5 +57,5 @@ def page_css() -> str:
 
 
 def head_html() -> str:
-    """The page's only script, inside the document."""
+    """Returns the page's only script, inline."""
     return f"<script>{(HERE / 'page.js').read_text()}</script>"

@@ -1,4 +1,4 @@
-"""«Show me»: tours that ask step by step, with a caption for each step. Knows nothing of Gradio."""
+"""«Show me»: tours that ask step by step, with a caption for each step. Does not depend on Gradio."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ RESTART_TIMEOUT_S = 900  # an engine takes minutes to start
 
 @dataclass(frozen=True, slots=True)
 class TourStep:
-    """One engine, its question, and the caption while it answers."""
+    """An engine, its question, and the caption shown while it answers."""
 
     engine: str
     question: str
@@ -35,7 +35,7 @@ class TourStep:
 
 
 def demo_steps(first: str = FIRST, second: str = SECOND, what: str = "the document") -> tuple[TourStep, ...]:
-    """The four steps of LMCache's own demo."""
+    """Returns the four steps of LMCache's own demo."""
     return (
         TourStep("plain-a", first, f"vLLM (A) has never seen {what}, and computes all of it before its first word."),
         TourStep(
@@ -53,15 +53,15 @@ def demo_steps(first: str = FIRST, second: str = SECOND, what: str = "the docume
 async def play_steps(
     tab: TabSession, topology: Topology, steps: Sequence[TourStep], media: Sequence[Media] = ()
 ) -> None:
-    """Begins with a new nonce and ends with a sentence that compares (B) with and without LMCache.
+    """Plays the steps with a new nonce, and ends with a sentence that compares (B) with and without LMCache.
 
-    About the media, or else the visitor's document. Steps of engines that do not exist here are left out. Raises
-    ArenaError when an engine does not answer.
+    The questions are about the media, or about the visitor's document if there are none. Steps for engines that do not
+    exist here are skipped. Raises ArenaError if an engine does not answer.
     """
     options = WITHOUT_DOCUMENT if media else ALONE
     steps = [step for step in steps if any(engine.name == step.engine for engine in topology.engines)]
     if all(engine.kind is ServiceKind.LMCACHE for engine in topology.engines):
-        steps = [replace(step, question=steps[0].question) for step in steps]  # (B) is compared with (A) itself
+        steps = [replace(step, question=steps[0].question) for step in steps]  # here (B) is compared with (A)
     tab.show(tab.state.with_new_nonce())
     for number, step in enumerate(steps, 1):
         _caption(tab, f"{number} of {len(steps)}. {step.caption}")
@@ -70,9 +70,9 @@ async def play_steps(
 
 
 async def restart_steps(tab: TabSession, topology: Topology, restart: Restart, poll_s: float = 1.0) -> None:
-    """Asks an LMCache engine, restarts it with its cache server, and asks again: only the volume still has the KV.
+    """Asks an LMCache engine, restarts it and its cache server, and asks again: only the volume still has the KV.
 
-    Raises ConfigError where the page cannot restart engines, and ArenaError when the engine does not answer.
+    Raises ConfigError if the page cannot restart engines, and ArenaError if the engine does not answer.
     """
     engine = next((each for each in topology.engines if each.kind is ServiceKind.LMCACHE), None)
     if engine is None or engine.cache is None:
@@ -98,7 +98,7 @@ async def restart_steps(tab: TabSession, topology: Topology, restart: Restart, p
 
 
 def tour_verdict(state: TabState) -> str:
-    """One sentence of measured numbers; only times of the same prompt are divided."""
+    """Returns a sentence with the measured times, and their ratio if both are for the same prompt."""
     panes = state.race.panes
     shared = panes.get("lmcache-b")
     computed = panes.get("plain-b") or panes.get("lmcache-a")
@@ -112,16 +112,16 @@ def tour_verdict(state: TabState) -> str:
 
 
 async def started_at(engine: Engine) -> float | None:
-    """When the engine's process started, by its own clock; None while it does not answer or does not say."""
+    """Returns when the engine's process started, by its own clock; None if it does not answer or report it."""
     name = "process_start_time_seconds"
     try:
         return sum_metrics(await fetch_metrics(engine.url), name).get(name)
-    except Exception:  # noqa: BLE001  # an engine that stops or starts answers with anything
+    except Exception:  # noqa: BLE001  # an engine that is stopping or starting may answer anything
         return None
 
 
 async def _until_restarted(engine: Engine, process: float | None, poll_s: float) -> AsyncGenerator[float]:
-    """Yields the seconds waited, until the engine answers as another process."""
+    """Yields the seconds waited so far, until the engine answers from a new process."""
     began = asyncio.get_running_loop().time()
     while (now := await started_at(engine)) is None or now == process:
         waited = asyncio.get_running_loop().time() - began

@@ -1,4 +1,4 @@
-"""Uploaded and recorded files as media of a prompt."""
+"""Turns uploaded and recorded files into the media of a prompt."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ DECODE_TIMEOUT_S = 60  # for one file
 
 
 def check_uploads(paths: Sequence[str | None], limits: Limits) -> tuple[Path, ...]:
-    """The files, in the order given, without their content, which would take memory while a question waits.
+    """Returns the files' paths in the given order; reading them now would use memory while a question waits.
 
-    Raises MediaError for what can be refused without decoding it.
+    Raises MediaError for files that can be refused without decoding.
     """
     files = tuple(Path(path) for path in paths if path)
     limits.check_count(len(files))
@@ -32,9 +32,9 @@ def check_uploads(paths: Sequence[str | None], limits: Limits) -> tuple[Path, ..
 
 
 async def load_uploads(files: Sequence[Path], limits: Limits, timeout_s: float = DECODE_TIMEOUT_S) -> tuple[Media, ...]:
-    """Checked and encoded, one after the other, each in a process that is killed after `timeout_s` seconds.
+    """Checks and encodes the files one after the other, each in a process that is killed after `timeout_s` seconds.
 
-    Decoding takes a core: call it where nothing is measured meanwhile. Raises MediaError.
+    Decoding uses a core: call it only when nothing is being measured. Raises MediaError.
     """
     media: list[Media] = []
     for file in files:

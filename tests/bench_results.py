@@ -1,4 +1,4 @@
-"""The golden results (tests/golden_runs.py), changed where a test wants them otherwise, and all reports of a result."""
+"""The golden results (tests/golden_runs.py), with the changes that a test needs, and all reports of a result."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HOSTILE = "<script src='http://evil/x.js'></script> | `$a_b$` _c_ __d__ [x](http
 
 
 def golden(name: str, changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """As JSON. `changes` go by path: {"comparison.verdict": "slower", "samples.0.valid": False}."""
+    """Returns a result as JSON. `changes` are by path: {"comparison.verdict": "slower", "samples.0.valid": False}."""
     result: dict[str, Any] = json.loads((GOLDEN / f"{name}.json").read_text())
     for path, value in (changes or {}).items():
         put(result, path.split("."), value)

@@ -1,4 +1,4 @@
-"""Samples, and engines that are asked without a network, for tests of what is made of them."""
+"""Samples, and engines that answer without a network, for tests of the benchmark's evaluation."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FACTS = {"plain-a": {"model": "small", "version": "0.32.0"}, "lmcache-a": {"mode
 
 
 def sample(document: int, arm: str, ttft_ms: float | None = 1000.0, **more: Any) -> Sample:
-    """A valid one unless a `reason` is given."""
+    """Returns a sample, which is valid unless a `reason` is given."""
     measured = {} if ttft_ms is None else {"e2el_ms": ttft_ms + 30 * 31, "tpot_ms": 30.0, "itls": (0.03,) * 31}
     usage = {"prompt_tokens": 7000, "completion_tokens": 32, "cached_tokens": 0}
     base = {"engine": "plain-a", "input_len": 7000, "position": 0, "nonce": "00ff", "started_s": 0.0}
@@ -36,7 +36,7 @@ def sample(document: int, arm: str, ttft_ms: float | None = 1000.0, **more: Any)
 
 
 def pairs(*ratios: float, of: str = "cross_read", over: str = "cold", slow_ms: float = 8000.0) -> list[Sample]:
-    """Documents in which `of` is so many times sooner than `over`."""
+    """Returns a pair of samples per ratio, in which `of` is faster than `over` by that ratio."""
     return [
         each
         for document, ratio in enumerate(ratios)
@@ -45,12 +45,12 @@ def pairs(*ratios: float, of: str = "cross_read", over: str = "cold", slow_ms: f
 
 
 async def as_it_is(_engine: Any, prompt: Any, _tokens: int) -> Any:
-    """Prompts are sent at whatever length they have."""
+    """Leaves a prompt's length unchanged."""
     return prompt
 
 
 def a_bench(ask: AskMeasured, **more: Any) -> MeasureContext:
-    """Every store is complete at once."""
+    """Returns a context in which every store completes at once."""
     counts = itertools.count(step=1000)
 
     async def stored(_cache: Any) -> int:
@@ -63,9 +63,9 @@ COLD, SHARED, OWN = Sources(7000, 0, 0), Sources(88, 0, 6912, l2=6912), Sources(
 
 
 class Engines:
-    """Four of them, which remember what they read; the pair with LMCache shares it.
+    """Four engines that cache the prompts they were sent; the LMCache pair shares its cache.
 
-    After `fails_after` requests comes Ctrl+C, or `failure`.
+    After `fails_after` requests, raises KeyboardInterrupt or `failure`.
     """
 
     def __init__(self, fails_after: int = 1000, failure: BaseException | None = None) -> None:
@@ -104,7 +104,7 @@ def run(
     past: PreviousRun | None = None,
     stack: dict[str, str] | None = None,
 ) -> dict[str, Any]:
-    """The result of an experiment, as JSON."""
+    """Runs an experiment and returns its result as JSON."""
     say, past = ([] if lines is None else lines).append, past or PreviousRun.none("./arena bench")
     running = run_experiment(
         experiment, options, engines, folder, say, past=past, bench=bench, stack=stack, check=check
@@ -115,6 +115,6 @@ def run(
 def measure(
     topology: Topology, folder: Path, engines: Engines, options: Options = OPTIONS, **more: Any
 ) -> dict[str, Any]:
-    """A whole `bench ttft` in no time, as JSON."""
+    """Runs a whole `bench ttft` without waiting, and returns its result as JSON."""
     experiment = ttft.study(options, assign_roles(topology))
     return run(experiment, options, topology.engines, folder, a_bench(engines.ask), **more)

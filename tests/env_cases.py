@@ -1,6 +1,6 @@
-"""Files of settings, and what `docker compose config` makes of them, with HOME=/h and an empty E in the environment.
+"""Settings files, and the value of V in `docker compose config`, with HOME=/h and an empty E in the environment.
 
-`None` for a file that Compose refuses; `UNSET` where the variable V is not set by it.
+`UNSET` means that the file does not set V.
 """
 
 UNSET = "unset"
@@ -82,7 +82,7 @@ SAME = [
     (b"V=a\rW=b", "a\rW=b"),
 ]
 
-# Compose refuses them, too
+# Refused by Compose, too
 REFUSED = [
     b"V=${HOME",
     b"V=${}",
@@ -103,7 +103,7 @@ REFUSED = [
     b"V='a'\\''b'",
 ]
 
-# Compose warns of them, or reads them as is hardly meant
+# Compose only warns, or reads something that was hardly intended
 STRICTER = [
     b"UI_PASSWORD=pa$word1",
     b"V=${NO}",

@@ -1,4 +1,4 @@
-"""The page before fake engines, for its tests and for whoever works on it: `python tests/fake_arena.py`."""
+"""The page with fake engines, for its tests and for development: `python tests/fake_arena.py`."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ BENCH = (sys.executable, str(Path(__file__).with_name("fake_bench.py")))
 
 @dataclass(frozen=True)
 class Served:
-    """The addresses of a page and of its engines, by name."""
+    """The URLs of a page and, by name, of its engines."""
 
     url: str
     engines: Mapping[str, str]
@@ -55,7 +55,7 @@ class Served:
 
 @contextmanager
 def fake_arena(behaviour: Behaviour, *, pinned: bool, rows: int, port: int = 7960) -> Iterator[Served]:
-    """Four engines of this behaviour, and the page on the first free port from `port` on."""
+    """Serves four engines with this behaviour, and the page on the first free port from `port` on."""
     volume = Volume()
     with ExitStack() as stack:
         home = stack.enter_context(TemporaryDirectory())
@@ -83,7 +83,7 @@ def _app(engines: Sequence[FakeEngine], settings: Settings, pinned: bool, rows: 
 
 
 class FakeSessions(SessionStore):
-    """Every visitor has asked so many questions already."""
+    """Sessions in which every visitor's history already has `rows` rows."""
 
     def __init__(self, rows: int, *given: Any) -> None:
         super().__init__(*given)
@@ -103,7 +103,7 @@ class FakeSessions(SessionStore):
 
 @dataclass(frozen=True)
 class FakeRestart(Restart):
-    """Restarts the engine that is named last."""
+    """Restarts the last of the named engines."""
 
     engines: Sequence[FakeEngine] = ()
 
@@ -113,7 +113,7 @@ class FakeRestart(Restart):
 
 @contextmanager
 def fake_arena_process(*, pinned: bool = False, rows: int = 0, **behaviour: object) -> Iterator[Served]:
-    """The same in a process of its own, as the page always is. `rows` are in everyone's history from the start."""
+    """Runs `fake_arena` in a process of its own, as the page always does. Every history starts with `rows` rows."""
     command = [sys.executable, __file__, json.dumps({"pinned": pinned, "rows": rows, **behaviour})]
     with TemporaryDirectory() as results:
         env = {**os.environ, "GRADIO_ANALYTICS_ENABLED": "False", "RESULTS_DIR": results}

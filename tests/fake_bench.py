@@ -1,5 +1,7 @@
-"""The bench's lines and folder without its engines, for the page's tests: one document is measured at once, two warm
-up for an hour, more take an hour to measure. As the bench, it writes no report on Ctrl+C, no result in the warm-up.
+"""Fakes the bench's output and result folder, for the page's tests.
+
+One document is measured at once; two warm up for an hour; more take an hour to measure. Like the bench, it writes no
+report after Ctrl+C, and no result during the warm-up.
 """
 
 from __future__ import annotations

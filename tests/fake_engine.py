@@ -1,7 +1,7 @@
-"""An engine for tests: OpenAI's API as vLLM serves it, over real HTTP, with a cache in its own memory and, if it is
-given a volume, a cache server beside it. It computes nothing, and its Behaviour can do whatever fools a benchmark.
+"""A fake engine for tests: OpenAI's API like vLLM's, over real HTTP, with a prefix cache and, if given a volume, a
+cache server. It computes nothing, and its Behaviour can imitate everything that might mislead a benchmark.
 
-A word is a token. Nothing here takes time where an event will do.
+Each word is a token.
 """
 
 from __future__ import annotations
@@ -31,67 +31,67 @@ MAX_MODEL_LEN = 8192
 MEDIA_TOKENS = 2 * CHUNK_SIZE
 NONCE = re.compile(r"[0-9a-f]{16}")
 
-Key = tuple[str, ...]  # a chunk is known by all words up to its end
+Key = tuple[str, ...]  # a chunk is identified by all words up to its end
 Body = Mapping[str, Any]
-Wait = Callable[[float], None]  # seconds; raises BrokenPipeError when the client goes away meanwhile
+Wait = Callable[[float], None]  # seconds; raises BrokenPipeError if the client disconnects in the meantime
 
 
 @dataclass(frozen=True, slots=True)
 class Behaviour:
-    """What an engine does with each request. The defaults are an honest engine; times are in seconds."""
+    """How an engine responds to requests. The defaults are those of a correct engine; times are in seconds."""
 
     answer: tuple[str, ...] = ("it", "copies", "frames", "around")
     until_text: float = 0.0
-    per_token: float = 0.0  # of the prompt that is computed
-    between: float = 0.0  # chunks
+    per_token: float = 0.0  # for each computed token of the prompt
+    between: float = 0.0  # two chunks
     tokens_per_chunk: int = 1
-    early_role: bool = False  # the chunk with the role is sent at once, and not just before the text
-    keep_alives: int = 0  # comments, sent at once
-    reasoning: str = ""  # comes before the answer
+    early_role: bool = False  # the chunk with the role is sent at once instead of just before the text
+    keep_alives: int = 0  # SSE comments sent at once
+    reasoning: str = ""  # sent before the answer
     echoes: bool = False  # the answer ends with the question
-    stamps: bool = False  # it begins with the Unix time at which it is sent, in ms
+    stamps: bool = False  # the answer begins with the Unix time at which it is sent, in ms
     usage: bool = True
     status: int = 200
-    says: str = "the engine is dead"  # with any other status
-    breaks_after: int | None = None  # chunks of the answer; then the connection is reset
-    between_chunks: str = ""  # a line that is sent there, as it is
-    breaks_from: int = 0  # the request from which on that line is sent
+    says: str = "the engine is dead"  # the message with any status other than 200
+    breaks_after: int | None = None  # chunks of the answer, after which the connection is reset
+    between_chunks: str = ""  # a raw line sent between chunks
+    breaks_from: int = 0  # number of the first request with that line
     bystander: int = 0  # tokens of another client's prompt, computed during each answer
-    lying_reset: bool = False  # says success, and keeps the cache
-    late_looks: int = 0  # a store is complete only when its counter has been read so often
-    nonce_blind: bool = False  # the cache takes prompts for equal that differ only in their nonces
-    media_blind: bool = False  # or only in their media
-    user_only: bool = False  # its chat template takes no system message
-    refuses: tuple[str, ...] = ()  # types of content parts
-    preprocessing: float = 0.0  # of each medium that is not in the processor's cache, which holds no KV
+    lying_reset: bool = False  # reports success but keeps the cache
+    late_looks: int = 0  # how often the counter is read before a store is complete
+    nonce_blind: bool = False  # the cache treats prompts as equal that differ only in their nonces
+    media_blind: bool = False  # the same for prompts that differ only in their media
+    user_only: bool = False  # its chat template accepts no system message
+    refuses: tuple[str, ...] = ()  # types of content parts that it rejects
+    preprocessing: float = 0.0  # for each medium that is not in the processor's cache (which has no KV)
     processor_cache: bool = True
-    counts: int | None = None  # prompt tokens that its usage says, whatever the prompt
+    counts: int | None = None  # prompt tokens that its usage reports for any prompt
     lists_models: bool = True
     lends_tokenizer: bool = True
-    unknown: tuple[str, ...] = ()  # fields of a request that it takes for an error
-    stays_open: bool = False  # after the answer, until the client goes
-    body: bytes | None = None  # in place of the stream, with status 200
+    unknown: tuple[str, ...] = ()  # request fields that it rejects
+    stays_open: bool = False  # after the answer, until the client disconnects
+    body: bytes | None = None  # sent instead of the stream, with status 200
 
 
 @dataclass(slots=True)
 class Volume:
-    """The chunks on the KV volume, which several engines share."""
+    """The chunks on a KV volume shared by several engines."""
 
     chunks: set[Key] = field(default_factory=set)
 
 
 class FakeCache:
-    """The cache server of one engine: its memory (L1), the volume (L2), and counters that tell them apart."""
+    """An engine's cache server: its memory (L1), the volume (L2), and a hit counter for each."""
 
     def __init__(self, volume: Volume) -> None:
         self.volume, self.memory = volume, set[Key]()
         self.registry = CollectorRegistry()
         names = [*(f"lookup_hit_{tier}_tokens" for tier in ("l1", "l2")), "l2_store_completed_objects_chunks"]
         *self.hits, self.stored = [Counter(f"lmcache_mp_{name}", "-", registry=self.registry) for name in names]
-        self.pending: list[tuple[int, Sequence[Key]]] = []  # how often the counter is still to be read, and the chunks
+        self.pending: list[tuple[int, Sequence[Key]]] = []  # counter reads until the store completes, and the chunks
 
     def look_up(self, keys: Sequence[Key]) -> int:
-        """How many chunks from the start it has. It reads those on the volume into its memory."""
+        """Returns how many leading chunks it has, and loads those on the volume into memory."""
         found = _prefix(keys, self.memory | self.volume.chunks)
         in_memory = sum(key in self.memory for key in keys[:found])
         for counter, chunks in zip(self.hits, (in_memory, found - in_memory), strict=True):
@@ -120,16 +120,16 @@ class FakeCache:
 
 
 class FakeEngine:
-    """A context manager: serves inside it, on a port of its own."""
+    """A fake engine that serves on a port of its own inside its context."""
 
     def __init__(
         self, name: str = "plain-a", behaviour: Behaviour | None = None, volume: Volume | None = None, key: str = ""
     ) -> None:
         self.name, self.behaviour = name, behaviour or Behaviour()
-        self.key = key  # without which nothing is answered but metrics
+        self.key = key  # API key, required for everything except chat and metrics
         self.cache = FakeCache(volume) if volume else None
         self.asked = 0  # chat requests
-        self.last: Body = {}  # the newest of them
+        self.last: Body = {}  # the latest of them
         self.own, self.processed = set[Key](), set[str]()
         self.vocabulary: list[str] = []
         self.registry = registry = CollectorRegistry()
@@ -158,14 +158,14 @@ class FakeEngine:
 
     @property
     def engine(self) -> Engine:
-        """As the code under test knows it."""
+        """The engine as the code under test expects it."""
         port, side = self.server.server_address[1], self.name[-1]
         url = f"http://127.0.0.1:{port}"
         cache = CacheServer(f"cache-{side}", side, port, 0, f"{url}/cache") if self.cache else None
         return Engine(self.name, ServiceKind.LMCACHE if cache else ServiceKind.PLAIN, side, port, url, cache)
 
     def restart(self) -> None:
-        """As another process: what was in memory, the cache server's included, is gone."""
+        """Simulates a new process: empties its memory and its cache server's."""
         with self.lock:
             self.own.clear()
             if self.cache:
@@ -173,7 +173,7 @@ class FakeEngine:
             self.started.set(time.time())
 
     def json(self, path: str, body: Body) -> object:
-        """The answer to every request but the two that are not JSON; LookupError where there is none."""
+        """Returns the answer to a request other than chat and metrics. Raises LookupError for an unknown path."""
         answers = {
             "/v1/models": lambda: {"data": [{"id": "arena", "root": "fake", "max_model_len": MAX_MODEL_LEN}]},
             "/health": dict,
@@ -181,7 +181,7 @@ class FakeEngine:
             "/tokenize": lambda: self._tokenize(body),
             "/detokenize": lambda: {"prompt": " ".join(self.vocabulary[token] for token in body["tokens"])},
             "/reset_prefix_cache": self._reset,
-            "/last": lambda: self.last,  # no path of vLLM's: for tests of what reached it
+            "/last": lambda: self.last,  # not in vLLM: lets tests check the last request
         }
         if self.cache:
             answers |= {
@@ -202,7 +202,7 @@ class FakeEngine:
             return generate_latest(self.registry) if path == "/metrics" else None
 
     def chat(self, body: Body, wait: Wait = time.sleep) -> Generator[str]:
-        """The answer as server-sent events. ConnectionResetError where the connection is to be reset."""
+        """Yields the answer as server-sent events. Raises ConnectionResetError if the connection is to be reset."""
         self.last = body
         with self.running.track_inprogress():
             yield from self._answer(body, wait)
@@ -244,7 +244,7 @@ class FakeEngine:
             wait(20)
 
     def _process(self, body: Body) -> None:
-        """Preprocesses media; the processor's cache has those of earlier requests."""
+        """Simulates preprocessing the media; those of earlier requests are in the processor's cache."""
         for medium in dict.fromkeys(word for word in self._words(body) if word.startswith("<media")):
             with self.lock:
                 cached = self.behaviour.processor_cache and medium in self.processed
@@ -253,7 +253,7 @@ class FakeEngine:
             time.sleep(0 if cached else self.behaviour.preprocessing)
 
     def refusal(self, path: str, body: Body) -> tuple[int, str]:
-        """The status and words of an error in place of an answer; no words where it answers."""
+        """Returns the status and message of an error; the message is empty if the request is answered."""
         does, messages = self.behaviour, body.get("messages", ())
         tokenizes = path != "/tokenize" or does.lends_tokenizer
         if does.user_only and tokenizes and messages and messages[0]["role"] == "system":
@@ -269,7 +269,7 @@ class FakeEngine:
         return does.status, "" if does.status == 200 else does.says
 
     def _prefill(self, keys: Sequence[Key], prompt_tokens: int) -> int:
-        """The tokens that were cached. The last one is always computed, and with it its chunk."""
+        """Returns the number of cached tokens. The chunk with the last token is always computed."""
         with self.lock:
             self.asked += 1
             reusable = keys[: (prompt_tokens - 1) // CHUNK_SIZE]
@@ -288,7 +288,7 @@ class FakeEngine:
                 self.cache.store(keys, self.behaviour.late_looks)
 
     def _reset(self) -> Body:
-        """As in vLLM: clears its own memory, and not the cache server's."""
+        """Clears the prefix cache but, like vLLM, not the cache server."""
         if not self.behaviour.lying_reset:
             self.own.clear()
         return {"success": True}
@@ -305,7 +305,7 @@ class FakeEngine:
         return [word for message in body["messages"] for word in [message["role"], *_content(message["content"])]]
 
     def _keys(self, body: Body) -> Sequence[Key]:
-        """One for each whole chunk, of what the cache sees of the prompt."""
+        """Returns a key for each complete chunk of the prompt, as the cache distinguishes them."""
         seen = list(self._words(body))
         if self.behaviour.nonce_blind:
             seen = ["" if NONCE.fullmatch(word) else word for word in seen]
@@ -315,18 +315,18 @@ class FakeEngine:
 
 
 def topology_of(engines: Sequence[FakeEngine]) -> Topology:
-    """In the arena's order: two plain ones, then two with a cache server."""
+    """Returns the topology. Engines are in the arena's order: two plain ones, then two with a cache server."""
     known = tuple(fake.engine for fake in engines)
     return Topology(known, tuple(engine.cache for engine in known if engine.cache))
 
 
 def _prefix(keys: Sequence[Key], held: set[Key]) -> int:
-    """How many from the start are held."""
+    """Returns how many leading keys are in `held`."""
     return next((index for index, key in enumerate(keys) if key not in held), len(keys))
 
 
 def _content(content: str | Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Words, of text or of parts; media have many, each with a hash of the file in it, whatever its form."""
+    """Yields the words of a message. A medium is MEDIA_TOKENS words with a hash of its content, in any form."""
     if isinstance(content, str):
         yield from content.split()
         return
@@ -340,12 +340,12 @@ def _content(content: str | Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _question(body: Body) -> Sequence[str]:
-    """The words of the last message that are no medium."""
+    """Returns the words of the last message, without media."""
     return [word for word in _content(body["messages"][-1]["content"]) if not word.startswith("<media ")]
 
 
 def _event(*, choice: Body | None = None, usage: Body | None = None, logprobs: Sequence[str] = ()) -> str:
-    """A chunk as a server-sent event: a delta in a choice, or usage without any choice."""
+    """Returns a chunk as a server-sent event: a choice with a delta, or usage without choices."""
     certain = [{"token": token, "top_logprobs": [{"token": token, "logprob": -0.1}]} for token in logprobs]
     choices = [] if choice is None else [{"index": 0, "delta": choice, "logprobs": {"content": certain}}]
     frame = {"id": "chat-1", "object": "chat.completion.chunk", "created": 0, "model": "arena"}
@@ -353,7 +353,7 @@ def _event(*, choice: Body | None = None, usage: Body | None = None, logprobs: S
 
 
 class _Server(ThreadingHTTPServer):
-    daemon_threads = False  # closing waits for the requests in flight
+    daemon_threads = False  # so that closing waits for requests in flight
 
     def __init__(self, fake: FakeEngine) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -361,7 +361,7 @@ class _Server(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """One request a connection: a client that stays connected would keep its thread."""
+    """Serves one request per connection: a client that stayed connected would block its thread."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
@@ -403,13 +403,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def _wait(self, seconds: float) -> None:
-        """As vLLM, notices at once when its client closes the connection."""
+        """Waits, and like vLLM notices at once when the client closes the connection."""
         if select.select([self.connection], [], [], seconds)[0]:
             raise BrokenPipeError
 
     def _stream(self, events: Generator[str]) -> None:
         self._head(200, {"Content-Type": "text/event-stream", "Transfer-Encoding": "chunked"})
-        with suppress(BrokenPipeError), closing(events):  # the client went away
+        with suppress(BrokenPipeError), closing(events):  # the client disconnected
             try:
                 for event in map(str.encode, events):
                     self.wfile.write(b"%x\r\n%s\r\n" % (len(event), event))
@@ -424,6 +424,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def _reset(self) -> None:
-        """Closed without lingering, a socket sends RST instead of FIN; detached, nothing else can close it before."""
+        """Resets the connection: without lingering, closing a socket sends RST instead of FIN. It is detached so that
+        nothing else closes it first."""
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         os.close(self.connection.detach())

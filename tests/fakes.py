@@ -1,4 +1,4 @@
-"""Fakes that more than one folder of tests needs. They are passed in as parameters; nothing is patched."""
+"""Fakes for several folders of tests. They are passed as arguments; nothing is patched."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from config.topology import Engine, ServiceKind
 
 
 def collect(events: AsyncIterator[Any]) -> list[Any]:
-    """Everything that an asynchronous generator yields."""
+    """Returns everything that an asynchronous generator yields."""
 
     async def gather() -> list[Any]:
         return [event async for event in events]
@@ -29,13 +29,13 @@ def plain_engine(url: str = "http://127.0.0.1:8001", *, name: str = "plain-a", *
 
 @contextmanager
 def serving(respond: Callable[[BaseHTTPRequestHandler], tuple[int, bytes]]) -> Iterator[str]:
-    """The address of an HTTP server inside the context; `respond` gives the status and the body of each answer."""
+    """Runs an HTTP server and yields its URL; `respond` returns the status and body of each answer."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"] or 0))
             status, content = respond(self)
-            with suppress(ConnectionError):  # the client went away
+            with suppress(ConnectionError):  # the client disconnected
                 self.send_response(status)
                 self.end_headers()
                 self.wfile.write(content)
@@ -57,7 +57,7 @@ def serving(respond: Callable[[BaseHTTPRequestHandler], tuple[int, bytes]]) -> I
 def chunk(
     content: str | None = None, *, role: str | None = None, reasoning: str | None = None, usage: Any = None
 ) -> Any:
-    """As vLLM sends it: a delta in a choice, or usage without any choice."""
+    """Returns a chunk as vLLM sends it: a choice with a delta, or usage without choices."""
     delta = {"content": content, "role": role, "tool_calls": None, "reasoning": reasoning}
     return {"choices": [] if usage else [{"delta": delta, "logprobs": None}], "usage": usage}
 
@@ -68,7 +68,7 @@ def usage_chunk(prompt: int = 1000, completion: int = 2, cached: int = 0) -> Any
 
 
 def streaming(*chunks: Any) -> Callable[..., AsyncGenerator[Any]]:
-    """An opener whose stream gives these chunks; an exception among them is raised in its place."""
+    """Returns a function whose stream yields these chunks; an exception among them is raised."""
 
     async def stream(*_: Any) -> AsyncGenerator[Any]:
         for each in chunks:
@@ -80,7 +80,7 @@ def streaming(*chunks: Any) -> Callable[..., AsyncGenerator[Any]]:
 
 
 def ticking(*times: float) -> Callable[[], float]:
-    """A clock that shows these times, one a look."""
+    """Returns a clock that returns these times, one per call."""
     return iter(times).__next__
 
 

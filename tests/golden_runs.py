@@ -1,5 +1,5 @@
-"""One small run of each kind against fake engines. Clock, nonces and times are made up, so that a run leaves the same
-result every time; tests/bench/golden has them. WRITE_GOLDEN=1 pytest tests/bench/test_golden_results.py writes it anew.
+"""A small run of each kind against fake engines. Clock, nonces and times are made up, so that every run has the same
+result, which is in tests/bench/golden. WRITE_GOLDEN=1 pytest tests/bench/test_golden_results.py rewrites the results.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ async def never(_say: Any) -> Mapping[str, Any]:
 
 
 def between_clients(options: Options, roles: EngineRoles) -> Experiment:
-    """`bench peer` beside a client that sends nothing."""
+    """Returns `bench peer` against a client that sends nothing."""
 
     def theirs(_engine: Engine, _prompt: Prompt, count: int) -> peer.Times:
         return [1.01] * count, 0.01 * count
@@ -87,13 +87,13 @@ RUNS: dict[str, tuple[Callable[..., Experiment], Options]] = {
 
 
 async def without_network(engine: Engine, _prompt: Prompt) -> Reply:
-    """For runs with several requests in flight, or whose cost is measured."""
+    """Answers without HTTP, for runs with several requests in flight or whose CPU cost is measured."""
     shared = engine.name == "lmcache-b"
     return a_reply(engine, ttft=0.4 if shared else 1.0, prompt=1100, cached=1024 if shared else 0)
 
 
 def timed(reply: Reply, number: int) -> Reply:
-    """With times that depend on what was computed, and on how many requests were sent before."""
+    """Replaces a reply's times by ones that depend on its computed tokens and on the number of earlier requests."""
     cached = reply.usage.cached_tokens or 0
     computed, shared = reply.usage.prompt_tokens - cached, bool(reply.sources and reply.sources.shared)
     ttft = (50 + 0.5 * computed + 2e-4 * computed**2 + shared * (200 + 0.02 * cached) + number % 7) / 1e3
@@ -121,12 +121,12 @@ def four_engines() -> Iterator[Topology]:
 
 
 def rounded(number: str) -> float:
-    """As far as processors agree."""
+    """Rounds a number to the digits that are the same on all processors."""
     return float(f"{float(number):.10g}")
 
 
 def run_golden(name: str, folder: Path) -> str:
-    """result.json of a run, as from a made-up machine."""
+    """Runs one kind, and returns its result.json with the facts of a made-up machine."""
     study, options = RUNS[name]
     past = PreviousRun("00ff", "2026-11-26T12:00:00+00:00", f"./arena bench {options.kind}")
     with four_engines() as topology:

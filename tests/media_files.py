@@ -1,6 +1,6 @@
-"""Small files of every format that people have, made here; `FILES` is the table that docs/media.md shows.
+"""Makes small files in every common media format; `FILES` is the table in docs/media.md.
 
-What no encoder at hand can make lies in tests/media_samples, made with Debian's tools.
+Files that no encoder here can make are in tests/media_samples; they were made with Debian's tools.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ STORED = Path(__file__).parent / "media_samples"
 
 @dataclass(frozen=True)
 class Case:
-    """A file; `container` and `codec` as the table calls them. `seconds` are those of its sound."""
+    """A file, with its `container` and `codec` as named in the table; `seconds` is the length of its sound."""
 
     container: str
     codec: str
@@ -34,12 +34,12 @@ class Case:
 
 
 def case(container, codec, make, *args, lasts=1.0, **options):
-    """A file that `make(*args, **options)` gives; its sound `lasts` so many seconds."""
+    """Returns the case of a file made by `make(*args, **options)`, whose sound `lasts` that many seconds."""
     return Case(container, codec, partial(make, *args, **options), lasts)
 
 
 class Pipe(BytesIO):
-    """A target in which a writer cannot go back, as that of a browser's recorder."""
+    """An output that cannot seek, like that of a browser's recorder."""
 
     seek = None
 
@@ -48,7 +48,7 @@ class Pipe(BytesIO):
 
 
 def picture(width=64, height=64, turn=0):
-    """Colours that differ everywhere."""
+    """Returns a picture whose colour changes from pixel to pixel."""
     x, y = np.meshgrid(np.arange(width), np.arange(height))
     return np.stack([(x * 4 + turn * 8) % 256, (y * 4) % 256, (x + y + turn * 16) % 256], axis=-1).astype(np.uint8)
 
@@ -67,17 +67,17 @@ def deep_png():
 
 def turned():
     exif = Image.Exif()
-    exif[0x0112] = 6  # lies on its side
+    exif[0x0112] = 6  # rotated by 90 degrees
     return saved("JPEG", width=64, height=32, exif=exif)
 
 
 def several(kind):
-    """More pictures than one in a file."""
+    """Returns a file with three pictures."""
     return saved(kind, save_all=True, append_images=[Image.fromarray(picture(turn=turn)) for turn in (1, 2)])
 
 
 def chatty_png(size=2 * 2**20):
-    """Its text chunks are larger than readers allow."""
+    """Returns a PNG whose text chunk is larger than readers allow."""
     words = PngInfo()
     words.add_text("about", "a" * size, zip=True)
     return saved("PNG", pnginfo=words)
@@ -98,7 +98,7 @@ def filmed(
     encoder=None,
     black=False,
 ):
-    """A film of moving colours; with a tone when `sound` names a codec. `times` are those of its frames in ms."""
+    """Returns a film of moving colours, with a tone if `sound` names a codec. `times` are its frames' times in ms."""
     file = target()
     with av.open(file, "w", format=kind, options=options or {}) as container:
         stream = container.add_stream(codec, rate=rate, options=encoder or {})
@@ -121,7 +121,7 @@ def filmed(
 
 
 def tone(seconds=1.0, rate=RATE, channels=1):
-    """Samples of 16 bits, a row for each channel."""
+    """Returns 16-bit samples, one row per channel."""
     at = np.arange(round(seconds * rate)) / rate
     return np.stack([8000 * np.sin(2 * np.pi * 440 * (1 + channel) * at) for channel in range(channels)]).astype("<i2")
 
@@ -138,7 +138,7 @@ def blocks(samples, rate, layout="mono", size=1024):
 def sounded(
     kind, codec, rate=RATE, layout="mono", target=BytesIO, cover=False, options=None, encoder=None, sample_format=""
 ):
-    """A tone of one second."""
+    """Returns a file with a tone of one second."""
     file = target()
     channels = av.AudioLayout(layout).nb_channels
     with av.open(file, "w", format=kind, options=options or {}) as container:
@@ -166,18 +166,18 @@ def wav(seconds=1.0, rate=RATE, channels=1):
 
 
 def wav_with(riff=32036, data=32000, extra=b""):
-    """A WAV of one second whose header says these sizes."""
+    """Returns a WAV of one second with these sizes in its header."""
     whole = wav()
     return whole[:4] + struct.pack("<I", riff) + whole[8:40] + struct.pack("<I", data) + whole[44:] + extra
 
 
 def twice(make, *args, **options):
-    """A file with another behind it."""
+    """Returns a file followed by a copy of itself."""
     return make(*args, **options) * 2
 
 
 def without_end(content):
-    """The last page of an Ogg with its flag taken out, and its sum made right."""
+    """Removes the end flag from the last page of an Ogg file, and corrects the page's checksum."""
     last = content.rfind(b"OggS")
     page = bytearray(content[last:])
     page[5] &= ~4
@@ -192,7 +192,7 @@ def without_end(content):
 
 
 def rotated():
-    """An MP4 whose header turns it by 90 degrees."""
+    """Returns an MP4 whose header rotates it by 90 degrees."""
     content = filmed("mp4", "libx264", height=32)
     upright = struct.pack(">9i", 65536, 0, 0, 0, 65536, 0, 0, 0, 1 << 30)
     at = content.index(upright, content.index(b"tkhd"))
@@ -200,7 +200,7 @@ def rotated():
 
 
 def remuxed(content, kind, earlier_s=0, **options):
-    """A film in another file, not encoded again; what lies before zero is in it, but not shown, by an edit list."""
+    """Copies a film to another container without re-encoding. Frames before time 0 are hidden by an edit list."""
     file = BytesIO()
     with av.open(BytesIO(content)) as source, av.open(file, "w", format=kind, options=options) as container:
         stream = container.add_stream_from_template(source.streams.video[0], opaque=True)
@@ -214,18 +214,18 @@ def remuxed(content, kind, earlier_s=0, **options):
 
 
 def trimmed():
-    """A film that was cut between its key frames."""
+    """Returns a film that was cut between its key frames."""
     return remuxed(filmed("mp4", "libx264", frames=16), "mp4", earlier_s=1, avoid_negative_ts="disabled")
 
 
 def stored(name):
-    """AV1 is not encoded here: SVT-AV1 makes root's process a real-time one."""
+    """Reads a sample. AV1 is not encoded here because SVT-AV1 gives root's processes real-time priority."""
     return (STORED / name).read_bytes()
 
 
 ID3 = b"ID3\4\0\0" + bytes([0, 0, 0, 32]) + b"TIT2" + bytes([0, 0, 0, 7, 0, 0, 3]) + b"A tone" + bytes(15)
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><rect width="9" height="9" fill="red"/></svg>'
-TIMES = [0, 20, 500, 510, 900, 1000, 1900, 2000]  # ms, of the frames of a film at no steady rate
+TIMES = [0, 20, 500, 510, 900, 1000, 1900, 2000]  # of the frames of a film with a variable frame rate, in ms
 FRAGMENTS = {"target": Pipe, "options": {"movflags": "frag_keyframe+empty_moov+default_base_moof"}}
 VORBIS = {"rate": 48_000, "layout": "stereo", "encoder": {"strict": "-2"}}
 

@@ -1,4 +1,4 @@
-"""What the page's tests are made of: prompts, panes, tabs and requests."""
+"""Prompts, panes, tabs and requests for the page's tests."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PROMPT = Prompt("Why?", "A document.", "n0nce")
 
 
 def a_request(session: str = "tab") -> Any:
-    """As Gradio passes it to a handler."""
+    """Returns a request as Gradio passes it to a handler."""
     return SimpleNamespace(session_hash=session)
 
 
@@ -40,7 +40,7 @@ def a_state(topology: Topology) -> TabState:
 
 
 class RecordingTab(TabSession):
-    """Keeps every state that it shows."""
+    """A tab that records every state it shows."""
 
     def __init__(self, state: TabState, ask: Any = ask_all, queue: MeasurementQueue | None = None) -> None:
         self.queue = queue or MeasurementQueue()
@@ -52,13 +52,13 @@ class RecordingTab(TabSession):
         self.states.append(state)
 
     def show_pane(self, status: PaneStatus, text: str = "", engine: str = "plain-a", **more: Any) -> None:
-        """The engine's pane, about PROMPT."""
+        """Shows the engine's pane with an answer to PROMPT."""
         race = self.state.race.about(PROMPT).with_pane(Pane(engine, status, PROMPT, text, **more))
         self.show(replace(self.state, race=race))
 
 
 def answered_by(answer: Any) -> Any:
-    """An `ask_all` whose engines answer as `answer` yields; no cache server is up, so no store is waited for."""
+    """Returns an `ask_all` whose engines answer with `answer`; cache servers are down, so no store is waited for."""
 
     async def down(cache: CacheServer) -> int:
         raise StackError(f"{cache.name} does not answer")
@@ -67,14 +67,14 @@ def answered_by(answer: Any) -> Any:
 
 
 async def an_answer(engine: Engine, _prompt: Prompt, *, before_send: Any) -> AsyncGenerator[Any]:
-    """At once, after half a second by its own account."""
+    """Answers at once, but reports a TTFT of half a second."""
     await before_send()
     yield Delta("an answer", 0.5)
     yield a_reply(engine, ttft=0.5)
 
 
 async def take_turn(tab: TabSession, then: Coroutine[Any, Any, Any] | None = None) -> None:
-    """A run that waits in the line, and then does `then` or goes on for ever."""
+    """Waits for the tab's turn, then awaits `then`, or blocks for ever."""
     async with tab.turn(NO_LINK):
         await (then or asyncio.Event().wait())
 
@@ -88,7 +88,7 @@ def asking(
     files: list[str] | None = None,
     session: str = "tab",
 ) -> AsyncGenerator[Any]:
-    """A click on Ask."""
+    """Returns what a click on Ask runs."""
     return handlers.ask(engine, question, 8, 0, seed, False, True, files, None, None, None, a_request(session))
 
 

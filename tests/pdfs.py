@@ -7,7 +7,7 @@ from pypdf.generic import DecodedStreamObject, DictionaryObject, NameObject
 
 
 def a_pdf(path, text="A canal was dug.", pages=1, password=None, algorithm="RC4-128", owner=None, before=b""):
-    """Written to the path behind the bytes `before`, with this text on each page; a password may be empty."""
+    """Writes a PDF with this text on each page, preceded by the bytes `before`. A password may be empty."""
     writer = PdfWriter()
     for _ in range(pages):
         page = writer.add_blank_page(200, 200)

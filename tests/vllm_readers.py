@@ -1,6 +1,6 @@
-"""Run by the engines' Python: what vLLM's readers make of the files in a folder, as JSON. Their names are `KIND.…`.
+"""Prints as JSON what vLLM's readers make of a folder's files, named `KIND.…`. The engines' Python runs it.
 
-What the processor of the stand-in model refuses, Qwen's, fails too: long strips, and sounds of less than a window.
+Files that the stand-in model's processor (Qwen's) refuses fail, too: long strips, and sounds shorter than a window.
 """
 
 import json
@@ -16,7 +16,7 @@ from vllm.multimodal.media.video import VideoMediaIO
 IMAGES = ImageMediaIO()
 FILMS = [VideoMediaIO(IMAGES, video_backend=backend) for backend in ("opencv", "qwen2_vl")]
 SOUNDS = AudioMediaIO()
-WINDOW_S = 0.025  # of the feature extractor that Whisper and Qwen have: below it, its processor refuses
+WINDOW_S = 0.025  # window of the feature extractor of Whisper and Qwen, which refuses shorter sounds
 
 
 def image(content):
@@ -48,6 +48,6 @@ found = {}
 for path in sorted(Path(sys.argv[1]).iterdir()):
     try:
         found[path.name] = READERS[path.name.split(".")[0]](path.read_bytes())
-    except Exception as exc:  # noqa: BLE001  each is an answer
+    except Exception as exc:  # noqa: BLE001  every error is a result
         found[path.name] = {"error": f"{type(exc).__name__}: {exc}"[:200]}
 json.dump(found, sys.stdout)

@@ -11,12 +11,12 @@ from config.paths import ROOT
 
 
 def run_arena(*arguments: str, timeout: float = 600, **environ: str) -> subprocess.CompletedProcess[str]:
-    """The front door, as a person types it."""
+    """Runs `./arena` with these arguments."""
     command = [str(ROOT / "arena"), *arguments]
     return subprocess.run(command, env={**os.environ, **environ}, capture_output=True, text=True, timeout=timeout)
 
 
 def service(name: str) -> dict[str, Any]:
-    """One service's line of `status --json`."""
+    """Returns a service's entry in `status --json`."""
     services = json.loads(run_arena("status", "--json").stdout)["services"]
     return next(each for each in services if each["name"] == name)

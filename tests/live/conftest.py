@@ -1,4 +1,4 @@
-"""The real stack, started once for the run and stopped at its end; and Debian's Chromium before its page."""
+"""The real stack, started once per test run and stopped at its end, and Debian's Chromium with its page."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ Arena = Callable[..., "subprocess.CompletedProcess[str]"]
 MEASURED = ROOT / "results" / "tests"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 AXE = "axe-core@4.14.1"
-CANARIES = {  # secrets of the caller's, which no service may have
+CANARIES = {  # the caller's secrets, which no service may get
     "SECRET_CANARY": "canary-1",
     "OPENAI_API_KEY": "canary-2",
     "LMCACHE_RESP_PASSWORD": "canary-3",
     "HF_TOKEN": "canary-4",
 }
-PROXIES = {  # the way to the outside that a shell may name; none of it is asked for what is on this machine
+PROXIES = {  # as a shell may set them; they must not be used for this machine
     "ALL_PROXY": "socks5://127.0.0.1:1",
     "HTTPS_PROXY": "http://127.0.0.1:1",
     "http_proxy": "http://127.0.0.1:1",
 }
-MEDIA_HOST = "localhost"  # the one that engines may fetch media from; 127.0.0.1 is another name
+MEDIA_HOST = "localhost"  # the only host from which engines may fetch media; 127.0.0.1 counts as another
 
 
 @pytest.fixture(scope="session")
@@ -44,14 +44,14 @@ def arena() -> Arena:
 
 @pytest.fixture(scope="session")
 def results() -> Path:
-    """Where a run leaves screenshots and results."""
+    """The folder for screenshots and results."""
     MEASURED.mkdir(parents=True, exist_ok=True)
     return MEASURED
 
 
 @pytest.fixture(scope="session")
 def stack(arena: Arena) -> Iterator[Topology]:
-    """Starts the stack, or with ARENA_TEST_STACK=keep takes and leaves the one that runs."""
+    """Starts and stops the stack, or with ARENA_TEST_STACK=keep uses the running one and keeps it running."""
     keep = os.environ.get("ARENA_TEST_STACK") == "keep"
     if not keep:
         up = arena("up", "--detach", timeout=1500, ALLOWED_MEDIA_DOMAINS=MEDIA_HOST, **CANARIES)
@@ -64,7 +64,7 @@ def stack(arena: Arena) -> Iterator[Topology]:
 
 @pytest.fixture(scope="module")
 def served(request, tmp_path_factory):
-    """The page's address, and its engines'."""
+    """The URLs of the page and of its engines."""
     if FAKE:
         with fake_arena_process() as served:
             yield served
@@ -95,21 +95,21 @@ def browser():
 
 @pytest.fixture
 def page(browser, url):
-    """With no document, whose reading would take its time."""
+    """The page without a document, which would take long to process."""
     with visiting(browser, url + BARE) as page:
         yield page
 
 
 @pytest.fixture
 def reader(browser, url):
-    """With the page's own document, which keeps an engine busy."""
+    """The page with its default document, which keeps an engine busy."""
     with visiting(browser, url) as page:
         yield page
 
 
 @pytest.fixture(scope="session")
 def axe(tmp_path_factory):
-    """The checker's source, by npm's own client."""
+    """The source of axe-core, downloaded with npm."""
     if shutil.which("npm") is None:
         pytest.skip("no npm on this machine (apt-get install npm)")
     folder = tmp_path_factory.mktemp("axe")

@@ -1,4 +1,4 @@
-"""Flips one bit of one byte in each stored file of a folder: the top bit of the exponent of a float in its middle."""
+"""Flips one bit in each stored file of a folder: the top exponent bit of a float in the middle of the file."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a stopped stack must not leave on the machine; what others had there before the tests is theirs."""
+"""Checks that a stopped stack leaves nothing on the machine; what was there before the tests is ignored."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SHARED_MEMORY = ("lmcache", "psm_", "sem.mp")
 
 
 def servers_and_memory() -> set[str]:
-    """Processes of vLLM and LMCache, and shared memory of theirs."""
+    """Returns the processes of vLLM and LMCache, and their shared memory."""
     processes = {f"{p.pid} {' '.join(p.info['cmdline'] or ())}" for p in psutil.process_iter(["cmdline"])}
     memory = {path.name for path in Path("/dev/shm").iterdir()}
     return {name for name in processes if any(server in name for server in SERVERS)} | {
@@ -23,5 +23,5 @@ BEFORE = servers_and_memory()
 
 
 def assert_nothing_is_left() -> None:
-    """Nothing that was not there when the tests were collected."""
+    """Asserts that there is nothing new since the tests were collected."""
     assert servers_and_memory() - BEFORE == set()

@@ -1,5 +1,5 @@
-"""What a visitor does with the page, for tests: in Debian's Chromium, before the real stack or, with
-ARENA_TEST_STACK=fake, before fake engines."""
+"""A visitor's actions on the page, for tests: in Debian's Chromium, against the real stack or, if
+ARENA_TEST_STACK=fake, against fake engines."""
 
 import os
 import re
@@ -13,21 +13,21 @@ from client.documents import HANDBOOK, read_document
 ENGINES = ("plain-a", "plain-b", "lmcache-a", "lmcache-b")
 FAKE = os.environ.get("ARENA_TEST_STACK") == "fake"
 LIMIT_MS = 30_000 if FAKE else 240_000
-BARE = "?doc=No+document&max_tokens=12"  # no reading, and little to say
+BARE = "?doc=No+document&max_tokens=12"  # no document to process, and a short answer
 TABS = ("Race", "History", "Stack", "Bench")
 ENDED = """name => ["done", "failed", "stopped"].includes(
     document.querySelector(`[data-engine=${name}]`).dataset.stage)"""
 
 
 def arrive(page, url):
-    """Returns when the page knows its document."""
+    """Opens the page, and waits until it shows its document's size."""
     page.goto(url)
     page.wait_for_function("document.querySelector('#facts')?.innerText.includes('tokens')", timeout=LIMIT_MS)
 
 
 @contextmanager
 def visiting(browser, url, arrive=arrive, **context):
-    """A page of a visitor of its own; at its end there was no error, and no foreign host."""
+    """Opens the page as a new visitor; at the end asserts that there was no error and no request to another host."""
     visit = browser.new_context(**{"viewport": {"width": 1440, "height": 900}, "accept_downloads": True, **context})
     page = visit.new_page()
     errors, hosts = list[str](), set[str]()
@@ -43,31 +43,31 @@ def visiting(browser, url, arrive=arrive, **context):
 
 
 def ended(page, name):
-    """Waits for an engine's pane, and returns its TTFT in ms."""
+    """Waits until an engine's pane has ended, and returns its TTFT in ms, or NaN."""
     page.wait_for_function(ENDED, arg=name, timeout=LIMIT_MS)
     return float(page.get_attribute(f"[data-engine={name}] .ttft", "data-ttft-ms") or "nan")
 
 
 def idle(page):
-    """Waits until the run is over on the server, too."""
+    """Waits until the run has also ended on the server."""
     page.wait_for_selector("#share button", timeout=LIMIT_MS)
 
 
 def ask(page, question, target="all"):
-    """Chooses whom, types what, and clicks."""
+    """Chooses the engines, types the question and clicks Ask."""
     page.check(f"#target input[value={target}]")
     page.fill("#question textarea", question)
     page.click("#ask")
 
 
 def brings(page, path):
-    """A document of the visitor's own."""
+    """Uploads a document."""
     page.click("#document-panel > button")
     page.set_input_files("#upload input[type=file]", path)
 
 
 def short(page, tmp_path):
-    """A document that is read in seconds."""
+    """Uploads a document that engines process in seconds."""
     path = tmp_path / "first-pages.md"
     path.write_text(read_document(HANDBOOK)[:4000])
     brings(page, path)
@@ -75,7 +75,7 @@ def short(page, tmp_path):
 
 
 def metrics(engine):
-    """Of an engine's `/metrics`, by name: requests at work, and those answered to their end."""
+    """Reads an engine's `/metrics`: the numbers of running and of completely answered requests."""
     found = {"running": 0.0, "answered": 0.0}
     for family in text_string_to_metric_families(httpx.get(f"{engine}/metrics").text):
         for sample in family.samples:
@@ -87,5 +87,5 @@ def metrics(engine):
 
 
 def open_tab(page, name):
-    """By its title."""
+    """Opens a tab by its title."""
     page.get_by_role("tab", name=name).click()

@@ -1,8 +1,8 @@
-"""Small variants of models too large for most machines: the same architectures in vLLM, with random weights.
+"""Small variants of models that are too large for most machines: the same architectures, with random weights.
 
-A one-off, for an architecture's way through vLLM and the connector; the answers mean nothing. ARCHITECTURE is one of
-llava, llava-onevision, phi3v, ultravox (the last two with `--trust-remote-code` after `--load-format dummy`). With no
-stack up:
+They show by hand whether an architecture works with vLLM and the connector; the answers mean nothing. ARCHITECTURE is
+one of llava, llava-onevision, phi3v, ultravox (the last two with `--trust-remote-code` after `--load-format dummy`).
+With no stack running:
 
     export PATH=$PWD/.arena/env/engines/bin:$PATH arena=.arena/env/app/bin/python
     export MODEL=/tmp/small KV_CACHE_MEMORY_GB=0.25
@@ -13,8 +13,8 @@ stack up:
     curl -X POST http://127.0.0.1:8003/reset_prefix_cache
     $arena -m engines chat --engine lmcache-a --chat-type single-image     # now from LMCache's memory
 
-Phi-3.5-vision and Ultravox take their processors from code on the hub, which is not here: the two below keep to what
-vLLM's own part of these models asks of a processor, and cut pictures and sound more simply.
+The processors of Phi-3.5-vision and Ultravox are code on the hub, which is not used here. The two below implement only
+what vLLM needs from a processor, and split pictures and sound in a simpler way.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ TOWER = {"hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 3, "
 
 
 def build(architecture: str, text: Path, folder: Path) -> None:
-    """Writes all that vLLM reads but the weights. `text` is a folder with SmolLM2's tokenizer."""
+    """Writes everything that vLLM reads except the weights. `text` is a folder with SmolLM2's tokenizer."""
     tokenizer = AutoTokenizer.from_pretrained(text, extra_special_tokens=TOKENS)
     config, processor = ARCHITECTURES[architecture](tokenizer)
     processor.save_pretrained(folder)
@@ -72,7 +72,7 @@ def build(architecture: str, text: Path, folder: Path) -> None:
 
 
 def _bring_code(folder: Path, processor: str) -> None:
-    """As a model on the hub does that brings its processor along."""
+    """Adds this file as the processor's code, like models on the hub that include theirs."""
     code = Path(shutil.copy(__file__, folder))
     described = folder / "processor_config.json"
     settings = json.loads(described.read_text()) | {"auto_map": {"AutoProcessor": f"{code.stem}.{processor}"}}
@@ -80,7 +80,7 @@ def _bring_code(folder: Path, processor: str) -> None:
 
 
 def llava(tokenizer: PreTrainedTokenizerBase) -> tuple[Config, ProcessorMixin]:
-    """CLIP's pictures of 336 x 336 in patches of 14: 576 tokens an image."""
+    """Builds LLaVA with CLIP: images of 336 x 336 in patches of 14, so 576 tokens per image."""
     config = {
         "architectures": ["LlavaForConditionalGeneration"],
         "model_type": "llava",
@@ -101,7 +101,7 @@ def llava(tokenizer: PreTrainedTokenizerBase) -> tuple[Config, ProcessorMixin]:
 
 
 def llava_onevision(tokenizer: PreTrainedTokenizerBase) -> tuple[Config, ProcessorMixin]:
-    """SigLIP's pictures of 384 x 384: 196 tokens a frame; an image is cut into crops by its size."""
+    """Builds LLaVA-OneVision with SigLIP: 384 x 384, 196 tokens per frame; images are split into crops by size."""
     config = {
         "architectures": ["LlavaOnevisionForConditionalGeneration"],
         "model_type": "llava_onevision",
@@ -123,10 +123,10 @@ def llava_onevision(tokenizer: PreTrainedTokenizerBase) -> tuple[Config, Process
 
 
 def phi3v(tokenizer: PreTrainedTokenizerBase) -> tuple[Config, ProcessorMixin]:
-    """Its settings' class, phi3_v, is on the hub too; what it adds to phi3's can be said there as well."""
+    """Builds Phi-3.5-vision. Its config class, phi3_v, is on the hub, too; phi3's can carry its additional fields."""
     config = _language("phi3", tokenizer) | {
         "architectures": ["Phi3VForCausalLM"],
-        # the tower's shape is fixed in vLLM: CLIP's large one, here no deeper than its second layer
+        # vLLM fixes the vision tower's shape (CLIP large); here only two of its layers are used
         "img_processor": {"layer_idx": 1, "image_dim_out": 1024, "num_img_tokens": 144},
         "embd_layer": {"use_hd_transform": True, "with_learnable_separator": True, "hd_transform_order": "sub_glb"},
     }
@@ -135,11 +135,11 @@ def phi3v(tokenizer: PreTrainedTokenizerBase) -> tuple[Config, ProcessorMixin]:
 
 
 class Phi3VProcessor(ProcessorMixin):
-    """Each image is seen whole and in two rows of two crops, whatever its size."""
+    """Splits each image, of any size, into the whole image and two rows of two crops."""
 
     SIDE = 336
     ROWS = 2
-    GRID = 12  # tokens a side of one crop; each row of tokens ends with one more
+    GRID = 12  # tokens along each side of a crop; each row of tokens ends with an extra one
     NUM_IMAGE_TOKENS = ROWS * GRID * (ROWS * GRID + 1) + 1 + GRID * (GRID + 1)
 
     def __init__(self, image_processor: Any, tokenizer: Any, chat_template: str | None = None) -> None:
@@ -160,7 +160,7 @@ class Phi3VProcessor(ProcessorMixin):
         )
 
     def _cut(self, image: Any) -> Sequence[Any]:
-        """The whole, then crop by crop, each of SIDE x SIDE."""
+        """Returns the whole image, then the crops, each of SIDE x SIDE pixels."""
         side, whole = self.SIDE, self.ROWS * self.SIDE
         image = image.convert("RGB")
         large = image.resize((whole, whole))
@@ -170,7 +170,7 @@ class Phi3VProcessor(ProcessorMixin):
 
 
 def ultravox(tokenizer: PreTrainedTokenizerBase) -> tuple[Config, ProcessorMixin]:
-    """Both its models lie in the same folder here; the hub's are two others."""
+    """Builds Ultravox with its language and audio models in one folder; on the hub they are separate models."""
     language = _language("llama", tokenizer)
     config = {
         "architectures": ["UltravoxModel"],
@@ -181,16 +181,16 @@ def ultravox(tokenizer: PreTrainedTokenizerBase) -> tuple[Config, ProcessorMixin
         "audio_token_index": tokenizer.convert_tokens_to_ids(TOKENS["audio_token"]),
         "hidden_size": 512,  # of the projector
         "stack_factor": UltravoxProcessor.STACK,
-        "projector_ln_mid": True,  # as version 0.5 has it
+        "projector_ln_mid": True,  # as in version 0.5
         "vocab_size": language["vocab_size"],
     }
     return config, UltravoxProcessor(WhisperFeatureExtractor(feature_size=80), tokenizer, chat_template=CHAT)
 
 
 class UltravoxProcessor(ProcessorMixin):
-    """Sound in pieces of 30 s; 6.25 tokens a second."""
+    """Splits sound into pieces of 30 s, with 6.25 tokens per second."""
 
-    STACK = 8  # of the encoder's frames make one token
+    STACK = 8  # encoder frames per token
 
     def __init__(self, feature_extractor: Any, tokenizer: Any, chat_template: str | None = None) -> None:
         super().__init__(feature_extractor, tokenizer, chat_template=chat_template)

@@ -1,4 +1,4 @@
-"""The stack as its commands show it. Files of this folder run in order: those that break things come last."""
+"""The stack through its commands. The files of this folder run in order; those that break things are last."""
 
 import asyncio
 import json
@@ -56,7 +56,7 @@ def test_nothing_listens_beyond_this_machine(stack, arena):
 
 
 def admin_pages(cache):
-    """Each address of a cache server's HTTP side that prints something and takes no argument."""
+    """Yields the path and text of each GET endpoint of a cache server that needs no argument."""
     with httpx.Client(timeout=30, trust_env=False, base_url=cache.url) as client:
         for path, methods in client.get("/openapi.json").json()["paths"].items():
             takes = methods.get("get", {}).get("parameters", ())
@@ -65,7 +65,7 @@ def admin_pages(cache):
 
 
 def test_what_cache_servers_print_has_no_secret_and_no_variable_beyond_the_list(stack):
-    """`up` was started with secrets in its environment."""
+    """Relies on `up` having been started with secrets in its environment."""
     callers = (*SYSTEM, *LANGUAGE, *VARIABLES_BY_ROLE[ServiceRole.CACHE].callers)
     known = {
         *callers,

@@ -1,4 +1,4 @@
-"""Images, films and sound on real engines: what the other engine has seen is shared, and media are never mixed up."""
+"""Images, films and sound on real engines: engines share the KV of media, and media are never mixed up."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ from media.limits import Limits
 from media.load import MediaFile, encode_media, load_media
 
 pytestmark = pytest.mark.live
-LONG = "Say what it is, and then say it again in other words. " * 40  # so that whole chunks go beyond the media
+LONG = "Say what it is, and then say it again in other words. " * 40  # long enough for whole chunks after the media
 MODALITIES = ("image", "images", "video", "audio")
 
 
@@ -47,7 +47,7 @@ def test_each_chat_type_crosses_over_in_each_form(stack, arena, chat_type):
 
 @pytest.mark.parametrize("chat_type", [each for each in ChatType if each is not ChatType.TEXT_ONLY])
 def test_the_second_engine_reads_most_of_each_default_sample(stack, arena, chat_type):
-    """As somebody sees it who types `./arena chat -c TYPE` and nothing else."""
+    """Runs `./arena chat -c TYPE` with the default samples."""
     replies = asked(arena("chat", "--chat-type", chat_type, "--nonce", new_nonce(), "--max-tokens", "4", "--json"))
     forms = len(replies) // 2
     assert [reply["engine"] for reply in replies] == ["lmcache-a"] * forms + ["lmcache-b"] * forms
@@ -58,7 +58,7 @@ def test_the_second_engine_reads_most_of_each_default_sample(stack, arena, chat_
 
 @pytest.mark.parametrize("modality", Modality)
 def test_all_formats_that_are_accepted_are_answered(stack, modality):
-    """Those of docs/media.md, a dozen in a prompt."""
+    """Sends the files of docs/media.md, a dozen per prompt."""
     limits = Limits.of(Settings.from_env({}))
     accepted = [media for name in FILES if name.startswith(modality) for media in taken(name, limits)]
     assert len(accepted) > 20
@@ -69,7 +69,7 @@ def test_all_formats_that_are_accepted_are_answered(stack, modality):
 
 
 def taken(name, limits):
-    """What is sent of it, or nothing where it is refused."""
+    """Yields the file as it is sent, or nothing if it is refused."""
     with suppress(MediaError):
         yield encode_media(MediaFile(name, FILES[name].make()), limits, Modality(name.partition(".")[0]))
 
@@ -80,7 +80,7 @@ def asked(done):
 
 
 def test_almost_equal_media_share_nothing_and_equal_ones_in_another_form_all(stack, arena, results):
-    """`bench verify` shows an engine other media, one pixel, frame or order changed, under the same words."""
+    """`bench verify` sends media that differ in one pixel, one frame or their order, with the same text."""
     out = results / "verify-media.json"
     small = ("--image-size", "672x672", "--images-size", "504x504", "--num-frames", "16", "--audio-seconds", "20")
     once = (
@@ -106,7 +106,7 @@ def test_almost_equal_media_share_nothing_and_equal_ones_in_another_form_all(sta
 
 
 def test_the_benchmark_of_media_proves_where_each_samples_tokens_came_from(stack, arena, results):
-    """One document says nothing of speed, hence no claim; every sample must be what its arm demands."""
+    """Checks that every sample meets its arm's conditions; one document is too few for a claim about speed."""
     out = results / "mm.json"
     bench = arena("bench", "mm", "--num-prompts", "1", "--num-warmups", "0", "--json", str(out), timeout=1200)
     print(bench.stdout)
@@ -119,7 +119,7 @@ def test_the_benchmark_of_media_proves_where_each_samples_tokens_came_from(stack
 
 @pytest.fixture
 def address():
-    """The samples by HTTP, on a host that engines may fetch from."""
+    """Serves the samples over HTTP on a host from which engines may fetch."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=SAMPLES))
     Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://{MEDIA_HOST}:{server.server_port}"
@@ -133,7 +133,7 @@ class Quiet(SimpleHTTPRequestHandler):
 
 
 def fetched(address, name="image.png", modality=Modality.IMAGE):
-    """A sample, downloaded from there."""
+    """Returns a sample downloaded from `address`."""
     limits = replace(Limits.of(Settings.from_env({})), allowed_hosts=frozenset({MEDIA_HOST}))
     return load_media(f"{address}/{name}", limits, modality)
 
@@ -165,11 +165,11 @@ def test_a_sound_of_another_rate_than_the_models_is_heard(stack, tmp_path):
     reply = asyncio.run(
         ask_measured(stack.engine("plain-a"), Prompt("What is it?", "", new_nonce(), 4, media=(media,)))
     )
-    assert reply.media_tokens == pytest.approx(25, abs=3)  # of a second
+    assert reply.media_tokens == pytest.approx(25, abs=3)  # for one second of sound
 
 
 async def crossing(writer, reader, written, read):
-    """The replies of both; the second is asked for when what the first computed is on the volume."""
+    """Returns both replies; the reader is asked once the KV that the writer computed is on the volume."""
     before = await count_stored_chunks(writer.cache)
     first = await ask_measured(writer, written)
     await wait_until_stored(writer.cache, before, chunks_to_store(first))

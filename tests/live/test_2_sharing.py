@@ -1,7 +1,7 @@
-"""What the product claims, on real engines: behaviour here, speed only as what the benchmark prints.
+"""Checks on real engines what the product promises about sharing; speeds are only printed.
 
-1,088 tokens are four whole chunks and eight whole blocks of the engine's own cache: a cross-read and an own-warm
-request then compute the same last tokens, and their answers can be held against each other exactly.
+1,088 tokens contain four whole chunks and eight whole blocks of the engine's prefix cache: a cross-read and an own-warm
+request then compute the same last tokens, so that their answers can be compared exactly.
 """
 
 import json
@@ -16,7 +16,7 @@ LENGTH = ("--input-len", "1088", "--num-warmups", "0")
 def test_every_sample_of_the_benchmark_is_what_its_arm_demands(stack, arena, results):
     out = results / "ttft.json"
     bench = arena("bench", "ttft", *LENGTH, "--num-prompts", "3", "--json", str(out), timeout=1500)
-    print(bench.stdout)  # the table is worth having in the log
+    print(bench.stdout)  # keeps the table in the log
     assert bench.returncode in (0, 1), bench.stderr  # 1: three documents make no claim
     result = json.loads(out.read_text())
     assert [row["reason"] for row in result["samples"] if not row["valid"]] == []

@@ -36,7 +36,8 @@ pytestmark = pytest.mark.live
 
 @pytest.fixture
 def fake_page(browser):
-    """Before fake engines, whatever the others are before: a bench there has an hour of work, or one document."""
+    """The page with fake engines, even if other tests use the real stack; a bench there takes an hour, except with one
+    document."""
     with fake_arena_process(between=0.001) as served, visiting(browser, served.url + BARE) as page:
         page.served = served
         yield page
@@ -45,7 +46,7 @@ def fake_page(browser):
 def test_a_race_fills_four_panes_and_draws_them_to_scale(page, results, tmp_path):
     short(page, tmp_path)
     ask(page, "What's FFMPEG (answer in 10 words)")
-    page.wait_for_function("document.querySelector('[data-engine=plain-a] [data-clock]')")  # looks at each frame
+    page.wait_for_function("document.querySelector('[data-engine=plain-a] [data-clock]')")  # checks on every frame
     page.screenshot(path=results / "race-clock.png")
     ttfts = {name: ended(page, name) for name in ENGINES}
     idle(page)
@@ -93,18 +94,18 @@ def test_the_third_tour_restarts_an_engine_and_the_volume_remembers(page, result
 
 
 def _camera(page, where):
-    """Switched on, and with a picture to be seen."""
+    """Switches a camera on, and waits until it shows a picture."""
     page.click(f"{where} button:has-text('Access')")
     page.wait_for_function("where => document.querySelector(`${where} video`)?.videoWidth > 0", arg=where)
 
 
 def _takes(page, modality):
-    """Whether the served model does; fake engines take all."""
+    """Returns whether the served model accepts this modality; fake engines accept all."""
     return FAKE or modality in page.inner_text("#model")
 
 
 def test_a_photo_a_film_and_a_sound_are_taken_in_the_browser(page, results):
-    """With Chromium's own camera and microphone, which beep and show a green disc."""
+    """Uses Chromium's fake camera, which shows a green disc, and its fake microphone, which beeps."""
     if not all(_takes(page, kind) for kind in ("image", "audio", "video")):
         pytest.skip("the model does not take all of them")
     page.click("#media-panel > button")
@@ -122,7 +123,7 @@ def test_a_photo_a_film_and_a_sound_are_taken_in_the_browser(page, results):
     page.wait_for_selector("#spoken [aria-label='Play']")
     ask(page, "What is this?", "plain-a")
     said = ended(page, "plain-a") > 0 or page.inner_text("[data-engine=plain-a] .fault")
-    assert said is True or "before any text" in said  # a stand-in may have nothing to say, but it has read them
+    assert said is True or "before any text" in said  # a stand-in may produce no text, but it has processed the media
     page.screenshot(path=results / "race-recorded.png", full_page=True)
     for element in ("img", "video", "audio"):
         assert page.locator(f"#conversation {element}").count() == 1
@@ -170,7 +171,7 @@ def test_stop_frees_the_engine_and_keeps_the_page(browser, served, results):
 
 
 def _wait_until(true):
-    """Engines tell their metrics, and call nobody."""
+    """Polls a condition, since engines' metrics can only be polled."""
     until = time.monotonic() + LIMIT_MS / 1e3
     while not true():
         assert time.monotonic() < until
@@ -182,7 +183,7 @@ def test_a_reload_in_mid_run_stops_it_and_the_history_is_there(reader, served):
     ask(page, "Tell me everything about containers.", "plain-a")
     _wait_until(lambda: metrics(served.engines["plain-a"])["running"] == 1)
     arrive(page, served.url + BARE)
-    page.said.clear()  # Gradio's client calls it an error that the reload closed its stream
+    page.said.clear()  # Gradio's client logs an error because the reload closed its stream
     open_tab(page, "History")
     page.wait_for_function("document.querySelector('#rows').innerText.includes('stopped')")
     open_tab(page, "Race")
@@ -272,7 +273,7 @@ SETTINGS = {"max-tokens": "5", "temperature": "0.5", "seed": "7"}
 
 def choose(page, settings):
     page.click("#more > button")
-    for name, value in (*settings.items(), *settings.items()):  # the first time they may not be quite there yet
+    for name, value in (*settings.items(), *settings.items()):  # twice, as fields may not be ready at first
         page.fill(f"#{name} input[type=number]", value)
         page.press(f"#{name} input[type=number]", "Tab")
 
@@ -425,7 +426,7 @@ def test_an_empty_question_is_answered_with_why(page, question):
 
 
 def test_html_in_questions_answers_and_names_of_documents_does_nothing(fake_page, tmp_path):
-    """The fake engines say the question again."""
+    """The fake engines repeat the question in their answers."""
     page = fake_page
     evil = "<img src=x onerror='window.hacked=1'><script>window.hacked=1</script> {{value}} ${window.hacked=1}"
     path = tmp_path / "<img src=x onerror=window.hacked=1>.md"
@@ -475,7 +476,7 @@ def test_the_stack_panel_is_live_while_it_is_open(browser):
 
 
 def _ask_the_engine_itself(engine):
-    """As another client of it does, which nothing is measured for; it ends with the engine."""
+    """Sends a request like another client of the engine, outside the measurement queue; it ends with the engine."""
     body = {"model": "arena", "messages": [{"role": "user", "content": "What is a codec?"}], "stream": True}
     with suppress(httpx.HTTPError):
         httpx.post(f"{engine}/v1/chat/completions", json=body, timeout=LIMIT_MS)

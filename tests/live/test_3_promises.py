@@ -1,4 +1,4 @@
-"""What the page promises: a login, looks, no barriers, no delay of its own, nothing of one visitor left for another."""
+"""What the page promises: a login, good looks, accessibility, no delay of its own, and separate visitors."""
 
 import json
 import os
@@ -25,8 +25,8 @@ from launch.ports import is_free
 
 pytestmark = pytest.mark.live
 VISITORS = 20
-VISIT_S = float(os.environ.get("ARENA_TEST_VISIT_S", "4"))  # for how long each visitor goes on asking; 120 on demand
-ASKS = 5  # of all four engines
+VISIT_S = float(os.environ.get("ARENA_TEST_VISIT_S", "4"))  # how long each visitor keeps asking; 120 on demand
+ASKS = 5  # questions to all four engines
 GROWTH_MIB = 5  # of the page from the second wave of visitors to the third
 PAIRS = int(os.environ.get("ARENA_TEST_PAIRS", "1"))
 
@@ -126,7 +126,7 @@ def test_the_page_is_used_with_the_keyboard_alone(page):
 
 
 def test_text_is_in_its_pane_soon_after_the_engine_has_sent_it(browser):
-    """From the wire: a fake engine's first text is the time at which it is sent."""
+    """Measures from the wire: a fake engine's first text is the time at which it is sent."""
     with fake_arena_process(stamps=True) as served, visiting(browser, served.url + BARE) as page:
         late = _lateness(page, "pane.querySelector('.answer').innerText.split(' ')[0]")
     print(f"from first token on the wire to pane: {_spread(late)}")
@@ -134,14 +134,15 @@ def test_text_is_in_its_pane_soon_after_the_engine_has_sent_it(browser):
 
 
 def test_text_is_in_its_pane_soon_after_the_page_has_read_it(page):
-    """Real engines stamp nothing: from when the page's client has the first token, which is as near as one can get."""
+    """Measures from when the page's client has the first token, because real engines send no timestamps."""
     late = _lateness(page, "pane.dataset.firstMs")
     print(f"from the client's first token to pane: {_spread(late)}")
     assert len(late) == ASKS * len(ENGINES)
 
 
 def _lateness(page, sent):
-    """In ms, of each answer's first text in its pane; `sent` is when it was sent, in JavaScript."""
+    """Returns how late each answer's first text is shown in its pane, in ms. `sent` is a JavaScript expression for the
+    time at which it was sent."""
     page.evaluate(
         f"""() => {{
           window.late = {{}};
@@ -167,7 +168,7 @@ def _spread(late):
 
 @pytest.mark.skipif(FAKE, reason="the front door asks the real stack")
 def test_the_page_and_the_front_door_measure_the_same(browser, url):
-    """Alternately, of the page's own document, each time as nobody has seen it."""
+    """Alternates between both, with the page's default document and a new nonce each time."""
     _as_if_elsewhere()
     context = ["--context", str(HANDBOOK), "--max-tokens", "1", "--json"]
     with visiting(browser, f"{url}?max_tokens=1") as page:
@@ -191,33 +192,35 @@ def _in_turns(page, context):
 
 
 def _as_if_elsewhere():
-    """A visitor's browser draws with cores of its own, and this one with what the engines leave."""
+    """Lowers the browser's priority, because a real visitor's browser runs on another machine."""
     for process in psutil.Process().children(recursive=True):
         if "chrom" in process.name():
             process.nice(19)
 
 
 def test_every_visitor_gets_the_answers_to_their_own_questions_and_leaves_nothing(url):
-    """Each is a session of a real client; all ask at once, and wait in the line."""
+    """Each visitor is a session of a real client; all ask at once, and wait in the queue."""
     grown, answers = [], 0
     for at_least in (2, 1, 1):
-        with ProcessPoolExecutor(1, get_context("spawn")) as process:  # whose end closes all connections
+        with ProcessPoolExecutor(1, get_context("spawn")) as process:  # closes all connections when it ends
             answers += process.submit(wave, url, at_least).result()
-        time.sleep(2)  # the server hears a moment later that they have left
+        time.sleep(2)  # the server notices the closed connections a moment later
         grown.append(page_process(url).memory_info().rss / 2**20)
     print(f"{answers} answers; the page after each of three waves of {VISITORS} visitors: {grown} MiB")
     assert grown[-1] - grown[-2] < GROWTH_MIB
 
 
 def wave(url, at_least):
-    """All visitors at once. Returns how many answers they had."""
+    """Runs all visitors at once, and returns their number of answers."""
     with ThreadPoolExecutor(VISITORS) as pool:
         return sum(pool.map(partial(visit, url, at_least), range(VISITORS)))
 
 
 def visit(url, at_least, number):
-    """Asks for VISIT_S, `at_least` so often. Each answer stands in this visitor's pane, and then below its own question
-    in this visitor's conversation; fake engines say the question again. Returns how many came.
+    """Asks for VISIT_S seconds, and at least `at_least` times. Returns the number of answers.
+
+    Each answer must be in this visitor's pane, and then below its own question in this visitor's conversation; fake
+    engines repeat the question in their answers.
     """
     from gradio_client import Client
 

@@ -1,4 +1,4 @@
-"""Killed servers: the stack is whole again without a command, and the volume still serves."""
+"""Killed servers: the stack recovers by itself, and the volume still works."""
 
 import asyncio
 import os
@@ -24,7 +24,7 @@ KILLED = ("cache-a", "cache-b", "plain-a", "plain-b", "lmcache-a", "lmcache-b")
 
 
 def until_healthy(name, other_than):
-    """Restarts take a minute, and another process does them: there is nothing here to be woken by."""
+    """Polls until a new process of the service is healthy; restarts are done by another process and take a minute."""
     deadline = time.monotonic() + WITHIN_S
     while not ((now := service(name))["healthy"] and now["pid"] != other_than):
         assert time.monotonic() < deadline, f"{name} is not back after {WITHIN_S} s"
@@ -44,7 +44,7 @@ def a_prompt(stack):
 
 
 def test_every_service_survives_a_kill_and_the_volume_still_serves(stack):
-    """All six at once: the worst order there is, since engines need their cache servers to start."""
+    """Kills all six at once: the worst case, since engines need their cache servers to start."""
     prompt = a_prompt(stack)
     asyncio.run(store(stack, prompt))
     pids = {name: service(name)["pid"] for name in KILLED}
@@ -63,8 +63,8 @@ def test_every_service_survives_a_kill_and_the_volume_still_serves(stack):
 
 
 def test_a_killed_cache_server_is_back_and_documents_cross_over_again(stack):
-    """Its engine lives on, and has to notice."""
-    until_crossing_over(stack)  # an engine looks after its cache server from its first request on
+    """The engine keeps running, and has to notice that its cache server is new."""
+    until_crossing_over(stack)  # an engine monitors its cache server only after its first request
     pid = service("cache-a")["pid"]
     os.kill(pid, signal.SIGKILL)
     until_healthy("cache-a", pid)
@@ -79,9 +79,10 @@ def until_crossing_over(stack):
 
 
 def crosses_over(stack):
-    """Not yet, while an engine has not noticed its new cache server: it recomputes till its next heartbeat.
+    """Returns whether lmcache-b reads what lmcache-a stores.
 
-    An engine that was talking to the killed one may also die of it, and is started again.
+    An engine recomputes until its next heartbeat notices the new cache server. An engine that was using the killed one
+    may also die, and is then restarted.
     """
     try:
         prompt = a_prompt(stack)

@@ -1,4 +1,4 @@
-"""`./arena up` in a terminal: it reports, ends with Ctrl+C, and the volume remembers over a full restart."""
+"""`./arena up` in a terminal: it reports, ends with Ctrl+C, and the volume keeps its KV over a full restart."""
 
 import asyncio
 import json
@@ -27,7 +27,7 @@ OPEN = {"KV_SERDE": "none"}  # in a namespace of its own
 
 @pytest.fixture
 def foreground():
-    """An `up` of its own, as in a terminal; stopped if the test has not."""
+    """Starts a separate `./arena up` as in a terminal, and stops it unless the test already has."""
     run_arena("down")
     child = subprocess.Popen(
         [ROOT / "arena", "up"],
@@ -43,7 +43,7 @@ def foreground():
 
 
 def _hear_ctrl_c():
-    """As in a terminal: a shell's background jobs, which tests may be, ignore it."""
+    """Restores SIGINT as in a terminal: tests may run in a shell's background job, which ignores it."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
@@ -63,7 +63,7 @@ def stop(child, how):
 
 
 def damage_is_noticed():
-    """What nothing authenticates is served as it is; `bench verify` is there to tell."""
+    """Checks that `bench verify` detects damaged KV, which is served unchecked without authentication."""
     volume = current_namespace(load_settings(os.environ)[0])
     damage = shlex.join([sys.executable, str(Path(__file__).with_name("damage.py")), str(volume)])
     verify = ("bench", "verify", "--input-len", "1088", "--num-warmups", "0", "--num-prompts", "1")
