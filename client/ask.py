@@ -22,7 +22,7 @@ from client.chunk import (
 from client.metrics import TokenCounters, read_counters, sources_between
 from client.prompt import Prompt
 from client.reply import Delta, Reply, Second, ServerTimes, TokenLogprobs
-from client.transport import TIMEOUT_S, open_connection, silent_error, stream_chat
+from client.transport import TIMEOUT_S, http_session, silent_error, stream_chat
 from client.vllm_errors import one_line, with_any_template
 from config.errors import StreamBroken
 from config.topology import Engine
@@ -49,7 +49,7 @@ async def ask(
     EngineError, also if no new text arrives for more than `patience_s` seconds. Closing the generator closes the
     connection, and the engine stops computing.
     """
-    await open_connection(engine)
+    await http_session(engine)
     before = await counters(engine)
     if before_send:  # not timed: here the page draws its running clock, and pauses
         await before_send()

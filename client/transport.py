@@ -35,7 +35,7 @@ Connections = dict[tuple[str, bool], tuple[ClientSession, AsyncGenerator[ClientS
 _connections: WeakKeyDictionary[asyncio.AbstractEventLoop, Connections] = WeakKeyDictionary()
 
 
-async def open_connection(engine: Engine) -> ClientSession:
+async def http_session(engine: Engine) -> ClientSession:
     """Returns the running event loop's session for an engine, kept until the loop ends. This is never timed."""
     kept = _connections.setdefault(asyncio.get_running_loop(), {})
     if (engine.url, engine.ours) not in kept:
@@ -51,7 +51,7 @@ async def stream_chat(engine: Engine, request: Chunk, *, patience_s: float = TIM
     because they would be hidden in TTFT. Raises EngineUnreachable if there is no answer, or no data for `patience_s`
     seconds; EngineRefused for any status but 200, or an answer that is not a stream; StreamBroken if it breaks off.
     """
-    session = await open_connection(engine)
+    session = await http_session(engine)
     with _arena_errors(engine, patience_s, _no_answer):
         answer = await session.post(
             f"{engine.url}/v1/chat/completions",
