@@ -4,7 +4,7 @@ import pytest
 from bench_results import GOLDEN, a_result, golden
 from golden_runs import RUNS, run_golden
 
-from bench.report.render import render_reports
+from bench.report.markdown import markdown_report
 from bench.result import Result
 from bench.result_io import to_json_text
 
@@ -20,7 +20,7 @@ def kept(file, text):
 def test_a_run_leaves_the_result_and_the_report_that_are_kept_of_its_kind(name, tmp_path):
     text = run_golden(name, tmp_path)
     assert text == kept(f"{name}.json", text)
-    report = render_reports(a_result(name))["report.md"]
+    report = markdown_report(a_result(name))
     assert report == kept(f"{name}.md", report)
 
 

@@ -8,8 +8,9 @@ import pytest
 from bench_results import HOSTILE, NAMES, a_result, an_interval, everywhere, golden, on_a_terminal
 
 from bench.report.conclusion import conclusion, cost, headline, reasons
+from bench.report.html_page import html_report
 from bench.report.labels import counted_sentence, invalid_reasons
-from bench.report.markdown import escape
+from bench.report.markdown import escape, markdown_report
 from bench.report.number_format import digits, duration, ratio, sentence, unit_for
 from bench.report.plots import plots
 from bench.report.render import render_reports
@@ -117,7 +118,7 @@ def test_numbers_may_be_missing_anywhere(name):
 
 def test_an_arm_without_a_counted_sample_keeps_its_row():
     empty = {"completed": 0, "failed": 5, "median_ttft_ms": None}
-    text = render_reports(a_result("ttft", {"arms.own_warm": empty}))["report.md"]
+    text = markdown_report(a_result("ttft", {"arms.own_warm": empty}))
     line = next(line for line in text.splitlines() if line.startswith("| own_warm"))
     assert line.split(" | ")[1:3] == ["-", "-"]
 
@@ -144,7 +145,7 @@ def test_text_of_others_is_shown_and_never_markup():
 
 def test_a_warning_that_looks_like_nested_lists_hides_none_that_follows():
     result = a_result("ttft", {"warnings": ["- " * 40 + "x", "1. y", "the last"]})
-    page = Page(render_reports(result)["report.html"])
+    page = Page(html_report(result))
     assert "- " * 40 + "x" in page.text
     assert "1. y" in page.text
     assert "the last" in page.text
@@ -153,7 +154,7 @@ def test_a_warning_that_looks_like_nested_lists_hides_none_that_follows():
 
 def test_every_row_of_a_markdown_table_has_as_many_cells_as_its_head():
     reason = {"samples.0.valid": False, "samples.0.reason": HOSTILE + "\nsecond line"}
-    for block in render_reports(a_result("ttft", {"warnings": [HOSTILE], **reason}))["report.md"].split("\n\n"):
+    for block in markdown_report(a_result("ttft", {"warnings": [HOSTILE], **reason})).split("\n\n"):
         rows = [line for line in block.splitlines() if line.startswith("|")]
         assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows}) <= 1
 
@@ -162,7 +163,7 @@ def test_every_sample_that_does_not_count_is_listed_with_its_reason():
     result = a_result("ttft", BROKEN)
     assert counted_sentence(result) == "28 of 30 samples counted."
     assert invalid_reasons(result)[1].endswith(f": {FAULT}")
-    for text in (on_a_terminal(result), Page(render_reports(result)["report.html"]).text):
+    for text in (on_a_terminal(result), Page(html_report(result)).text):
         assert FAULT in " ".join(text.split())
         assert "plain-a: the stream stopped" in text
 
@@ -226,7 +227,7 @@ def test_the_conclusion_on_media_says_which_it_was(image, refused, said):
 
 def test_noise_without_an_end_is_shown_as_that():
     changes = {"verify.documents.1.noise": "infinite", "verify.documents.1.cross": None}
-    assert "| 1 | ∞ | - |" in render_reports(a_result("verify", changes))["report.md"]
+    assert "| 1 | ∞ | - |" in markdown_report(a_result("verify", changes))
 
 
 def test_a_needle_that_the_plain_engine_found_is_not_said_to_prove_nothing():
@@ -254,7 +255,7 @@ def test_one_ratio_is_no_span_of_ratios():
 
 
 def test_documents_that_had_to_be_computed_after_all_are_in_the_table_of_loads():
-    assert "| 3 | 3 | 0 |" in render_reports(a_result("sweep", {"cells.0.recomputed": 3}))["report.md"]
+    assert "| 3 | 3 | 0 |" in markdown_report(a_result("sweep", {"cells.0.recomputed": 3}))
 
 
 @pytest.mark.parametrize(

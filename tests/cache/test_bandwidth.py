@@ -225,6 +225,7 @@ def test_a_cancelled_measurement_ends_fio_and_leaves_no_file(volume, fio, begun)
     assert_nothing_is_left(volume, log)
 
 
+@pytest.mark.slow
 def test_fio_and_its_files_do_not_outlive_a_bench_that_is_killed(volume, fio, begun):
     log = fio(SLOW_FIO, then="exec sleep 600")
     code = (

@@ -68,6 +68,7 @@ def test_a_relative_path_counts_from_the_callers_folder(tmp_path, monkeypatch):
     assert "A canal was dug." in read_document(Path("canal.pdf"))
 
 
+@pytest.mark.slow
 def test_a_reader_that_is_killed_takes_its_parser_with_it():
     child = "from config.child_process import die_with_parent as d; d(); print('ready', flush=True); input()"
     code = f"import sys; from client import pdf; pdf.subprocess.run([sys.executable, '-c', {child!r}])"

@@ -11,6 +11,8 @@ from fake_engine import FakeEngine
 from client.measurement_lock import MeasurementLock
 from config.paths import ROOT
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def fake():

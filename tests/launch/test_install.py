@@ -92,6 +92,7 @@ def test_progress_counts_packages_wherever_pip_takes_them_from(line, package):
 PARENT = "import subprocess; child = subprocess.Popen(['sleep', '600']); print(child.pid, flush=True); child.wait()"
 
 
+@pytest.mark.slow
 def test_an_interrupt_ends_pip_and_all_that_pip_has_started():
     grandchildren = []
 

@@ -16,6 +16,8 @@ from launch.stack import start_lock
 from launch.supervised import is_alive
 from launch.supervisord import SupervisedProgram, Supervisor, render_config
 
+pytestmark = pytest.mark.slow
+
 SLEEPER = (sys.executable, "-c", "import time; time.sleep(600)")
 # as vLLM's API server: a child in the same group that outlives a killed parent
 PARENT = (

@@ -186,6 +186,7 @@ print(peak() - before)
 HUGE = {"frames": 1, "width": 4000, "height": 4000, "black": True}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "bomb",
     [

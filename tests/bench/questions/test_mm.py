@@ -190,7 +190,7 @@ def test_a_model_that_takes_no_media_at_all_ends_without_a_claim_and_without_a_t
     result = measure(four(), options_of(refused=refused), tmp_path)
     assert not result["holds"]
     assert "no modality was measured" in shown(result)
-    assert render_reports(Result.model_validate(result))
+    assert markdown.markdown_report(Result.model_validate(result))
 
 
 # Traps

@@ -93,6 +93,7 @@ def test_without_the_other_client_the_next_step_is_named(settings, topology, tmp
         peer.study(OPTIONS, assign_roles(topology), settings)
 
 
+@pytest.mark.slow
 def test_starting_the_other_client_is_not_counted():
     burn = "import time; t = time.process_time()\nwhile time.process_time() - t < {}: pass"
     program = (
