@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 from live.commands import run_arena
 
-from config.paths import ROOT
+from config.paths import ROOT, arena_home
 from config.run_state import containers_file
 from config.settings import COMPOSE_ONLY_NAMES, SETTING_NAMES, STAND_IN_MODEL
 from launch.compose import Composition, chown_folder, compose_environment, remove_record
 
 BASE = "python:3.11-slim-bookworm"
 PROMETHEUS = "ttft-arena-test-prometheus"  # the image that tests/docker/prometheus.Dockerfile makes
-HOME = ROOT / ".arena"
+HOME = arena_home(os.environ)
 LOGIN = ("visitor", "of the page")
 TOKEN = "hf_of_the_test"
 
@@ -95,7 +95,7 @@ def gpu_form(folder: Path) -> Iterator[Form]:
     if os.environ.get("ARENA_TEST_STACK") == "keep":
         pytest.skip("ARENA_TEST_STACK=keep: the tests are for the running stack")
     if not engine_pins_gpus():
-        pytest.skip("this Docker engine takes no requests for four NVIDIA GPUs: tests/docker/engine-room starts one")
+        pytest.skip("this Docker engine takes no requests for four NVIDIA GPUs; one that engine-room starts does")
     run_arena("down")
     built = _cpu().compose("build", "--quiet", timeout=2400)
     assert built.returncode == 0, built.stderr[-3000:]
