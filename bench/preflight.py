@@ -9,11 +9,11 @@ from typing import Any
 import httpx
 from pydantic_core import from_json
 
-from cache.volume import CHUNK_SIZE
 from client.http_client import http_client, read_body
 from client.metrics import fetch_metrics, parse_samples
 from client.model_list import served_model
 from config.errors import ConfigError, EngineError, EngineUnreachable, StackError
+from config.settings import CHUNK_SIZE
 from config.topology import Engine
 
 CACHE_CONFIG = "vllm:cache_config_info"

@@ -5,6 +5,7 @@ from fake_engine import FakeEngine, Volume, topology_of
 from fakes import a_reply
 from page_builders import RecordingTab, a_picture, a_state, answered_by
 
+from cache import wait_for_store
 from client.reply import Delta, Sources
 from config.errors import ArenaError, ConfigError, StackError
 from config.topology import Topology
@@ -77,6 +78,22 @@ async def test_the_volume_remembers_what_a_restarted_engine_has_forgotten():
     assert restarted == [("cache-a", "lmcache-a")]
     assert [caption[:6] for caption in captions(tab)][:2] == ["1 of 4", "2 of 4"]
     assert "shared volume" in tab.state.caption
+
+
+async def test_without_a_cache_server_the_engine_alone_is_restarted(tmp_path, monkeypatch):
+    monkeypatch.setattr(wait_for_store, "QUIET_S", 0.1)
+    with FakeEngine("lmcache-a", volume=Volume(folder=tmp_path)) as fake:
+        restarted = []
+
+        class Restarting(Restart):
+            async def run(self, services):
+                restarted.append(tuple(services))
+                fake.restart()
+
+        topology = topology_of([fake])
+        tab = RecordingTab(TabState.with_handbook(topology.engines))
+        await restart_steps(tab, topology, Restarting(("restart",)), poll_s=0.01)
+    assert restarted == [("lmcache-a",)]
 
 
 async def test_where_the_page_may_restart_nothing_no_engine_is_asked(topology):
