@@ -42,9 +42,13 @@ class CacheServer:
 
 @dataclass(frozen=True, slots=True)
 class KVFolder:
-    """The KV volume of engines that read and write it themselves, so that no cache server counts what is stored."""
+    """The KV volume of engines that read and write it themselves, so that no cache server counts what is stored.
+
+    `connector` is KV_CONNECTOR.
+    """
 
     path: Path
+    connector: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,5 +141,5 @@ def _engine(settings: Settings, kind: ServiceKind, cache: CacheServer) -> Engine
     name = f"{kind}-{cache.side}"
     port = settings.engine_port + 2 * (kind is ServiceKind.LMCACHE) + (cache.side == "b")
     url = settings.engine_url.format(name=name, port=port)
-    store = KVFolder(settings.kv_store_dir) if settings.in_process else cache
+    store = KVFolder(settings.kv_store_dir, settings.kv_connector) if settings.in_process else cache
     return Engine(name, kind, cache.side, port, url, store if kind is ServiceKind.LMCACHE else None)

@@ -168,7 +168,9 @@ class FakeEngine:
         if not self.cache:
             return Engine(self.name, ServiceKind.PLAIN, side, port, url)
         folder = self.cache.volume.folder
-        store = KVFolder(folder) if folder else CacheServer(f"cache-{side}", side, port, 0, f"{url}/cache")
+        store = (
+            KVFolder(folder, "offloading") if folder else CacheServer(f"cache-{side}", side, port, 0, f"{url}/cache")
+        )
         return Engine(self.name, ServiceKind.LMCACHE, side, port, url, store)
 
     def restart(self) -> None:

@@ -289,6 +289,8 @@ def test_without_a_cache_server_the_engines_counters_prove_the_cross_read(start,
     monkeypatch.setattr(wait_for_store, "QUIET_S", 0.1)
     volume = Volume(folder=tmp_path)
     pair = [start(name, volume=volume) for name in ("lmcache-a", "lmcache-b")]
+    facts = asyncio.run(preflight([fake.engine for fake in pair])).engines
+    assert [of["kv_connector"] for of in facts.values()] == ["offloading"] * 2
     written, read, again = on_lmcache([FIRST_SIGHT, CROSS_READ, LMCACHE_OWN_WARM], *pair)
     assert [sample.reason for sample in (written, read, again)] == [""] * 3
     assert (written.stored_s > 0.1, read.source, again.source) == (True, "shared", "own prefix cache")

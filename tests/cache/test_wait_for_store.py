@@ -60,7 +60,7 @@ def waiting_for_files(tmp_path, *counts, chunks=27, within=60.0):
         return looks[-1]
 
     seen = chain(counts, repeat(counts[-1]))
-    asyncio.run(wait_until_stored(KVFolder(tmp_path), 100, chunks, within, stored=stored))
+    asyncio.run(wait_until_stored(KVFolder(tmp_path, "lmcache"), 100, chunks, within, stored=stored))
     return looks
 
 
@@ -88,4 +88,4 @@ def test_finished_files_of_both_connectors_are_counted(tmp_path):
     for name in ("a/one.data", "a/b/two.bin", ".tmp-a/three.data", "a/four.bin.tmp", "a/config.json"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    assert asyncio.run(count_stored(KVFolder(tmp_path))) == 2
+    assert asyncio.run(count_stored(KVFolder(tmp_path, "lmcache"))) == 2

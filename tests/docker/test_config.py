@@ -224,7 +224,9 @@ def test_a_connector_inside_vllms_process_has_the_volume_and_no_cache_server():
         assert mount(engine, "/kv")["source"] == mount(services["bench"], "/kv")["source"]
         assert set(engine["depends_on"]) == {"model"}
         assert engine["shm_size"] == engine["mem_limit"]
-        assert Topology.of(Settings.from_env(engine["environment"])).engine(name).store == KVFolder(Path("/kv"))
+        assert Topology.of(Settings.from_env(engine["environment"])).engine(name).store == KVFolder(
+            Path("/kv"), "offloading"
+        )
     assert {services[name]["environment"]["KV_CONNECTOR"] for name in ("page", "preheat", "bench")} == {"offloading"}
 
 

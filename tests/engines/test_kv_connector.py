@@ -58,7 +58,7 @@ def test_a_load_that_fails_is_recomputed_and_a_plain_engine_has_no_connector(con
 def test_inside_vllms_process_the_volume_itself_is_what_engines_share(connector):
     topology = Topology.of(settings_of(connector))
     assert topology.caches == ()
-    assert [engine.store for engine in topology.engines] == [None, None, *[KVFolder(Path("/kv"))] * 2]
+    assert [engine.store for engine in topology.engines] == [None, None, *[KVFolder(Path("/kv"), connector)] * 2]
     assert {engine.cache for engine in topology.engines} == {None}
     with pytest.raises(ConfigError, match="no cache server 'cache-a': there is none with this KV_CONNECTOR"):
         topology.cache("cache-a")
