@@ -168,7 +168,7 @@ def _checked_text(key: str, value: str) -> str:
 
 def _fault(error: ErrorDetails) -> str:
     if not error["loc"]:
-        return error["msg"]
+        return error["msg"].removeprefix("Value error, ")
     name, value = error["loc"][0], str(error["input"])
     if name in SECRET_SETTINGS:
         value = ""
