@@ -80,7 +80,7 @@ def read_record(folder: Path) -> GpuTestRecord:
         return GpuTestRecord.model_validate_json((folder / RECORD).read_bytes())
     except (OSError, ValidationError) as exc:
         raise ConfigError(
-            f"{folder} was not made by ./arena test --gpu: --resume goes on with a folder of its"
+            f"{folder} was not made by ./arena test --gpu: name the folder of a run after --resume"
         ) from exc
 
 
@@ -168,8 +168,8 @@ def _paragraphs(folder: Path, record: GpuTestRecord) -> Iterator[str]:
     ]
     yield markdown_table(ReportTable("", columns, rows))
     yield "## Results"
-    for name, result in results.items():
-        yield f"- [{name}]({name}/report.md): {escape(conclusion(result))}"
+    conclusions = [f"- [{name}]({name}/report.md): {escape(conclusion(result))}" for name, result in results.items()]
+    yield "\n".join(conclusions) or "None: no benchmark has ended."
     if "ttft" in results:
         yield "## The line for README"
         host = results["ttft"].host

@@ -45,7 +45,9 @@ from launch.stack import expected_services
 
 CONNECTORS = ("lmcache-mp", "lmcache", "offloading")  # values of KV_CONNECTOR; the first is the default
 ROOM_GIB = 1  # for results and logs
-ALL_VERSIONS = "import importlib.metadata as m; print(*sorted(f'{d.name}=={d.version}' for d in m.distributions()))"
+ALL_VERSIONS = (
+    "import importlib.metadata as m; print(*sorted(f'{d.name}=={d.version}' for d in m.distributions()), sep='\\n')"
+)
 MACHINE: Mapping[str, Sequence[str]] = {  # facts, and the commands that print them
     "nvidia-smi.csv": ("nvidia-smi", "--query-gpu=index,name,memory.total,driver_version", "--format=csv"),
     "docker.txt": ("docker", "version"),

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import typer
@@ -245,9 +246,11 @@ def test_a_log_has_what_a_command_says_without_secrets_and_json_has_stdout_alone
 
 
 def test_a_full_disk_stops_no_command_and_is_an_error_of_the_record(machine, tmp_path):
-    touch = ["touch", str(tmp_path / "cleaned")]
-    assert run_logged(touch, tmp_path / "cleaned" / "no.log", {}, False, cwd=tmp_path) == 0
-    assert (tmp_path / "cleaned").exists()
+    (tmp_path / "file").touch()
+    for number, log in enumerate((Path("/dev/full"), tmp_path / "file" / "no-folder.log")):
+        command = ["sh", "-c", f"echo cleaning; touch cleaned-{number}"]
+        assert run_logged(command, log, {}, False, cwd=tmp_path) == 0
+        assert (tmp_path / f"cleaned-{number}").exists()
     test = machine.test(steps="mm")
     (machine.folder / "summary.json").unlink()
     (machine.folder / "summary.json").mkdir()
