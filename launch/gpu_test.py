@@ -154,6 +154,10 @@ class GpuTest:
         resume = ["--resume"] if (self.folder / name / RESULT).exists() else []
         words = (*(options or "").split(), "--result-dir", name, *resume)  # steps are run in the folder
         self._step(name, "bench", measurement.kind, *words, env=env)
+        result = complete_result(self.folder / name)
+        if result and result.refused and not result.modalities:
+            told = {"outcome": Outcome.NOT_RUN, "note": "the model takes no media: MODEL chooses one that does"}
+            self._note(name, self.record.steps[name].model_copy(update=told))
 
     def _step(self, name: str, *words: str, env: Mapping[str, str] | None = None) -> Outcome:
         """Runs a command of `arena`, and records how it ended. Raises KeyboardInterrupt if it was interrupted."""

@@ -36,6 +36,7 @@ class Machine:
 
     def __init__(self, folder, **codes):
         self.folder, self.codes = folder, codes
+        self.changes = {}  # of results
         self.steps = []  # names of the steps, in the order of their runs
         self.words, self.connectors, self.facts = {}, {}, {}
 
@@ -53,7 +54,9 @@ class Machine:
     def leave_result(self, name, *, complete):
         (self.folder / name).mkdir(exist_ok=True)
         kind = MEASUREMENTS[name].kind
-        (self.folder / name / "result.json").write_text(json.dumps(golden(kind, {"complete": complete})))
+        (self.folder / name / "result.json").write_text(
+            json.dumps(golden(kind, {"complete": complete, **self.changes}))
+        )
 
     def test(self, *, steps=ALL, cpu=False, resume=False, secrets=()):
         """A run on this machine; `secrets` are values."""
@@ -150,6 +153,13 @@ def test_the_stack_is_stopped_after_an_interruption_at_any_step(machine, step):
     with pytest.raises(KeyboardInterrupt):
         finish(machine.test(steps="ttft,ttft-lmcache"))
     assert machine.steps[-2:] == [step, step.replace("ttft", "down").replace("up", "down")]
+
+
+def test_a_model_that_takes_no_media_is_no_failure(machine):
+    machine.codes = {"mm": 1}
+    machine.changes = {"refused": {"image": "At most 0 image_url"}, "modalities": {}}
+    code, recorded = machine.finish(steps="mm")
+    assert (code, recorded["mm"].outcome, recorded["mm"].exit_code) == (0, Outcome.NOT_RUN, 1)
 
 
 def test_a_run_in_which_everything_has_ended_starts_nothing_when_it_is_resumed(machine):
