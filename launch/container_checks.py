@@ -141,7 +141,8 @@ def check_l1(l1_gib: int, serde: str, model: ModelSize | None, docker: DockerInf
     copies = 1 if serde == "none" else 2
     if model and model.kv_per_token and (room := model.loadable(l1_gib, copies)) < model.context:
         fact += f", and may compute again what is stored of prompts of more than {room:,} tokens"
-        return note("L1", fact, f"L1_SIZE_GB={model.l1_gib(model.context, copies)} has room for {model.context:,}")
+        enough = f"L1_SIZE_GB={model.l1_gib(model.context, copies)} has room for {model.context:,}"
+        return note("L1", fact, f"{enough}, with CACHE_MEMORY above it")
     return good("L1", fact)
 
 
