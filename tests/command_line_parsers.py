@@ -21,15 +21,20 @@ os.environ["HF_HUB_OFFLINE"] = "0"  # offline, vLLM would look for the model's f
 
 from lmcache.cli.commands.server import ServerCommand
 from lmcache.integration.vllm import vllm_multi_process_adapter as adapter
+from lmcache.v1 import config as lmcache_config
 from lmcache.v1.distributed.l2_adapters import config as l2_adapters
 from lmcache.v1.distributed.serde import factory as serdes
 from lmcache.v1.multiprocess import http_server
+from lmcache.v1.storage_backend.connector import fs_connector, parse_remote_url
 from vllm import envs
 from vllm.config import CacheConfig, MultiModalConfig
 from vllm.distributed.kv_transfer.kv_connector.factory import KVConnectorFactory
+from vllm.distributed.kv_transfer.kv_connector.v1.offloading import config as offloading_config
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.entrypoints.cli.serve import ServeSubcommand
 from vllm.utils.argparse_utils import FlexibleArgumentParser
+from vllm.v1.kv_offload.factory import OffloadingSpecFactory
+from vllm.v1.kv_offload.tiering.fs.manager import FileSystemTierManager
 
 MP_KEY = re.compile(r"lmcache\.mp\.\w[\w.]*")
 http_server.uvicorn.Server.run = lambda _: None  # the last step of `lmcache server`
@@ -67,13 +72,38 @@ def vllm_serve(argv):
 
 def kv_connector(config):
     connector = KVConnectorFactory.get_connector_class(config)
+    KEYS_OF[config.kv_connector](config.kv_connector_extra_config, connector)
+
+
+def cache_server(given, connector):
     package = connector.__module__.rpartition(".")[0]
     sources = [module for name, module in sys.modules.items() if name.startswith(package)]
     read = {text for text in strings(*sources) if MP_KEY.fullmatch(text)}
     read |= {adapter._EXTRA_CONFIG_KEY_PREFIX + item.name for item in adapter.ExtraConfigDefault}
-    given = config.kv_connector_extra_config
-    only_known("kv_connector_extra_config", (key for key in given if key.startswith("lmcache.mp.")), read)
+    only_known("kv_connector_extra_config", given, read)
     adapter._resolve_extra_config(given)
+
+
+def lmcache_files(given, _):
+    only_known("kv_connector_extra_config", given, {f"lmcache.{name}" for name in lmcache_config._CONFIG_DEFINITIONS})
+    only_known("extra_config", given["lmcache.extra_config"], strings(fs_connector))
+    assert parse_remote_url(given["lmcache.remote_url"]).path, given
+
+
+def offloading(given, _):
+    """vLLM itself builds its tiers only on a GPU."""
+    spec = OffloadingSpecFactory.get_spec_cls(given)
+    bases = [inspect.getmodule(each) for each in spec.__mro__ if each.__module__.startswith("vllm.")]
+    only_known("kv_connector_extra_config", given, strings(*bases, offloading_config) | {"spec_name"})
+    for tier in given["secondary_tiers"]:
+        only_known("secondary_tiers", tier, {"type", *inspect.signature(FileSystemTierManager).parameters})
+
+
+KEYS_OF = {
+    "LMCacheMPConnector": cache_server,
+    "LMCacheConnectorV1": lmcache_files,
+    "OffloadingConnector": offloading,
+}
 
 
 def lmcache_server(argv):
