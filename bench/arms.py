@@ -19,9 +19,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from cache.volume import CHUNK_SIZE
 from client.prompt import Prompt
 from client.reply import Reply
+from config.settings import CHUNK_SIZE
 
 SOURCE_UNKNOWN = "the source of its tokens is unknown: other requests were in flight, or counters could not be read"
 
@@ -81,11 +81,17 @@ def not_cached_if_reported(reply: Reply) -> str:
 
 
 def loaded_from_volume(reply: Reply) -> str:
-    """Requires that all whole chunks came from the KV volume, and none from the cache server's memory."""
+    """Requires that all whole chunks came from the KV volume, and none from the cache server's memory.
+
+    Without a cache server, tiers are not counted. The reading engine has not had the document, so what its connector
+    loads can only come from the volume.
+    """
     if reply.sources is None:
         return SOURCE_UNKNOWN
     if reply.sources.l1:
         return f"{reply.sources.l1} tokens came from the cache server's memory, so it already had them"
+    if not reply.sources.tiers:
+        return _too_few(reply.sources.shared, reply, "loaded by the connector")
     if reply.sources.shared and not reply.sources.l2:
         return "whether its tokens came from the volume is unknown"
     return _too_few(reply.sources.l2, reply, "read from the volume")

@@ -20,8 +20,7 @@ from bench.preflight import PreflightResult
 from bench.result import SCHEMA, Result
 from bench.sample import Sample
 from bench.speedup import interval_json
-from cache.volume import CHUNK_SIZE
-from config.settings import Settings
+from config.settings import CHUNK_SIZE, Settings
 from config.topology import Topology
 from engines.vllm_command import served_dtype, vllm_command
 
@@ -152,6 +151,7 @@ def stack_info(settings: Settings) -> dict[str, Any]:
         "device": settings.device,
         "kv_cache_memory_gb": settings.kv_cache_memory_gb,
         "kv_serde": settings.kv_serde,
+        "kv_connector": settings.kv_connector,
         "l1_size_gb": settings.l1_size_gb,
         "chunk_size": CHUNK_SIZE,
     }

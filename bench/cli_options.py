@@ -10,9 +10,9 @@ import typer
 from typer.core import TyperGroup
 
 from bench.media_prompts import MODALITIES, Pair, Sizes
-from cache.volume import CHUNK_SIZE
 from client.external_server import parse_extra_body
 from config.errors import ConfigError
+from config.settings import CHUNK_SIZE
 
 INPUT_LEN = 26 * CHUNK_SIZE + 128  # whole chunks, plus room for a question, which no cache contains
 MULTI_VALUE = ("--goodput", "--metadata")  # several values may follow one name, as in `vllm bench serve`

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from bench.plan import Trial, TrialStep
 from bench.sample import Sample
-from cache.wait_for_store import CountStored, chunks_to_store, count_stored_chunks, wait_until_stored
+from cache.wait_for_store import CountStored, chunks_to_store, count_stored, wait_until_stored
 from client.ask import ask_whole
 from client.prompt import Prompt, new_nonce
 from client.reply import Reply
@@ -59,7 +59,7 @@ class MeasureContext:
     ask: AskMeasured = ask_measured
     under_load: AskMeasured = ask_without_counters
     fit_prompt: FitPrompt = fit_to_template
-    stored: CountStored = count_stored_chunks
+    stored: CountStored = count_stored
     prepare: BeforeRead = do_nothing  # runs before every read from the volume
     clock: Callable[[], float] = time.perf_counter
     nonce: Callable[[], str] = new_nonce
@@ -104,7 +104,7 @@ async def measure_document(
 
 async def _measure(trial: Trial, step: TrialStep, prompt: Prompt, bench: MeasureContext, began: float) -> Sample:
     prompt = step.arm.transform(prompt)
-    cache = step.engine.cache if step.arm.stores else None
+    store = step.engine.store if step.arm.stores else None
     reply: Reply | None = None
     stored_s: float | None = None
     started_s = bench.clock() - began
@@ -112,11 +112,11 @@ async def _measure(trial: Trial, step: TrialStep, prompt: Prompt, bench: Measure
         if step.arm.reads:
             await bench.prepare()
             started_s = bench.clock() - began
-        before = await bench.stored(cache) if cache else 0
+        before = await bench.stored(store) if store else 0
         reply = await bench.ask(step.engine, prompt)
-        if cache:
+        if store:
             done = bench.clock()
-            await wait_until_stored(cache, before, chunks_to_store(reply), stored=bench.stored)
+            await wait_until_stored(store, before, chunks_to_store(reply), stored=bench.stored)
             stored_s = bench.clock() - done
     except FAILURES as exc:
         return Sample.of(trial, step, prompt.nonce, started_s, str(exc), reply, error=type(exc).__name__)

@@ -29,8 +29,8 @@ from bench.arms import (
 from bench.media_prompts import OTHER_QUESTION, MakeMedia, media_question, other_media, with_candidates
 from bench.options import Options
 from bench.plan import EngineRoles, Trial, plan, warmups
-from cache.volume import CHUNK_SIZE
 from client.reply import Reply
+from config.settings import CHUNK_SIZE
 
 MAX_MARKER_TOKENS = 8  # put around any media by the model; may be cached. A block of KV has 16 tokens or more
 UNCOUNTED = "how many of its tokens are media was not counted"

@@ -9,12 +9,12 @@ from typing import Any
 import httpx
 from pydantic_core import from_json
 
-from cache.volume import CHUNK_SIZE
 from client.http_client import http_client, read_body
 from client.metrics import fetch_metrics, parse_samples
 from client.model_list import served_model
 from config.errors import ConfigError, EngineError, EngineUnreachable, StackError
-from config.topology import Engine
+from config.settings import CHUNK_SIZE
+from config.topology import Engine, KVFolder
 
 CACHE_CONFIG = "vllm:cache_config_info"
 FROM_CACHE_CONFIG = (
@@ -114,6 +114,8 @@ async def facts_of(engine: Engine) -> EngineFacts:
         if engine.cache:
             facts["lmcache_version"] = await _json(http, f"{engine.cache.url}/lmc_version")
             facts["chunk_size"] = await _json(http, f"{engine.cache.url}/status", "chunk_size")
+    if isinstance(engine.store, KVFolder):
+        facts["kv_connector"] = engine.store.connector
     return facts | await _cache_config(engine)
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench.result import Result
+from bench.result import SCHEMA, Result
 from config.errors import ConfigError, ResultError
 from config.write_hints import unwritable_hint
 
@@ -39,7 +39,7 @@ def read_result(path: Path) -> Result:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Reads a result as plain JSON. Raises ConfigError if it is not a result of `./arena bench`.
+    """Reads a result as plain JSON. Raises ConfigError if it is no result of `./arena bench`, or one of another SCHEMA.
 
     In what it returns, all numbers are finite, all text can be encoded as UTF-8, and the nesting is limited so that no
     reader overflows its stack. Apart from `kind`, any field may be missing or have a wrong type.
@@ -55,6 +55,8 @@ def read_json(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{file} is not a result of ./arena bench: it is nested too deeply") from exc
     if not isinstance(result, dict) or not isinstance(result.get("kind"), str):
         raise ConfigError(f"{file} is not a result of ./arena bench")
+    if (schema := result.get("schema", SCHEMA)) != SCHEMA:
+        raise ConfigError(f"{file} has schema {schema!r}, this version reads {SCHEMA}: use the version that wrote it")
     return result
 
 

@@ -17,6 +17,7 @@ from cache.volume import namespace_path, prepare_namespace
 from config.exit_codes import run_app
 from config.settings import load_settings
 from config.topology import Topology
+from engines.vllm_command import vllm_command
 
 app = typer.Typer(help="LMCache's servers, one for each lmcache engine.", no_args_is_help=True)
 
@@ -28,13 +29,17 @@ def main() -> None:
 
 @app.command()
 def serve(
-    name: Annotated[str, typer.Argument(help="cache-a or cache-b")],
+    name: Annotated[str, typer.Argument(help="cache-a or cache-b; an lmcache engine if KV_CONNECTOR needs no server")],
     show: Annotated[bool, typer.Option("--print", help="Show the command without running it.")] = False,
 ) -> None:
-    """Run the cache server NAME."""
+    """Run the cache server NAME, or the engine NAME that itself stores its KV on the volume."""
     settings, _ = load_settings(os.environ)
-    cache, versions = Topology.of(settings).cache(name), serving_versions()
-    command = lmcache_command(cache, settings, namespace_path(settings, versions))
+    topology, versions = Topology.of(settings), serving_versions()
+    folder = namespace_path(settings, versions)
+    if settings.in_process:
+        command = vllm_command(topology.engine(name), settings, folder)
+    else:
+        command = lmcache_command(topology.cache(name), settings, folder)
     print(command, flush=True)
     if show:
         return

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cache.versions import serving_versions
-from cache.volume import CHUNK_SIZE, current_namespace, lmcache_storage_config, namespace_path
+from cache.volume import current_namespace, lmcache_storage_config, namespace_path
 from config.errors import ConfigError
-from config.settings import Settings
+from config.settings import CHUNK_SIZE, Settings
 from config.topology import CacheServer, Topology
 from engines.vllm_command import HUGE_PAGES, Command, vllm_command
 
@@ -42,7 +42,7 @@ def all_commands(settings: Settings) -> Iterator[tuple[str, Command]]:
     except ConfigError:  # vLLM and LMCache are installed elsewhere, as in containers, which have created the namespace
         folder = current_namespace(settings)
     yield from ((cache.name, lmcache_command(cache, settings, folder)) for cache in topology.caches)
-    yield from ((engine.name, vllm_command(engine, settings)) for engine in topology.engines)
+    yield from ((engine.name, vllm_command(engine, settings, folder)) for engine in topology.engines)
 
 
 def shm_name(cache: CacheServer) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 
-from cache.wait_for_store import chunks_to_store, count_stored_chunks, wait_until_stored
+from cache.wait_for_store import chunks_to_store, count_stored, wait_until_stored
 from client.ask import ask_whole
 from client.prompt import Prompt, new_nonce
 from client.tokenizer import fit_to_context
@@ -39,6 +39,8 @@ async def preheat(topology: Topology, done: OnStepDone) -> None:
     for engine in topology.engines:
         small = await fit_to_context(engine, _prompt(new_nonce()[:4], sentences=8), cut=True)
         await step(f"{engine.name} has answered", ask_whole(engine, small))
+    if not topology.caches:  # loads could not be told from computing: this container does not see the volume
+        return
     a, b = (engine for engine in topology.engines if engine.cache)
     for writer, reader, sentences in ((a, b, LARGE), (b, a, SMALL)):
         prompt = await fit_to_context(writer, _prompt("preheat", sentences), cut=True)
@@ -47,7 +49,7 @@ async def preheat(topology: Topology, done: OnStepDone) -> None:
 
 async def _cross_read(writer: Engine, reader: Engine, prompt: Prompt) -> None:
     assert writer.cache
-    before = await count_stored_chunks(writer.cache)
+    before = await count_stored(writer.cache)
     reply = await ask_whole(writer, prompt)
     await wait_until_stored(writer.cache, before, chunks_to_store(reply))
     await ask_whole(reader, prompt)

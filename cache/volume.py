@@ -18,11 +18,10 @@ from pathlib import Path
 from cache.key import read_key, write_once
 from cache.versions import Versions
 from config.errors import ConfigError
-from config.settings import Settings
+from config.settings import CHUNK_SIZE, Settings
 from config.write_hints import unwritable_hint
 from engines.vllm_command import served_dtype
 
-CHUNK_SIZE = 256  # tokens in one stored file; LMCache stores whole chunks only
 SAMPLE_BYTES = 2**20  # at each end of a weights file
 FINGERPRINT = "fingerprint.json"
 
@@ -35,6 +34,7 @@ def fingerprint(settings: Settings, versions: Versions) -> dict[str, object]:
         "dtype": served_dtype(settings),
         "chunk_size": CHUNK_SIZE,
         "serde": settings.kv_serde,
+        "connector": settings.kv_connector,
         **versions,
     }
 

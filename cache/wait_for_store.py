@@ -1,31 +1,44 @@
-"""Waits until the KV that an engine computed is on the KV volume, according to the cache server's own count."""
+"""Waits until the KV that an engine computed is on the KV volume.
+
+A cache server counts the chunks that it has stored. Without one, the files on the volume are counted: how many there
+will be depends on the connector, so the wait ends when no further file appears.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import httpx
 
-from cache.volume import CHUNK_SIZE
 from client.metrics import fetch_metrics, sum_metrics
 from client.reply import Reply
 from config.errors import StackError
-from config.topology import CacheServer
+from config.settings import CHUNK_SIZE
+from config.topology import CacheServer, KVFolder
 
 STORED = "lmcache_mp_l2_store_completed_objects_chunks_total"
 POLL_S = 0.05
+QUIET_S = 1.0  # without a further file on the volume
+FILES = (".data", ".bin")  # of LMCache's and of vLLM's connector
 
-CountStored = Callable[[CacheServer], Awaitable[int]]
+Store = CacheServer | KVFolder
+CountStored = Callable[[Store], Awaitable[int]]
 
 
-async def count_stored_chunks(cache: CacheServer) -> int:
-    """Returns how many chunks this server has written to the volume since it started. Raises StackError."""
+async def count_stored(store: Store) -> int:
+    """Returns how many chunks this server has written since it started, or how many files are on the volume.
+
+    Raises StackError if the server does not answer.
+    """
+    if isinstance(store, KVFolder):
+        return await asyncio.to_thread(_count_files, store.path)
     try:
-        return int(sum_metrics(await fetch_metrics(cache.url), STORED).get(STORED, 0))
+        return int(sum_metrics(await fetch_metrics(store.url), STORED).get(STORED, 0))
     except httpx.HTTPError as exc:
-        raise StackError(f"{cache.name} does not answer at {cache.url}: ./arena status") from exc
+        raise StackError(f"{store.name} does not answer at {store.url}: ./arena status") from exc
 
 
 def chunks_to_store(reply: Reply) -> int:
@@ -34,20 +47,40 @@ def chunks_to_store(reply: Reply) -> int:
 
 
 async def wait_until_stored(
-    cache: CacheServer, before: int, chunks: int, within: float = 60, *, stored: CountStored = count_stored_chunks
+    store: Store, before: int, chunks: int, within: float = 60, *, stored: CountStored = count_stored
 ) -> None:
-    """Returns once the server's count has grown by `chunks` since `before`.
+    """Returns once `chunks` chunks have been stored since the count was `before`.
 
     Raises StackError after `within` seconds, or if the server was restarted.
     """
+    if isinstance(store, KVFolder):
+        if chunks:
+            await _wait_until_quiet(store, before, within, stored)
+        return
     deadline = time.monotonic() + within
-    while (grown := await stored(cache) - before) < chunks:
+    while (grown := await stored(store) - before) < chunks:
         if grown < 0:
             raise StackError(
-                f"{cache.name} was restarted before it had stored {chunks} chunks: ./arena logs {cache.name}"
+                f"{store.name} was restarted before it had stored {chunks} chunks: ./arena logs {store.name}"
             )
         if time.monotonic() > deadline:
             raise StackError(
-                f"{cache.name} stored {grown} of {chunks} chunks in {within:.0f} s: ./arena logs {cache.name}"
+                f"{store.name} stored {grown} of {chunks} chunks in {within:.0f} s: ./arena logs {store.name}"
             )
         await asyncio.sleep(POLL_S)
+
+
+async def _wait_until_quiet(folder: KVFolder, before: int, within: float, stored: CountStored) -> None:
+    deadline, seen, since = time.monotonic() + within, before, time.monotonic()
+    while seen <= before or time.monotonic() - since < QUIET_S:
+        if time.monotonic() > deadline:
+            raise StackError(f"no end of new files on the KV volume in {within:.0f} s ({seen - before} so far)")
+        await asyncio.sleep(POLL_S)
+        if (files := await stored(folder)) != seen:
+            seen, since = files, time.monotonic()
+
+
+def _count_files(folder: Path) -> int:
+    """Leaves out unfinished files, which lie in folders whose names begin with `.tmp`."""
+    found = (path for path in folder.rglob("*") if path.suffix in FILES)
+    return sum(not any(part.startswith(".tmp") for part in path.parts) for path in found)

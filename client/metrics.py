@@ -33,6 +33,7 @@ class TokenCounters:
     by_source: Mapping[str, float]
     l1: float | None = None
     l2: float | None = None
+    tiers: bool = True  # whether the connector has a cache server, which counts them
     mm_cache_hits: float | None = None
 
 
@@ -44,7 +45,7 @@ async def read_counters(engine: Engine) -> TokenCounters | None:
         return None
     engines = TokenCounters(_by_source(metrics), mm_cache_hits=sum_metrics(metrics, MM_CACHE_HITS).get(MM_CACHE_HITS))
     if engine.cache is None:
-        return engines
+        return replace(engines, tiers=engine.store is None)
     try:
         cache = sum_metrics(await fetch_metrics(engine.cache.url), HIT_L1, HIT_L2)
     except httpx.HTTPError:
@@ -96,7 +97,7 @@ def sources_between(before: TokenCounters | None, after: TokenCounters | None, p
     l1, l2 = _grown(before.l1, after.l1), _grown(before.l2, after.l2)
     mm_cache_hits = _grown(before.mm_cache_hits, after.mm_cache_hits)
     if not shared or l1 is None or l2 is None or l1 + l2 < shared:  # the tiers are unknown
-        return Sources(computed, own, shared, mm_cache_hits=mm_cache_hits)
+        return Sources(computed, own, shared, mm_cache_hits=mm_cache_hits, tiers=after.tiers)
     return Sources(computed, own, shared, min(l1, shared), max(0, shared - l1), mm_cache_hits)
 
 

@@ -57,6 +57,7 @@ class Sources:
     l1: int = 0
     l2: int = 0
     mm_cache_hits: int | None = None  # media found preprocessed (this is not KV); None if not reported
+    tiers: bool = True  # False if the connector has no cache server, so that `l1` and `l2` are never known
 
     @property
     def label(self) -> str:

@@ -69,7 +69,7 @@ async def stream_chat(engine: Engine, request: Chunk, *, patience_s: float = TIM
             head: bytes | None = b""  # the start of the body, in case it is not a stream
             async for received in answer.content.iter_any():
                 if head is not None and len(head) < REFUSAL_BYTES:
-                    head += received[:REFUSAL_BYTES]
+                    head += received[: REFUSAL_BYTES - len(head)]
                 found, ended = events.feed(received), False
                 for data in found:
                     if ended := data.startswith(DONE):

@@ -52,6 +52,7 @@ class Recipe(BaseModel, frozen=True, extra="forbid", strict=True):
     max_model_len: int | None = Field(None, gt=0)
     trust_remote_code: bool = False
     vllm_args: tuple[str, ...] = ()
+    parameters: int = Field(gt=0)  # of the weights that vLLM loads
     kv: KVShape
     media_tokens: str = ""  # a description of how many tokens media take
     stand_in: bool = False  # its image and audio encoders have random weights

@@ -38,7 +38,8 @@ PAGE = ("GRADIO_ROOT_PATH", "GRADIO_TEMP_DIR", "RESULTS_DIR")
 # Settings (config/settings.py), grouped by topic.
 WHERE = ("ENGINES", "ENGINE_PORT", "CACHE_PORT", "UI_PORT", "BIND_HOST")
 MODEL = ("MODEL", "MODEL_REVISION", "LOCAL_HF_HOME", "DEVICE", "DTYPE")
-VOLUME = ("KV_STORE_DIR", "KV_KEY_FILE", "KV_SERDE", "L1_SIZE_GB")
+CONNECTOR = ("KV_CONNECTOR", "KV_SERDE")
+VOLUME = ("KV_STORE_DIR", "KV_KEY_FILE", "L1_SIZE_GB")
 SECRET_SETTINGS = ("HF_TOKEN", "UI_PASSWORD")  # never passed on; a service that needs one gets the name of a file
 
 
@@ -64,11 +65,11 @@ class ServiceVariables:
 
 VARIABLES_BY_ROLE = {
     ServiceRole.ENGINE: ServiceVariables(
-        (*WHERE, *MODEL, "CACHE_URL", "KV_CACHE_MEMORY_GB", "ALLOWED_MEDIA_DOMAINS"),
+        (*WHERE, *MODEL, *CONNECTOR, "CACHE_URL", "KV_CACHE_MEMORY_GB", "ALLOWED_MEDIA_DOMAINS"),
         (*TENSORS, *VLLM),
         (*PROXIES, *CERTIFICATES, "HF_ENDPOINT"),
     ),
-    ServiceRole.CACHE: ServiceVariables((*WHERE, *MODEL, *VOLUME), (*TENSORS, "LMCACHE_*")),
+    ServiceRole.CACHE: ServiceVariables((*WHERE, *MODEL, *CONNECTOR, *VOLUME), (*TENSORS, "LMCACHE_*")),
     # the page downloads media without a proxy, and shows the settings of all services
     ServiceRole.PAGE: ServiceVariables((), (*PAGE, *CERTIFICATES)),
 }

@@ -22,6 +22,7 @@ from config.recipe import REVISION, find_recipe, is_hub_name, model_path
 from config.server_url import normalize_url
 from config.service_environment import SECRET_SETTINGS
 
+CHUNK_SIZE = 256  # tokens that are stored together; only whole chunks are stored
 STAND_IN_MODEL = "SmolLM2-135M-Omni"
 SHOWN_CHARACTERS = 200  # of a bad value in an error message
 COMPOSE_PREFIXES = ("COMPOSE_", "DOCKER_")  # read from `.env` by Docker's own commands
@@ -55,6 +56,7 @@ class Settings(BaseModel):
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
     kv_key_file: Path
     kv_serde: Literal["aesgcm", "none"] = "aesgcm"
+    kv_connector: Literal["lmcache-mp", "lmcache", "offloading"] = "lmcache-mp"
     allowed_media_domains: str = Field("", pattern=r"^[^\s/:]*$")
     media_max_mb: int = Field(50, ge=1, le=4096)
     media_max_pixels: int = Field(50_000_000, ge=1)
@@ -88,6 +90,15 @@ class Settings(BaseModel):
             raise ValueError("ENGINE_PORT and CACHE_PORT each take four ports; with UI_PORT they overlap")
         return self
 
+    @model_validator(mode="after")
+    def _unauthenticated_kv_is_accepted(self) -> Settings:
+        if self.in_process and self.kv_serde != "none":
+            raise ValueError(
+                f"KV_CONNECTOR={self.kv_connector} does not authenticate what it stores: whoever can write to the KV "
+                "volume can change answers; set KV_SERDE=none to accept this"
+            )
+        return self
+
     @field_validator("engines", mode="before")
     @classmethod
     def _decimal(cls, value: object) -> object:
@@ -116,6 +127,11 @@ class Settings(BaseModel):
             return ""
         recipe = find_recipe(self.model)
         return self.model_revision or (recipe.revision if recipe else "")
+
+    @property
+    def in_process(self) -> bool:
+        """Whether the KV connector reads and writes the KV volume inside vLLM's process, without a cache server."""
+        return self.kv_connector != "lmcache-mp"
 
     @property
     def media_domains(self) -> tuple[str, ...]:
@@ -152,7 +168,7 @@ def _checked_text(key: str, value: str) -> str:
 
 def _fault(error: ErrorDetails) -> str:
     if not error["loc"]:
-        return error["msg"]
+        return error["msg"].removeprefix("Value error, ")
     name, value = error["loc"][0], str(error["input"])
     if name in SECRET_SETTINGS:
         value = ""

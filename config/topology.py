@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -40,8 +41,20 @@ class CacheServer:
 
 
 @dataclass(frozen=True, slots=True)
+class KVFolder:
+    """The KV volume of engines that read and write it themselves, so that no cache server counts what is stored.
+
+    `connector` is KV_CONNECTOR.
+    """
+
+    path: Path
+    connector: str
+
+
+@dataclass(frozen=True, slots=True)
 class Engine:
-    """One vLLM server. `cache` is the cache server of the same side; plain engines have None.
+    """One vLLM server. `store` is where its KV goes: the cache server of the same side, or the KV volume itself if its
+    connector works inside vLLM's process. Plain engines have None.
 
     `ours` is False for a server named by --base-url, which may be any server with the OpenAI API. Only such a server
     may have a `key`.
@@ -52,11 +65,16 @@ class Engine:
     side: str
     port: int
     url: str
-    cache: CacheServer | None = None
+    store: CacheServer | KVFolder | None = None
     model: str = SERVED_MODEL_NAME  # the model's name in requests
     ours: bool = True
     key: SecretStr | None = None
     extra_body: Mapping[str, Any] = field(default_factory=dict, hash=False)  # overrides request fields; None omits one
+
+    @property
+    def cache(self) -> CacheServer | None:
+        """The cache server of the same side, if there is one."""
+        return self.store if isinstance(self.store, CacheServer) else None
 
     @property
     def if_down(self) -> str:
@@ -88,10 +106,14 @@ class Topology:
 
     @classmethod
     def of(cls, settings: Settings) -> Topology:
-        """Returns the topology for the settings. ENGINES=2 leaves out the plain engines; ports do not change."""
+        """Returns the topology for the settings. ENGINES=2 leaves out the plain engines; ports do not change.
+
+        There are no cache servers if KV_CONNECTOR works inside vLLM's process.
+        """
         caches = tuple(_cache(settings, side, index) for index, side in enumerate("ab"))
         kinds = (ServiceKind.PLAIN, ServiceKind.LMCACHE) if settings.engines == 4 else (ServiceKind.LMCACHE,)
-        return cls(tuple(_engine(settings, kind, cache) for kind in kinds for cache in caches), caches)
+        engines = tuple(_engine(settings, kind, cache) for kind in kinds for cache in caches)
+        return cls(engines, () if settings.in_process else caches)
 
     def engine(self, name: str) -> Engine:
         """Returns the engine with this name. Raises ConfigError, which lists the names, if there is none."""
@@ -105,7 +127,8 @@ class Topology:
 def _named(services: Sequence[Service], name: str, what: str) -> Service:
     known = {service.name: service for service in services}
     if name not in known:
-        raise ConfigError(f"no {what} '{name}': choose one of {', '.join(known)}")
+        hint = f"choose one of {', '.join(known)}" if known else "there is none with this KV_CONNECTOR"
+        raise ConfigError(f"no {what} '{name}': {hint}")
     return known[name]
 
 
@@ -118,4 +141,5 @@ def _engine(settings: Settings, kind: ServiceKind, cache: CacheServer) -> Engine
     name = f"{kind}-{cache.side}"
     port = settings.engine_port + 2 * (kind is ServiceKind.LMCACHE) + (cache.side == "b")
     url = settings.engine_url.format(name=name, port=port)
-    return Engine(name, kind, cache.side, port, url, cache if kind is ServiceKind.LMCACHE else None)
+    store = KVFolder(settings.kv_store_dir, settings.kv_connector) if settings.in_process else cache
+    return Engine(name, kind, cache.side, port, url, store if kind is ServiceKind.LMCACHE else None)

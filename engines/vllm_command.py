@@ -12,7 +12,8 @@ from typing import NoReturn
 
 from config.recipe import find_recipe
 from config.settings import Settings
-from config.topology import SERVED_MODEL_NAME, CacheServer, Engine
+from config.topology import SERVED_MODEL_NAME, Engine
+from engines.kv_connector import kv_transfer_config
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +32,11 @@ class Command:
         os.execvpe(self.argv[0], self.argv, {**os.environ, **self.env})  # noqa: S606
 
 
-def vllm_command(engine: Engine, settings: Settings) -> Command:
-    """Returns the command of one vLLM server.
+def vllm_command(engine: Engine, settings: Settings, namespace: Path | None = None) -> Command:
+    """Returns the command of one vLLM server; `namespace` as in `kv_transfer_config`.
 
     The two kinds of engine differ only in the connector, so that a comparison shows the effect of nothing else. Raises
-    ConfigError if the model's own code would be run without a pinned commit.
+    ConfigError if the model's own code would be run without a pinned commit, and as `kv_transfer_config` does.
     """
     argv = ["vllm", "serve", settings.model, "--served-model-name", SERVED_MODEL_NAME]
     argv += ["--host", settings.bind_host, "--port", str(engine.port)]
@@ -50,8 +51,8 @@ def vllm_command(engine: Engine, settings: Settings) -> Command:
     argv += ["--dtype", served_dtype(settings)]
     if settings.device == "cpu":
         argv += ["--enforce-eager", "--distributed-executor-backend", "uni"]
-    if engine.cache:
-        argv += ["--kv-transfer-config", json.dumps(_connector(engine.cache, settings))]
+    if engine.store:
+        argv += ["--kv-transfer-config", json.dumps(kv_transfer_config(engine, settings, namespace))]
     env = {**_QUIET, "HF_HOME": str(settings.local_hf_home)}
     return Command(tuple(argv), env | _CPU if settings.device == "cpu" else env)
 
@@ -100,21 +101,3 @@ def served_dtype(settings: Settings, cpuinfo: Path = Path("/proc/cpuinfo")) -> s
         return settings.dtype
     flags = cpuinfo.read_text().split()
     return "float32" if "avx2" in flags and "avx512f" not in flags else "auto"
-
-
-def _connector(cache: CacheServer, settings: Settings) -> dict[str, object]:
-    # engine and cache server then open each other's GPU memory without a shared /dev/shm or IPC namespace
-    isolated = {"lmcache.mp.isolated_ipc": True} if settings.device == "cuda" else {}
-    return {
-        "kv_connector": "LMCacheMPConnector",
-        # given so that a failed import is fatal: otherwise vLLM uses its own copy, whose keys do not include media
-        "kv_connector_module_path": "lmcache.integration.vllm.lmcache_mp_connector",
-        "kv_role": "kv_both",
-        "kv_load_failure_policy": "recompute",
-        "kv_connector_extra_config": {
-            "lmcache.mp.host": f"tcp://{cache.host}",
-            "lmcache.mp.port": cache.mq_port,
-            "lmcache.mp.heartbeat_interval": 2,
-            **isolated,
-        },
-    }

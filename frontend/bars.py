@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from client.reply import Reply, Sources
-from config.topology import Engine, ServiceKind
+from config.topology import Engine, KVFolder, ServiceKind
 from frontend.race import Race
 
 SERVED_BY = {ServiceKind.PLAIN: "vLLM", ServiceKind.LMCACHE: "vLLM + LMCache"}
@@ -14,7 +14,8 @@ SERVED_BY = {ServiceKind.PLAIN: "vLLM", ServiceKind.LMCACHE: "vLLM + LMCache"}
 
 def title(engine: Engine) -> str:
     """Returns the engine's name as the page shows it everywhere."""
-    return f"{SERVED_BY[engine.kind]} ({engine.side.upper()})"
+    offloads = isinstance(engine.store, KVFolder) and engine.store.connector == "offloading"
+    return f"{'vLLM + offloading' if offloads else SERVED_BY[engine.kind]} ({engine.side.upper()})"
 
 
 def seconds(value: float) -> str:

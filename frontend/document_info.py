@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
-from cache.volume import CHUNK_SIZE, bytes_per_token, current_namespace
+from cache.volume import bytes_per_token, current_namespace
 from config.recipe import find_recipe
-from config.settings import Settings
+from config.settings import CHUNK_SIZE, Settings
 from engines.vllm_command import served_dtype
 from frontend.sanitize import escape_html
 from frontend.tab_state import DocumentSize, TabState

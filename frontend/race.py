@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Protocol
 
-from cache.wait_for_store import CountStored, chunks_to_store, count_stored_chunks, wait_until_stored
+from cache.wait_for_store import CountStored, chunks_to_store, count_stored, wait_until_stored
 from client.ask import BeforeSend, ask
 from client.prompt import Prompt
 from client.reply import Delta, Reply
@@ -148,7 +148,7 @@ async def ask_all(
     *,
     pause_s: float = 0.0,
     ask: AskStream = ask,
-    stored: CountStored = count_stored_chunks,
+    stored: CountStored = count_stored,
 ) -> None:
     """Asks the engines group by group, and calls `show` whenever a pane changes.
 
@@ -182,10 +182,10 @@ async def _ask_one(
                 else:
                     pane = replace(pane, reply=event, status=PaneStatus.STORING)
         chunks = chunks_to_store(pane.reply) if pane.reply else 0
-        if engine.cache and before is not None and chunks:  # the other engine can read only KV that is on the volume
+        if engine.store and before is not None and chunks:  # the other engine can read only KV that is on the volume
             show(pane)
             try:
-                await wait_until_stored(engine.cache, before, chunks, stored=stored)
+                await wait_until_stored(engine.store, before, chunks, stored=stored)
             except StackError as exc:  # the answer is still valid
                 pane = replace(pane, note=f"not stored: {exc}")
         show(replace(pane, status=PaneStatus.DONE))
@@ -194,9 +194,9 @@ async def _ask_one(
 
 
 async def _stored_before(engine: Engine, stored: CountStored) -> int | None:
-    """Returns the chunks stored so far, or None if there is no cache server or it is down: the engine then recomputes,
-    and there is nothing to wait for."""
+    """Returns how much is stored so far. None if the engine stores nothing, or if its cache server is down: it then
+    recomputes, and there is nothing to wait for."""
     try:
-        return await stored(engine.cache) if engine.cache else None
+        return await stored(engine.store) if engine.store else None
     except StackError:
         return None

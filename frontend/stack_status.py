@@ -11,13 +11,12 @@ from typing import Any
 
 import httpx
 
-from cache.lmcache_command import lmcache_command
+from cache.lmcache_command import all_commands
 from cache.volume import current_namespace
 from client.http_client import http_client
 from client.metrics import sum_metrics
 from config.settings import Settings
 from config.topology import CacheServer, Engine, Topology
-from engines.vllm_command import vllm_command
 from frontend.bars import title
 
 TIMEOUT_S = 2
@@ -113,11 +112,9 @@ def _file_size(path: Path) -> int | None:
         return None
 
 
-def stack_commands(topology: Topology, settings: Settings) -> dict[str, str]:
+def stack_commands(settings: Settings) -> dict[str, str]:
     """Maps each service's name to its command line as typed in a shell, without secrets."""
-    lines: dict[str, Any] = {engine.name: vllm_command(engine, settings) for engine in topology.engines}
-    lines |= {cache.name: lmcache_command(cache, settings, current_namespace(settings)) for cache in topology.caches}
-    return {name: str(line) for name, line in lines.items()}
+    return {name: str(command) for name, command in all_commands(settings)}
 
 
 def _ratio(metrics: Mapping[str, float], part: str, whole: str) -> float | None:

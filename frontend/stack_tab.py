@@ -37,7 +37,7 @@ class StackPanel:
 
     def __init__(self, app: AppState, clock: Callable[[], float] = time.monotonic) -> None:
         self.app, self._clock = app, clock
-        self._commands = stack_commands(app.topology, app.settings)
+        self._commands = stack_commands(app.settings)
         self._read, self._read_at = "", 0.0
 
     async def drawn(self) -> tuple[str, str]:

@@ -75,7 +75,7 @@ async def restart_steps(tab: TabSession, topology: Topology, restart: Restart, p
     Raises ConfigError if the page cannot restart engines, and ArenaError if the engine does not answer.
     """
     engine = next((each for each in topology.engines if each.kind is ServiceKind.LMCACHE), None)
-    if engine is None or engine.cache is None:
+    if engine is None:
         raise ConfigError("no engine here has LMCache, so nothing is stored on a volume")
     if not restart.command:
         raise ConfigError("the page cannot restart engines here: RESTART_COMMAND, which ./arena up sets, is empty")
@@ -84,8 +84,9 @@ async def restart_steps(tab: TabSession, topology: Topology, restart: Restart, p
     _caption(tab, f"1 of 4. {name} reads the document for the first time, and stores its KV.")
     first = await _ask_one(tab, engine, FIRST)
     process = await started_at(engine)
-    _caption(tab, f"2 of 4. {engine.name} and {engine.cache.name} are restarted: what they had in memory is gone.")
-    await restart.run((engine.cache.name, engine.name))
+    names = (*([engine.cache.name] if engine.cache else []), engine.name)
+    _caption(tab, f"2 of 4. {' and '.join(names)}: restarted, so that what was in memory is gone.")
+    await restart.run(names)
     async for waited in _until_restarted(engine, process, poll_s):
         _caption(tab, f"3 of 4. Waiting until {engine.name} is back: {waited:.0f} s.")
     _caption(tab, f"4 of 4. {name}, new in memory, is asked about the same document.")

@@ -79,7 +79,7 @@ def up(
     _refuse_options(PROCESSES if docker else DOCKER, context)
     if unknown := sorted(set(profile or ()) - set(PROFILES)):
         raise ConfigError(f"--profile {unknown[0]}: choose {' or '.join(PROFILES)}")
-    composition = Composition(cpu, tuple(profile or ()), model) if docker else None
+    composition = Composition.of(cpu=cpu, profiles=profile or (), model=model) if docker else None
     if composition is None:
         given = {
             "MODEL": model,
@@ -217,7 +217,7 @@ def logs(
 def doctor(context: typer.Context, docker: AsDocker = False, cpu: OnCpu = False, as_json: AsJson = False) -> None:
     """Show what this machine lacks, and what to do about it. The exit code is 1 if the stack could not start."""
     if docker:
-        results = tuple(check_containers(Composition(cpu).environment(), cpu=cpu))
+        results = tuple(check_containers(Composition.of(cpu=cpu).environment(), cpu=cpu))
     else:
         _refuse_options(DOCKER, context)
         stack = LocalStack(arena_home(os.environ), caller_settings())

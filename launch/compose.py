@@ -12,11 +12,13 @@ from pathlib import Path
 
 from config import env_file
 from config.errors import ConfigError, StackError
+from config.exit_codes import caller_settings
 from config.paths import ROOT, arena_home
 from config.run_state import containers_file
 from launch.stack import write_secret
 
 PROFILES = ("observability", "router")
+IN_PROCESS = ("lmcache", "offloading")  # values of KV_CONNECTOR that need docker-compose.in-process.yml
 USER = 1000  # as in docker-compose.yml; also used if root starts the containers
 HOST_PATHS = {  # paths on this machine, with the defaults of docker-compose.yml
     "KV_STORE_DIR": "./.arena/kv",
@@ -40,18 +42,31 @@ class Composition:
     cpu: bool = False
     profiles: tuple[str, ...] = ()
     model: str = ""  # empty: as set in .env or docker-compose.yml
+    connector: str = ""  # KV_CONNECTOR, if it is one that works inside vLLM's process
+
+    @classmethod
+    def of(cls, *, cpu: bool = False, profiles: Sequence[str] = (), model: str = "") -> Composition:
+        """Returns the composition for the caller's settings. Raises ConfigError for a connector that needs GPUs."""
+        connector = caller_settings().kv_connector
+        if connector == "lmcache-mp":
+            return cls(cpu, tuple(profiles), model)
+        if cpu:
+            raise ConfigError(f"KV_CONNECTOR={connector} needs GPUs: leave out --cpu, or KV_CONNECTOR")
+        return cls(cpu, tuple(profiles), model, connector)
 
     def command(self, *arguments: str) -> list[str]:
         """Returns the `docker compose` command line: its files and profiles, then `arguments`."""
         files = ["docker-compose.yml", *(["docker-compose.cpu.yml"] if self.cpu else [])]
+        files += ["docker-compose.in-process.yml"] if self.connector else []
         named = [word for file in files for word in ("--file", str(ROOT / file))]
         # Compose gets settings from its environment, because only config/env_file.py reads `.env`
         profiles = (word for profile in self.profiles for word in ("--profile", profile))
         return ["docker", "compose", "--env-file", os.devnull, *named, *profiles, *arguments]
 
     def environment(self) -> dict[str, str]:
-        """Returns the variables that Compose interpolates; `model`, if given, overrides `.env`."""
+        """Returns the variables that Compose interpolates; `model` and `connector`, if given, override `.env`."""
         named = {"MODEL": self.model} if self.model else {}
+        named |= {"KV_CONNECTOR": self.connector, "KV_SERDE": "none"} if self.connector else {}
         return compose_environment({**os.environ, **named}, cpu=self.cpu)
 
     def record(self, home: Path) -> None:
@@ -68,11 +83,12 @@ class Composition:
         except (OSError, ValueError, RecursionError):
             kept = {}
         fields = kept if isinstance(kept, dict) else {}
-        profiles, model = fields.get("profiles"), fields.get("model")
+        profiles, model, connector = (fields.get(name) for name in ("profiles", "model", "connector"))
         return cls(
             fields.get("cpu") is True,
             tuple(name for name in PROFILES if isinstance(profiles, list) and name in profiles),
             model if isinstance(model, str) else "",
+            connector if connector in IN_PROCESS else "",
         )
 
 

@@ -19,8 +19,10 @@ from engines.prepare_model import GENERATED_MODELS, check_folder, is_generated
 from launch.check_result import GIB, CheckResult, CheckStatus, bad, good, note
 from launch.compose import READ, WRITE, ContainerUser, compose_path
 from launch.docker_checks import DockerInfo
+from launch.model_size import ModelSize
 
 MODEL = "mistralai/Mistral-7B-Instruct-v0.2"  # as in docker-compose.yml
+L1_SIZE_GB = 20  # likewise
 MODELS = Path("/models")  # the path of MODEL_DIR inside containers
 
 
@@ -119,6 +121,31 @@ def check_model(
     return results, None if None in weights else sum(size or 0 for size in weights)
 
 
+def model_size(env: Mapping[str, str], weights: int | None) -> ModelSize | None:
+    """Returns the size of MODEL on GPUs by its recipe, otherwise by its `weights` in bytes; None if both are unknown.
+
+    A recipe goes first because a hub's weights may have parts that vLLM does not load.
+    """
+    settings = _chosen_model(env, MODEL)
+    if recipe := find_recipe(settings.model):
+        return ModelSize.of(recipe, settings.dtype)
+    return None if weights is None else ModelSize(weights)
+
+
+def check_l1(l1_gib: int, serde: str, model: ModelSize | None, docker: DockerInfo | None) -> CheckResult:
+    """Checks that the host has the memory of both cache servers, and that theirs has room for the longest prompt."""
+    total = 2 * l1_gib
+    fact = f"the two cache servers take {total} GiB of the host"
+    if docker and 0 < docker.memory < total * GIB:
+        return bad("L1", f"{fact}, which has {docker.memory / GIB:.1f}", "turn down L1_SIZE_GB in .env")
+    copies = 1 if serde == "none" else 2
+    if model and model.kv_per_token and (room := model.loadable(l1_gib, copies)) < model.context:
+        fact += f", and may compute again what is stored of prompts of more than {room:,} tokens"
+        enough = f"L1_SIZE_GB={model.l1_gib(model.context, copies)} has room for {model.context:,}"
+        return note("L1", fact, f"{enough}, with CACHE_MEMORY above it")
+    return good("L1", fact)
+
+
 def check_generated_model(env: Mapping[str, str]) -> CheckResult:
     """Checks that MODEL is generated here, because containers on the CPU do not use the hub."""
     model = Path(_chosen_model(env, STAND_IN_MODEL).model)
@@ -130,8 +157,8 @@ def check_generated_model(env: Mapping[str, str]) -> CheckResult:
 
 def _chosen_model(env: Mapping[str, str], default: str) -> Settings:
     """Returns settings with MODEL and MODEL_REVISION as containers see them: generated models are below MODELS."""
-    given = {"MODEL": env.get("MODEL") or default, "MODEL_REVISION": env.get("MODEL_REVISION", "")}
-    return Settings.from_env({**given, "ARENA_HOME": str(MODELS.parent)})
+    given = {name: env.get(name, "") for name in ("MODEL_REVISION", "DTYPE")}
+    return Settings.from_env({**given, "MODEL": env.get("MODEL") or default, "ARENA_HOME": str(MODELS.parent)})
 
 
 def _check_folder_model(folder: Path, env: Mapping[str, str]) -> tuple[CheckResult, int | None]:

@@ -114,7 +114,7 @@ class Containers:
 
     def stop(self, *, volumes: bool = False) -> str:
         """Stops the containers. Compose runs in a session of its own, so that a second Ctrl+C does not end it."""
-        everything = Composition(self.composition.cpu, (*PROFILES, "bench"))
+        everything = replace(self.composition, profiles=(*PROFILES, "bench"))
         down = everything.command("down", "--remove-orphans", *(["--volumes"] if volumes else []))
         with uninterrupted():
             run_output(down, self._env, partial(subprocess.run, start_new_session=True))
@@ -131,7 +131,7 @@ class Containers:
 
     def kv_store(self) -> str:
         config = json.loads(self._output("config", "--format", "json"))
-        mounts = {mount["target"]: mount["source"] for mount in config["services"]["cache-a"]["volumes"]}
+        mounts = {mount["target"]: mount["source"] for mount in config["services"]["bench"]["volumes"]}
         return str(mounts["/kv"])
 
     def restart(self, names: Sequence[str]) -> None:
@@ -183,7 +183,8 @@ class Containers:
 
     def _settings(self) -> Settings:
         """Returns the settings of the services in the containers, but with the page's port on the host."""
-        return Settings.from_env({**INSIDE, "UI_PORT": self._env.get("UI_PORT", "")})
+        chosen = {name: self._env.get(name, "") for name in ("UI_PORT", "KV_CONNECTOR", "KV_SERDE")}
+        return Settings.from_env({**INSIDE, **chosen})
 
 
 def container_settings(composition: Composition) -> Settings:

@@ -15,7 +15,8 @@ from typing import Any
 from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_validator
 
 from config.errors import StackError
-from launch.check_result import GIB, CheckResult, bad, good, note
+from launch.check_result import GIB, CheckResult, CheckStatus, bad, good, note
+from launch.model_size import VLLM_SHARE, ModelSize
 
 COMPOSE = (2, 24, 4)  # the first version with !override
 IMAGES = {False: ("ttft-arena-engine", "ttft-arena-app"), True: ("ttft-arena-engine-cpu", "ttft-arena-app")}
@@ -23,7 +24,6 @@ IMAGES_GIB = {False: 30, True: 8}
 ANSWER_S = 20
 GPU_DEFAULTS = {"GPU_PLAIN_A": "0", "GPU_PLAIN_B": "1", "GPU_LMCACHE_A": "2", "GPU_LMCACHE_B": "3"}
 GPU_QUERY = ["nvidia-smi", "--query-gpu=index,uuid,memory.total,name", "--format=csv,noheader,nounits"]
-OVERHEAD, RUNTIME_GIB = 1.15, 2.0  # activations and graphs grow with the weights; the CUDA context does not
 
 RunTool = Callable[[Sequence[str]], "CompletedProcess[str] | None"]
 
@@ -176,11 +176,11 @@ def list_gpus(run: RunTool) -> tuple[Gpu, ...]:
 
 
 def check_gpus(
-    env: Mapping[str, str], found: Sequence[Gpu], weights: int | None, kv_gib: float
+    env: Mapping[str, str], found: Sequence[Gpu], model: ModelSize | None, kv_gib: float
 ) -> Iterator[CheckResult]:
     """Checks that each engine has a GPU that is large enough.
 
-    `weights` are the bytes of one engine's model, None if unknown. If `kv_gib` is 0, vLLM chooses the KV cache's size.
+    `model` is None if its size is unknown. If `kv_gib` is 0, vLLM chooses the KV cache's size.
     """
     if not found:
         advice = "install NVIDIA's driver, or do without GPUs: ./arena up --docker --cpu"
@@ -197,31 +197,44 @@ def check_gpus(
             fact = f"{variable}={name}: there is no such GPU, only {', '.join(gpu.index for gpu in found)}"
             advice = f"set {variable} in .env to one of these; engines that share one also need KV_CACHE_MEMORY_GB"
             yield bad("GPU", fact, advice)
-    yield from _check_sharing(engines, kv_gib)
-    if weights is not None:
-        yield from _check_gpu_memory(engines, OVERHEAD * weights / GIB + RUNTIME_GIB + kv_gib, kv_gib)
+    yield from _check_sharing(engines, model, kv_gib)
+    if model:
+        yield from _check_gpu_memory(engines, model, kv_gib)
 
 
-def _check_sharing(engines: Mapping[Gpu, int], kv_gib: float) -> Iterator[CheckResult]:
+def _check_sharing(engines: Mapping[Gpu, int], model: ModelSize | None, kv_gib: float) -> Iterator[CheckResult]:
     for gpu, number in engines.items():
         if number > 1 and kv_gib:
             yield note("GPU", f"{number} engines share {gpu}, and their timings disturb one another")
         elif number > 1:
             fact = f"{number} engines are to share {gpu}, and the first takes nearly all of it"
-            yield bad("GPU", fact, "set KV_CACHE_MEMORY_GB in .env, so that each takes no more")
+            enough = f" to {model.shared_kv_gib:g}" if model and model.context else ""
+            yield bad("GPU", fact, f"set KV_CACHE_MEMORY_GB in .env{enough}, so that each takes no more")
 
 
-def _check_gpu_memory(engines: Mapping[Gpu, int], each_gib: float, kv_gib: float) -> Iterator[CheckResult]:
-    """Yields one result, about the GPU with the least memory to spare; none if no GPU's size is known."""
-    spare = {gpu: gpu.memory / GIB - each_gib * number for gpu, number in engines.items() if gpu.memory}
-    if not spare:
+def _check_gpu_memory(engines: Mapping[Gpu, int], model: ModelSize, kv_gib: float) -> Iterator[CheckResult]:
+    """Yields a result if vLLM would refuse `kv_gib`, and one about the GPU with the least memory to spare.
+
+    Nothing is said of GPUs whose size is unknown.
+    """
+    if 0 < kv_gib * GIB < model.least_kv:
+        fact = f"KV_CACHE_MEMORY_GB={kv_gib:g} does not hold a prompt of {model.context:,} tokens"
+        advice = f"set it in .env to {model.shared_kv_gib:g}; vLLM does not start with less than "
+        yield bad("KV cache", fact, f"{advice}{model.least_kv / GIB:.3f}")
+    each = model.engine_bytes(kv_gib * GIB or model.least_kv)
+    known = [gpu for gpu in engines if gpu.memory]
+    if not known:
         return
-    gpu = min(spare, key=lambda gpu: spare[gpu])
+    gpu = min(known, key=lambda gpu: gpu.memory - each * engines[gpu])
     needed = f"{engines[gpu]} engines take" if engines[gpu] > 1 else "an engine takes"
-    total = each_gib * engines[gpu]
-    fact = f"{needed} about {total:.1f} GiB with this model, GPU {gpu.index} has {gpu.memory / GIB:.1f}"
-    if spare[gpu] >= 0:
+    total = each * engines[gpu] / GIB
+    fact = f"{needed} about {total:.1f} GiB with this model (computed), GPU {gpu.index} has {gpu.memory / GIB:.1f}"
+    less = "choose a larger GPU (GPU_* in .env) or a smaller MODEL"
+    status = model.fit(gpu.memory, engines[gpu], kv_gib)
+    if status is CheckStatus.GOOD:
         yield good("GPU memory", fact)
+    elif status is CheckStatus.NOTE:
+        fact += f", of which vLLM uses {VLLM_SHARE:.0%}: it will be close"
+        yield note("GPU memory", fact, f"if an engine does not start, {less}")
     else:
-        less = "choose a larger GPU (GPU_* in .env) or a smaller MODEL"
         yield bad("GPU memory", fact, f"{less}, or turn down KV_CACHE_MEMORY_GB" if kv_gib else less)

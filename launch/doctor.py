@@ -72,7 +72,8 @@ def check_containers(
     invalid setting.
     """
     # the other settings are fixed in docker-compose.yml
-    settings = Settings.from_env({name: env.get(name, "") for name in ("KV_CACHE_MEMORY_GB", "L1_SIZE_GB", "UI_PORT")})
+    names = ("KV_CACHE_MEMORY_GB", "L1_SIZE_GB", "KV_SERDE", "UI_PORT")
+    settings = Settings.from_env({name: env.get(name, "") for name in names})
     found, docker = docker_checks.check_docker(run)
     yield found
     yield docker_checks.check_compose_version(run)
@@ -94,8 +95,11 @@ def check_containers(
     if docker:
         yield docker_checks.check_toolkit(tuple(docker.runtimes), docker.devices)
     models, weights = container_checks.check_model(env, docker, get)
+    size = container_checks.model_size(env, weights)
     kv = settings.kv_cache_memory_gb if env.get("KV_CACHE_MEMORY_GB") else 0.0
-    yield from docker_checks.check_gpus(env, docker_checks.list_gpus(run), weights, kv)
+    l1 = settings.l1_size_gb if env.get("L1_SIZE_GB") else container_checks.L1_SIZE_GB
+    yield from docker_checks.check_gpus(env, docker_checks.list_gpus(run), size, kv)
+    yield container_checks.check_l1(l1, settings.kv_serde, size, docker)
     yield container_checks.check_volume(env, docker)
     yield container_checks.check_key(env, docker)
     yield from models

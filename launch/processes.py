@@ -64,6 +64,8 @@ class LocalStack:
         runs or a check fails, ConfigError for an invalid setting.
         """
         settings = caller_settings()
+        if settings.in_process:
+            raise ConfigError(f"KV_CONNECTOR={settings.kv_connector} needs GPUs, and containers: ./arena up --docker")
         stack = cls(home, settings)
         if stack.supervisor.is_running():
             raise StackError(f"the stack already runs at {stack.url}; ./arena status shows it, ./arena down ends it")

@@ -19,12 +19,13 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, Self
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
-from cache.volume import CHUNK_SIZE
-from config.topology import CacheServer, Engine, ServiceKind, Topology
+from config.settings import CHUNK_SIZE
+from config.topology import CacheServer, Engine, KVFolder, ServiceKind, Topology
 
 CHAT = "/v1/chat/completions"
 MAX_MODEL_LEN = 8192
@@ -78,6 +79,7 @@ class Volume:
     """The chunks on a KV volume shared by several engines."""
 
     chunks: set[Key] = field(default_factory=set)
+    folder: Path | None = None  # the engines' connectors then store files there by themselves, without cache servers
 
 
 class FakeCache:
@@ -116,6 +118,8 @@ class FakeCache:
             if looks <= 0:
                 self.volume.chunks |= set(keys)
                 self.stored.inc(len(keys))
+                for key in keys if self.volume.folder else ():
+                    (self.volume.folder / f"{hash(key)}.data").touch()
         self.pending = [(looks, keys) for looks, keys in self.pending if looks > 0]
 
 
@@ -161,8 +165,13 @@ class FakeEngine:
         """The engine as the code under test expects it."""
         port, side = self.server.server_address[1], self.name[-1]
         url = f"http://127.0.0.1:{port}"
-        cache = CacheServer(f"cache-{side}", side, port, 0, f"{url}/cache") if self.cache else None
-        return Engine(self.name, ServiceKind.LMCACHE if cache else ServiceKind.PLAIN, side, port, url, cache)
+        if not self.cache:
+            return Engine(self.name, ServiceKind.PLAIN, side, port, url)
+        folder = self.cache.volume.folder
+        store = (
+            KVFolder(folder, "offloading") if folder else CacheServer(f"cache-{side}", side, port, 0, f"{url}/cache")
+        )
+        return Engine(self.name, ServiceKind.LMCACHE, side, port, url, store)
 
     def restart(self) -> None:
         """Simulates a new process: empties its memory and its cache server's."""

@@ -24,8 +24,8 @@ from bench.sample import Sample
 from bench.speedup import compare_arms, interval_json, paired
 from bench.statistics import interval
 from cache.bandwidth import CHUNK_BYTES, Bandwidth, measure_bandwidth
-from cache.volume import CHUNK_SIZE, bytes_per_token, current_namespace
-from config.settings import Settings
+from cache.volume import bytes_per_token, current_namespace
+from config.settings import CHUNK_SIZE, Settings
 
 ARMS = (COLD, FIRST_SIGHT, CROSS_READ)
 LENGTHS = tuple(chunks * CHUNK_SIZE + 64 for chunks in (1, 2, 4, 8, 16))  # whole chunks, plus a question

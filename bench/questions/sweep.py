@@ -25,9 +25,9 @@ from bench.result import Result
 from bench.sample import Sample
 from bench.sample_warnings import warnings_of_arm
 from bench.speedup import MOST_INVALID
-from cache.volume import CHUNK_SIZE
 from cache.wait_for_store import chunks_to_store, wait_until_stored
 from client.prompt import Prompt
+from config.settings import CHUNK_SIZE
 from config.topology import Engine
 
 
@@ -191,10 +191,10 @@ async def _ready(cell: LoadCell, prompt: Prompt, bench: MeasureContext) -> Promp
     Prompts are stored one at a time, because the chunks of each are counted.
     """
     prompt = await bench.fit_prompt(cell.engine, prompt, cell.input_len)
-    if cell.writer and cell.writer.cache:
-        before = await bench.stored(cell.writer.cache)
+    if cell.writer and cell.writer.store:
+        before = await bench.stored(cell.writer.store)
         reply = await bench.under_load(cell.writer, prompt)
-        await wait_until_stored(cell.writer.cache, before, chunks_to_store(reply), stored=bench.stored)
+        await wait_until_stored(cell.writer.store, before, chunks_to_store(reply), stored=bench.stored)
     return prompt
 
 

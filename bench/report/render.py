@@ -9,7 +9,7 @@ from pathlib import Path
 from bench.report.html_page import html_report
 from bench.report.labels import KINDS
 from bench.report.markdown import markdown_report
-from bench.result import SCHEMA, Result
+from bench.result import Result
 from bench.result_io import to_json_text, write_text
 from config.errors import ConfigError, ResultError
 
@@ -17,14 +17,9 @@ ARMS_FOLDER = "arms"  # folder for the files in the format of `vllm bench serve`
 
 
 def render_reports(result: Result) -> Mapping[str, str]:
-    """The reports, as file name to content. Raises ConfigError for a kind or schema that is not supported."""
+    """The reports, as file name to content. Raises ConfigError for a kind that is not supported."""
     if result.kind not in KINDS:
         raise ConfigError(f"the result is of kind {result.kind!r}: a report can be made of {', '.join(KINDS)}")
-    if result.schema_version != SCHEMA:
-        raise ConfigError(
-            f"the result has schema {result.schema_version!r}, this version reads {SCHEMA}: "
-            "use the version that wrote it"
-        )
     return {"report.md": markdown_report(result), "report.html": html_report(result)}
 
 

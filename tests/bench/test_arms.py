@@ -1,8 +1,12 @@
+from dataclasses import replace
+
 import pytest
 from fakes import a_reply
 
 from bench.arms import TTFT_ARMS
 from bench.questions import ttft
+from cache.volume import CHUNK_SIZE
+from client.prompt import Prompt
 from client.reply import Sources
 
 COLD = Sources(7000, 0, 0)
@@ -56,12 +60,25 @@ def test_a_warm_sample_from_another_place_or_of_half_the_document_does_not_count
     assert reason in INVALID[arm](reply)
 
 
-@pytest.mark.parametrize(("tokens", "whole_chunks"), [(256, 0), (257, 256), (512, 256), (513, 512)])
-def test_all_whole_chunks_before_the_last_token_must_cross_over(tokens, whole_chunks):
-    enough = a_reply(
-        prompt=tokens, cached=whole_chunks, sources=Sources(tokens - whole_chunks, 0, whole_chunks, l2=whole_chunks)
-    )
-    assert INVALID["cross_read"](enough) == ""
+@pytest.mark.parametrize("arm", ["own_warm", "cross_read", "lmcache_own_warm"])
+@pytest.mark.parametrize(("tokens", "whole"), [(256, 0), (257, 256), (512, 256), (513, 512), (7000, 6912)])
+def test_all_whole_chunks_before_the_last_token_are_needed_and_one_fewer_is_too_few(arm, tokens, whole):
+    def valid(cached):
+        own, shared = (0, cached) if arm == "cross_read" else (cached, 0)
+        sources = Sources(tokens - cached, own, shared, l2=shared)
+        return not INVALID[arm](a_reply(prompt=tokens, cached=cached, sources=sources))
+
+    assert valid(whole)
+    assert not whole or not valid(whole - CHUNK_SIZE)
+
+
+@pytest.mark.parametrize("nonce", ["0123456789abcdef", "5f5f5f5f5f5f5f5f", "abcdefabcdefabc9", "9876543210987654"])
+def test_a_second_cold_document_differs_in_every_digit_of_its_nonce_and_in_nothing_else(nonce):
+    prompt = Prompt("What?", "0 documents", nonce, appendix="1")
+    other = ttft.SECOND_COLD.transform(prompt)
+    assert replace(other, nonce=nonce) == prompt
+    for old, new in zip(nonce, other.nonce, strict=True):
+        assert (new.isdigit(), new != old) == (old.isdigit(),) * 2
 
 
 @pytest.mark.parametrize("arm", GOOD)

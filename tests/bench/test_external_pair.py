@@ -166,11 +166,24 @@ def test_a_server_that_keeps_the_connection_open_is_through_at_its_done(run):
     assert result["duration"] < 15
 
 
-def test_a_key_goes_to_the_servers_that_were_named(run, monkeypatch):
-    monkeypatch.setenv("OPENAI_API_KEY", "k")
-    ended, result, _ = run(key="k", first={"lists_models": True})
+def test_a_key_goes_to_the_servers_that_were_named_and_into_no_file(run, monkeypatch, tmp_path):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    ended, result, _ = run(key="sk-secret", first={"lists_models": True})
     assert result["failed"] == 0, ended.exception
     assert "version" not in " ".join(result["preflight"]["unchecked"])
+    kept = {path.name: path.read_text() for path in tmp_path.rglob("*") if path.is_file()}
+    assert {"result.json", "report.md", "report.html", "cold.json"} <= kept.keys()
+    assert "sk-secret" not in "".join([*kept.values(), ended.output])
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [((), 1), (("--num-prompts", 5), 0), (("--num-prompts", 5, "--expected-ttft-gain", 1000), 1)],
+    ids=["too few documents", "a claim", "a smaller gain than was expected"],
+)
+def test_the_exit_code_of_a_question_says_whether_its_result_holds(run, words, code):
+    ended, result, _ = run(*words)
+    assert (ended.exit_code, result["complete"], result["failed"]) == (code, True, 0)
 
 
 def test_what_the_server_says_in_place_of_a_stream_is_said(run):

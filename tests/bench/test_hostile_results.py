@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from bench import regression
 from bench.__main__ import app
 from bench.report.render import report_files, write_reports
-from bench.result import Result
+from bench.result import SCHEMA, Result
 from bench.result_io import RESULT, read_json, read_result, write_result
 from bench.runner import resume_run
 from config.errors import ArenaError, ConfigError, ResultError
@@ -33,6 +33,9 @@ JSON = st.recursive(
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=6), inner, max_size=3)),
     max_leaves=6,
 )
+
+
+reading = pytest.mark.parametrize("command", [["report"], ["compare"], ["ttft", "--resume", "--result-dir"]])
 
 
 def places(value, here=()):
@@ -115,13 +118,24 @@ def a_file(folder, text):
         '{"n": ' + "1" * 5000 + "}",
     ],
 )
-@pytest.mark.parametrize("command", [["report"], ["compare"], ["ttft", "--resume", "--result-dir"]])
+@reading
 def test_what_is_no_result_is_one_line_and_wrong_usage(tmp_path, text, command):
     folder = a_file(tmp_path / "run", text)
     done = CliRunner().invoke(app, [*command, *([folder] * (2 if command == ["compare"] else 1))])
     assert isinstance(done.exception, ConfigError)
     assert "\n" not in str(done.exception)
     assert list_results(tmp_path) == []
+
+
+@reading
+@pytest.mark.parametrize("schema", [2, None])
+def test_a_result_of_another_schema_is_refused_by_all_who_read_it(tmp_path, schema, command):
+    texts = {str(each): json.dumps(golden("ttft", {"schema": each})) for each in (schema, SCHEMA)}
+    folders = [a_file(tmp_path / name, text) for name, text in texts.items()]
+    done = CliRunner().invoke(app, [*command, *(folders if command == ["compare"] else folders[:1])])
+    assert isinstance(done.exception, ConfigError)
+    assert f"schema {schema}" in str(done.exception)
+    assert [result.name for result in list_results(tmp_path)] == [str(SCHEMA)]
 
 
 @pytest.mark.parametrize("speedup", [None, {}, [], {"median": "9", "ci_low": 8, "ci_high": 10}, {"median": 9}])

@@ -53,6 +53,15 @@ def test_a_plan_is_a_pure_function_of_its_choices_and_the_seed(arms, input_lens,
 
 
 @always
+@given(seeds)
+def test_each_order_is_at_random_and_followed_by_its_reverse(seed):
+    arms = [Arm(str(number), EngineRole.PLAIN, always_valid) for number in range(8)]
+    orders = [[step.arm.name for step in trial.steps] for trial in plan(arms, ROLES, [1] * 8, seed)]
+    assert orders[1::2] == [order[::-1] for order in orders[::2]]
+    assert len(set(map(tuple, orders))) > 2
+
+
+@always
 @given(arms_of_a_study, lengths, seeds)
 def test_documents_are_numbered_and_roles_swapped_half_way(arms, input_lens, seed):
     trials = plan(arms, ROLES, input_lens, seed)

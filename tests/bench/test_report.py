@@ -258,10 +258,8 @@ def test_documents_that_had_to_be_computed_after_all_are_in_the_table_of_loads()
     assert "| 3 | 3 | 0 |" in markdown_report(a_result("sweep", {"cells.0.recomputed": 3}))
 
 
-@pytest.mark.parametrize(
-    "result", [{"kind": "latte"}, {}, {"kind": "ttft", "schema": 2}, {"kind": "aa", "schema": None}]
-)
-def test_a_result_of_another_version_is_refused(result):
+@pytest.mark.parametrize("result", [{"kind": "latte"}, {}])
+def test_a_result_of_another_kind_is_refused(result):
     with pytest.raises(ConfigError):
         render_reports(Result.model_validate(result))
 

@@ -1,5 +1,9 @@
+import errno
 import json
+import os
+from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from bench_rows import OPTIONS, Engines, measure, sample
@@ -11,7 +15,7 @@ from bench.regression import compare_results
 from bench.report.markdown import markdown_report
 from bench.report.render import report_files, write_reports
 from bench.result import Result
-from bench.result_io import RESULT, create_folder, read_json, read_result, write_result
+from bench.result_io import RESULT, create_folder, read_json, read_result, write_result, write_text
 from bench.runner import RunProgress, resume_run
 from config.errors import (
     ConfigError,
@@ -48,6 +52,8 @@ def test_an_interrupted_run_keeps_what_it_has_and_resumes_with_whole_documents(t
     options, past = interrupted(topology, tmp_path, first)
     left = read_json(tmp_path)
     assert (options, left["complete"], len(left["samples"])) == (OPTIONS, False, 15)
+    assert left["comparison"]["speedup"]["n"] == 2
+    assert sum(arm["completed"] for arm in left["arms"].values()) == 15
     result = measure(topology, tmp_path, second, options, past=past)
     assert (result["complete"], result["completed"], len(second.nonces)) == (True, 36, 24)
     assert result["run_id"] == left["run_id"]
@@ -91,6 +97,13 @@ def test_a_run_that_is_interrupted_in_its_warm_up_loses_nothing(topology, tmp_pa
         measure(topology, tmp_path, Engines(fails_after=0), options.model_copy(update={"num_warmups": 1}), past=past)
     assert read_json(tmp_path)["samples"] == left[:6]
     assert [s["document"] for s in left[:6]] == [0] * 6
+
+
+def test_a_request_of_the_warm_up_that_fails_ends_the_run(topology, tmp_path):
+    engines = Engines(fails_after=2, failure=EngineRefused("plain-a", "out of memory"))
+    with pytest.raises(StackError):
+        measure(topology, tmp_path, engines, OPTIONS.model_copy(update={"num_warmups": 1}))
+    assert (engines.left, list(tmp_path.iterdir())) == (-1, []), "nothing was asked after it, and nothing is kept"
 
 
 def test_after_every_document_the_samples_are_on_the_disk_and_sums_are_done_once(topology, tmp_path):
@@ -179,6 +192,25 @@ def test_a_result_file_is_replaced_whole(tmp_path):
     write_result(tmp_path / "deep" / "out.json", {"a": 1})
     write_result(tmp_path / "deep" / "out.json", {"a": 2})
     assert [path.read_text() for path in (tmp_path / "deep").iterdir()] == ['{\n "a": 2\n}\n']
+
+
+@pytest.mark.parametrize("fault", [None, OSError(errno.EIO, "Input/output error")])
+def test_a_result_is_on_the_disk_before_it_takes_the_place_of_the_one_before(tmp_path, monkeypatch, fault):
+    file, before, synced = tmp_path / RESULT, tmp_path / "before", []
+    write_text(file, "one")
+    before.hardlink_to(file)
+
+    def sync(number):
+        synced.append((Path(f"/proc/self/fd/{number}").read_text(), file.read_text()))
+        if fault:
+            raise fault
+
+    monkeypatch.setattr(os, "fsync", sync)
+    with pytest.raises(ResultError) if fault else nullcontext():
+        write_text(file, "two")
+    assert synced == [("two", "one")]
+    assert (before.read_text(), file.read_text()) == ("one", "one" if fault else "two")
+    assert {path.name for path in tmp_path.iterdir()} == {RESULT, "before"}
 
 
 def test_each_arm_is_a_file_that_reads_like_one_of_vllms(topology, tmp_path):

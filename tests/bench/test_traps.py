@@ -12,10 +12,21 @@ import pytest
 from fake_engine import Behaviour, FakeEngine, Volume, topology_of
 from fakes import collect
 
-from bench.arms import COLD, CROSS_READ, FIRST_SIGHT, OWN_WARM, PLAIN_A, PLAIN_B, TTFT_ARMS, EngineRole
+from bench.arms import (
+    COLD,
+    CROSS_READ,
+    FIRST_SIGHT,
+    LMCACHE_OWN_WARM,
+    OWN_WARM,
+    PLAIN_A,
+    PLAIN_B,
+    TTFT_ARMS,
+    EngineRole,
+)
 from bench.measure import MeasureContext, run_trials
 from bench.plan import assign_plain_pair, assign_roles, plan, warmups
 from bench.preflight import preflight
+from cache import wait_for_store
 from cache.wait_for_store import POLL_S
 from client.ask import ask, ask_whole
 from client.prompt import Prompt
@@ -272,6 +283,18 @@ def test_a_store_that_is_late_is_awaited_before_the_cross_read(lmcache_pair):
     assert (written.reason, read.reason) == ("", "")
     assert written.stored_s > 3 * POLL_S
     assert read.source == "shared volume"
+
+
+def test_without_a_cache_server_the_engines_counters_prove_the_cross_read(start, tmp_path, monkeypatch):
+    monkeypatch.setattr(wait_for_store, "QUIET_S", 0.1)
+    volume = Volume(folder=tmp_path)
+    pair = [start(name, volume=volume) for name in ("lmcache-a", "lmcache-b")]
+    facts = asyncio.run(preflight([fake.engine for fake in pair])).engines
+    assert [of["kv_connector"] for of in facts.values()] == ["offloading"] * 2
+    written, read, again = on_lmcache([FIRST_SIGHT, CROSS_READ, LMCACHE_OWN_WARM], *pair)
+    assert [sample.reason for sample in (written, read, again)] == [""] * 3
+    assert (written.stored_s > 0.1, read.source, again.source) == (True, "shared", "own prefix cache")
+    assert "only 0 of" in CROSS_READ.invalid_reason(answer(pair[1], long("never stored")))
 
 
 def test_without_waiting_the_late_store_would_have_been_missed_and_the_sample_says_so(lmcache_pair):

@@ -90,6 +90,11 @@ def test_kv_of_another_version_lies_in_another_namespace(settings):
     assert len({prepare_namespace(settings, versions) for versions in (VERSIONS, *others)}) == 3
 
 
+def test_kv_of_another_type_lies_in_another_namespace(changed):
+    others = (changed(dtype=dtype) for dtype in ("bfloat16", "float16", "float32"))
+    assert len({namespace_path(each, VERSIONS) for each in others}) == 3
+
+
 @pytest.mark.parametrize("model", ["folder", "owner/name"])
 def test_other_weights_or_another_revision_under_the_same_name_get_another_namespace(changed, tmp_path, model):
     weights = tmp_path / ("model.safetensors" if model == "folder" else "hub/models--owner--name/refs/main")

@@ -1,10 +1,13 @@
 import asyncio
+from itertools import chain, repeat
 
 import pytest
 from fakes import a_reply
 
-from cache.wait_for_store import chunks_to_store, wait_until_stored
+from cache import wait_for_store
+from cache.wait_for_store import chunks_to_store, count_stored, wait_until_stored
 from config.errors import StackError
+from config.topology import KVFolder
 
 
 @pytest.mark.parametrize(
@@ -39,3 +42,50 @@ def test_a_cache_server_that_was_started_anew_is_named_without_a_negative_count(
 def test_a_store_that_never_ends_is_reported_with_how_far_it_came(topology):
     with pytest.raises(StackError, match="cache-a stored 18 of 27 chunks"):
         waiting(topology, 118, within=-1)
+
+
+# Without a cache server, files on the volume are counted
+
+
+@pytest.fixture
+def quiet_at_once(monkeypatch):
+    monkeypatch.setattr(wait_for_store, "QUIET_S", 0.0)
+
+
+def waiting_for_files(tmp_path, *counts, chunks=27, within=60.0):
+    looks = []
+
+    async def stored(_folder):
+        looks.append(next(seen))
+        return looks[-1]
+
+    seen = chain(counts, repeat(counts[-1]))
+    asyncio.run(wait_until_stored(KVFolder(tmp_path, "lmcache"), 100, chunks, within, stored=stored))
+    return looks
+
+
+@pytest.mark.usefixtures("quiet_at_once")
+def test_the_wait_goes_on_until_there_are_new_files(tmp_path):
+    assert waiting_for_files(tmp_path, 100, 100, 104) == [100, 100, 104]
+
+
+def test_the_wait_goes_on_while_further_files_appear(tmp_path, monkeypatch):
+    monkeypatch.setattr(wait_for_store, "QUIET_S", 0.2)
+    assert waiting_for_files(tmp_path, 101, 102, 103)[:4] == [101, 102, 103, 103]
+
+
+def test_there_is_nothing_to_wait_for_if_no_whole_chunk_was_computed(tmp_path):
+    assert waiting_for_files(tmp_path, 100, chunks=0) == []
+
+
+@pytest.mark.usefixtures("quiet_at_once")
+def test_files_that_never_appear_are_reported(tmp_path):
+    with pytest.raises(StackError, match="no end of new files on the KV volume"):
+        waiting_for_files(tmp_path, 100, within=-1)
+
+
+def test_finished_files_of_both_connectors_are_counted(tmp_path):
+    for name in ("a/one.data", "a/b/two.bin", ".tmp-a/three.data", "a/four.bin.tmp", "a/config.json"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert asyncio.run(count_stored(KVFolder(tmp_path, "lmcache"))) == 2

@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+from ast import literal_eval
 from pathlib import Path
 
 import psutil
@@ -9,7 +10,7 @@ import pytest
 from pdfs import a_pdf
 
 from client.documents import read_document
-from client.pdf import LIMIT_BYTES, LIMIT_CHARACTERS, LIMIT_PAGES
+from client.pdf import LIMIT_BYTES, LIMIT_CHARACTERS, LIMIT_PAGES, MEMORY_BYTES, TIMEOUT_S
 from config.errors import DocumentError
 from config.paths import ROOT
 
@@ -66,6 +67,13 @@ def test_a_relative_path_counts_from_the_callers_folder(tmp_path, monkeypatch):
     a_pdf(tmp_path / "canal.pdf")
     monkeypatch.chdir(tmp_path)
     assert "A canal was dug." in read_document(Path("canal.pdf"))
+
+
+def test_a_parser_has_so_much_memory_and_processor_time():
+    limits = "repr([resource.getrlimit(each) for each in (resource.RLIMIT_AS, resource.RLIMIT_CPU)])"
+    code = f"import resource; from client import pdf; pdf._extract = lambda *_: {limits}; pdf.main()"
+    found = subprocess.run([sys.executable, "-c", code, "0"], cwd=ROOT, input=b"", capture_output=True, check=True)
+    assert literal_eval(found.stdout.decode()) == [(MEMORY_BYTES, MEMORY_BYTES), (TIMEOUT_S, TIMEOUT_S)]
 
 
 @pytest.mark.slow

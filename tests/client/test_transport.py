@@ -11,7 +11,7 @@ from fakes import plain_engine
 from pydantic import SecretStr
 
 from client.events import EVENT_BYTES
-from client.transport import NOTHING, stream_chat
+from client.transport import NOTHING, REFUSAL_BYTES, stream_chat
 from config.errors import EngineError, EngineRefused, EngineUnreachable, StreamBroken
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -206,6 +206,14 @@ def test_what_is_no_stream_is_refused_in_the_servers_words(body, text):
         answer(refusal(200, body))
     assert caught.value.status == 200
     assert text in str(caught.value)
+
+
+@pytest.mark.parametrize("status", [200, 500])
+def test_only_the_start_of_a_refusal_is_kept(status):
+    body = json.dumps({"error": {"message": "out of memory"}, "more": "x" * 3 * REFUSAL_BYTES}).encode()
+    with pytest.raises(EngineRefused) as caught:
+        answer(refusal(status, body))
+    assert caught.value.server_text.startswith('{"error"'), "its end was not read, so that it is no JSON"
 
 
 def test_a_servers_words_cannot_move_the_cursor_or_show_the_key():

@@ -4,13 +4,14 @@ import json
 import os
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from config.paths import ROOT
 from config.service_environment import VARIABLES_BY_ROLE, ServiceRole
 from config.settings import COMPOSE_ONLY_NAMES, SETTING_NAMES, Settings
-from config.topology import Topology
+from config.topology import KVFolder, Topology
 from launch.compose import Composition
 
 GPU, CPU = ("docker-compose.yml",), ("docker-compose.yml", "docker-compose.cpu.yml")
@@ -166,7 +167,8 @@ def test_what_a_visitor_or_a_benchmark_needs_is_with_the_page_and_the_benchmark(
     assert {n for n, env in having.items() if "RESULTS_DIR" in env} == {"page", "bench"}
     assert {n for n, env in having.items() if "KV_KEY_FILE" in env} == {"cache-a", "cache-b", "page"}
     assert {n for n, env in having.items() if "HTTPS_PROXY" in env} == {"model"}
-    assert having["preheat"] == {"ARENA_HOME", "ENGINE_URL", "CACHE_URL", "NO_PROXY", "no_proxy"}
+    addresses = {"ARENA_HOME", "ENGINE_URL", "CACHE_URL", "NO_PROXY", "no_proxy"}
+    assert having["preheat"] == addresses | {"KV_CONNECTOR", "KV_SERDE"}
     assert having["model"] - FETCHING == {
         *("ARENA_HOME", "MODEL", "MODEL_REVISION", "LOCAL_HF_HOME", "HF_HUB_OFFLINE", "DEVICE", "DTYPE")
     }
@@ -211,6 +213,21 @@ def test_the_kv_volume_can_be_an_nfs_export():
     volume = config((*GPU, "docker-compose.nfs.yml"), **REQUIRED)["volumes"]["kv"]
     assert volume["driver_opts"]["device"] == ":/export/kv"
     assert "lookupcache=positive" in volume["driver_opts"]["o"]
+
+
+def test_a_connector_inside_vllms_process_has_the_volume_and_no_cache_server():
+    given = {"KV_CONNECTOR": "offloading", "KV_SERDE": "none"}
+    services = config((*GPU, "docker-compose.in-process.yml"), ["bench"], **given)["services"]
+    assert not {"cache-a", "cache-b"} & set(services)
+    for name in ("lmcache-a", "lmcache-b"):
+        engine = services[name]
+        assert mount(engine, "/kv")["source"] == mount(services["bench"], "/kv")["source"]
+        assert set(engine["depends_on"]) == {"model"}
+        assert engine["shm_size"] == engine["mem_limit"]
+        assert Topology.of(Settings.from_env(engine["environment"])).engine(name).store == KVFolder(
+            Path("/kv"), "offloading"
+        )
+    assert {services[name]["environment"]["KV_CONNECTOR"] for name in ("page", "preheat", "bench")} == {"offloading"}
 
 
 def test_two_hosts_run_one_side_each_on_one_nfs_volume():

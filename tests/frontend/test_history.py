@@ -2,7 +2,6 @@ import csv
 import io
 import json
 import re
-import time
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -79,9 +78,7 @@ def test_csv_has_one_line_a_row_and_no_formula():
 def test_ten_thousand_rows_are_kept_and_one_page_of_them_is_drawn(topology):
     rows = rows_of(*[answered()] * (MAX_ROWS + 50))
     assert len(rows) == MAX_ROWS
-    began = time.perf_counter()
     html = history_table(rows, 0) + chart(rows, topology.engines)
-    assert time.perf_counter() - began < 1
     assert len(html) < 200_000
     assert "page 1 of 200" in html
     assert f"<td>{MAX_ROWS + 50}</td>" in html

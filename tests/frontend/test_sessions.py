@@ -3,6 +3,7 @@
 import asyncio
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from page_builders import PROMPT, RecordingTab, a_picture, a_state, all_of, take_turn
@@ -45,6 +46,45 @@ async def test_a_run_ends_with_its_last_state_however_fast_it_was(tab):
     states = await all_of(tab.run(work()))
     assert states[-1].race.panes["plain-a"].text == "all"
     assert len(states) < 20
+
+
+async def test_a_frame_comes_30_ms_after_the_one_before_or_later(tab):
+    shown, times = asyncio.Event(), []
+
+    async def work():
+        for number in range(4):
+            tab.show_pane(PaneStatus.ANSWERING, str(number))
+            await shown.wait()
+            shown.clear()
+
+    async for _ in tab.run(work()):
+        times.append(asyncio.get_running_loop().time())
+        shown.set()
+    gaps = [later - sooner for sooner, later in pairwise(times)]
+    assert len(gaps) == 4
+    assert min(gaps) > 0.0299
+
+
+async def test_a_second_stop_does_not_interrupt_the_closing_of_a_request(tab):
+    asked, closing, freed, closed = asyncio.Event(), asyncio.Event(), asyncio.Event(), []
+
+    async def answer():
+        try:
+            asked.set()
+            await asyncio.Event().wait()
+        finally:
+            closing.set()
+            await freed.wait()
+            closed.append(True)
+
+    running = asyncio.create_task(all_of(tab.run(take_turn(tab, answer()))))
+    for reached in (asked, closing):
+        await reached.wait()
+        tab.cancel()
+    freed.set()
+    await running
+    assert closed == [True]
+    assert not tab.busy
 
 
 async def test_stop_closes_the_request_keeps_the_text_and_writes_a_row_for_engines_that_were_asked(tab):

@@ -13,7 +13,7 @@ def test_the_panel_shows_what_engines_and_cache_servers_report(settings):
     with FakeEngine("plain-a") as plain, FakeEngine("lmcache-b", volume=Volume()) as shared:
         topology = topology_of([plain, shared])
         cards = asyncio.run(read_stack(topology, settings))
-        html = panel_html(cards, stack_commands(topology, settings))
+        html = panel_html(cards, stack_commands(settings))
     assert [card.healthy for card in cards] == [True, True, True, None]
     assert [card.facts["model"] for card in cards[:2]] == ["fake", "fake"]
     assert cards[0].facts["context (tokens)"] == "8,192"
@@ -43,5 +43,5 @@ def test_the_volumes_size_is_that_of_its_namespace(settings):
 
 def test_no_command_line_shows_a_secret(tmp_path):
     settings = Settings.from_env({"ARENA_HOME": str(tmp_path), "HF_TOKEN": "s3cret", "UI_PASSWORD": "s3cret"})
-    assert "s3cret" not in str(stack_commands(Topology.of(settings), settings))
+    assert "s3cret" not in str(stack_commands(settings))
     assert "s3cret" not in str(settings.to_env())

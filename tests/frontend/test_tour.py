@@ -5,6 +5,7 @@ from fake_engine import FakeEngine, Volume, topology_of
 from fakes import a_reply
 from page_builders import RecordingTab, a_picture, a_state, answered_by
 
+from cache import wait_for_store
 from client.reply import Delta, Sources
 from config.errors import ArenaError, ConfigError, StackError
 from config.topology import Topology
@@ -62,8 +63,16 @@ async def test_a_tour_ends_where_an_engine_does_not_answer(topology):
         await play_steps(a_tab(topology, dead), topology, demo_steps())
 
 
-async def test_the_volume_remembers_what_a_restarted_engine_has_forgotten():
-    with FakeEngine("lmcache-a", volume=Volume()) as fake:
+@pytest.mark.parametrize(
+    ("cache_server", "services", "source"),
+    [(True, ("cache-a", "lmcache-a"), "shared volume"), (False, ("lmcache-a",), "shared")],
+    ids=["a cache server", "a connector in the engine's process"],
+)
+async def test_the_volume_remembers_what_a_restarted_engine_has_forgotten(
+    tmp_path, monkeypatch, cache_server, services, source
+):
+    monkeypatch.setattr(wait_for_store, "QUIET_S", 0.1)
+    with FakeEngine("lmcache-a", volume=Volume(folder=None if cache_server else tmp_path)) as fake:
         restarted = []
 
         class Restarting(Restart):
@@ -74,9 +83,9 @@ async def test_the_volume_remembers_what_a_restarted_engine_has_forgotten():
         topology = topology_of([fake])
         tab = RecordingTab(TabState.with_handbook(topology.engines))
         await restart_steps(tab, topology, Restarting(("restart",)), poll_s=0.01)
-    assert restarted == [("cache-a", "lmcache-a")]
+    assert restarted == [services]
     assert [caption[:6] for caption in captions(tab)][:2] == ["1 of 4", "2 of 4"]
-    assert "shared volume" in tab.state.caption
+    assert tab.state.caption.endswith(f"the prompt came from: {source}.")
 
 
 async def test_where_the_page_may_restart_nothing_no_engine_is_asked(topology):

@@ -98,6 +98,7 @@ def test_loopback_is_never_a_proxys_business_and_the_callers_exceptions_stay(cop
         (["up", "--model", "--docker", "--cpu"], ["launch", "up", "--model", "--docker", "--cpu"]),
         (["bench", "ttft", "--", "-x"], ["launch", "bench", "ttft", "--", "-x"]),
         (["models", "--json"], ["engines", "models", "--json"]),
+        (["test", "--gpu", "--cpu", "--steps", "ttft"], ["launch.gpu_test", "--cpu", "--steps", "ttft"]),
     ],
 )
 def test_words_are_handed_on_as_they_are(copy, words, run_as):

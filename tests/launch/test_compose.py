@@ -38,6 +38,21 @@ def test_what_was_started_is_recorded_until_it_is_stopped(tmp_path):
     assert Composition.recorded(tmp_path) == Composition()
 
 
+def test_a_connector_inside_vllms_process_brings_its_file_and_settings_and_is_recorded(tmp_path, monkeypatch):
+    monkeypatch.setenv("KV_CONNECTOR", "offloading")
+    with pytest.raises(ConfigError, match="KV_SERDE=none"):
+        Composition.of()
+    monkeypatch.setenv("KV_SERDE", "none")
+    with pytest.raises(ConfigError, match="needs GPUs: leave out --cpu"):
+        Composition.of(cpu=True)
+    Composition.of().record(tmp_path)
+    monkeypatch.delenv("KV_CONNECTOR")
+    found = Composition.recorded(tmp_path)
+    files = [word for word in found.command("ps") if word.endswith(".yml")]
+    assert files == [str(ROOT / f"docker-compose{form}.yml") for form in ("", ".in-process")]
+    assert (found.environment()["KV_CONNECTOR"], found.environment()["KV_SERDE"]) == ("offloading", "none")
+
+
 @pytest.mark.parametrize(
     "content", ["", "[1]", "null", '{"cpu": 1, "profiles": "x"}', '{"profiles": [["a"], 7, "router"]}', "[" * 100_000]
 )

@@ -10,16 +10,19 @@ import requests
 
 from config.errors import StackError
 from config.paths import ROOT
+from config.recipe import find_recipe
 from engines.hub import HubAccess, HubStatus
 from launch import container_checks, docker_checks
 from launch.check_result import GIB, CheckStatus, failed_checks
 from launch.compose import ContainerUser
 from launch.container_checks import check_host_folder, check_readable_file
 from launch.doctor import check_containers
+from launch.model_size import ModelSize
 
 INFO = {"ServerVersion": "28.2.2", "MemTotal": 64 * GIB, "Runtimes": {"runc": {}, "nvidia": {}}}
 GPUS = tuple(f"{n}, GPU-{n}, 81920, NVIDIA A100\n" for n in range(4))
-WEIGHTS = 7_241_732_096 * 2
+MISTRAL = ModelSize.of(find_recipe(container_checks.MODEL))
+UNKNOWN = ModelSize(MISTRAL.weights)  # of a model without a recipe, only the weights are known
 UID, STRANGER = os.getuid(), os.getuid() + 1
 BAD, NOTE, GOOD = CheckStatus.BAD, CheckStatus.NOTE, CheckStatus.GOOD
 
@@ -164,7 +167,7 @@ def test_a_gpu_that_is_missing_is_named_with_its_variable_and_those_that_exist(b
 
 
 def gpu(number, gib=80):
-    return docker_checks.Gpu(str(number), f"GPU-{number}", gib * GIB, "card")
+    return docker_checks.Gpu(str(number), f"GPU-{number}", int(gib * GIB), "card")
 
 
 ONE = dict.fromkeys(docker_checks.GPU_DEFAULTS, "0")
@@ -173,19 +176,57 @@ ONE = dict.fromkeys(docker_checks.GPU_DEFAULTS, "0")
 def test_engines_share_a_gpu_only_with_a_bounded_kv_cache():
     (found,) = failed_checks(docker_checks.check_gpus(ONE, [gpu(0)], None, 0.0))
     assert ("4 engines" in found.fact, "KV_CACHE_MEMORY_GB" in found.advice) == (True, True)
+    (found,) = failed_checks(docker_checks.check_gpus(ONE, [gpu(0, gib=96)], MISTRAL, 0.0))
+    assert "set KV_CACHE_MEMORY_GB in .env to 5," in found.advice
     (note,) = [f for f in docker_checks.check_gpus(ONE, [gpu(0)], None, 4.0) if f.status is NOTE]
     assert "4 engines share" in note.fact
 
 
+def test_a_kv_cache_that_does_not_hold_the_longest_prompt_is_bad_because_vllm_would_not_start():
+    (found,) = failed_checks(docker_checks.check_gpus({}, [gpu(n) for n in range(4)], MISTRAL, 4.0))
+    assert (found.subject, "32,768 tokens" in found.fact, "4.002" in found.advice) == ("KV cache", True, True)
+    assert failed_checks(docker_checks.check_gpus({}, [gpu(n) for n in range(4)], MISTRAL, 4.25)) == ()
+
+
+def test_a_gpu_that_the_longest_prompt_nearly_fills_is_a_note():
+    (close,) = [f for f in docker_checks.check_gpus({}, [gpu(n, gib=22.5) for n in range(4)], MISTRAL, 0.0) if f.advice]
+    assert (close.subject, close.status) == ("GPU memory", NOTE)
+
+
+def test_what_a_model_needs_is_known_of_a_recipe_without_the_hub(bad):
+    found = bad(nvidia_smi="".join(each.replace("81920", "16384") for each in GPUS))
+    assert [each.subject for each in found] == ["GPU memory"]
+    assert "(computed)" in found[0].fact
+    found = bad(GPU_LMCACHE_B="2")
+    assert [each.subject for each in found] == ["GPU"]
+    two = {"GPU_PLAIN_B": "0", "GPU_LMCACHE_A": "1", "GPU_LMCACHE_B": "1"}
+    assert bad(**two, KV_CACHE_MEMORY_GB="5") == ()
+    assert [each.subject for each in bad(**two, KV_CACHE_MEMORY_GB="5", DTYPE="float32")] == ["KV cache"]
+
+
+def test_cache_servers_that_take_more_than_the_host_has_are_bad():
+    host = docker_checks.DockerInfo.model_validate(INFO)
+    assert container_checks.check_l1(20, "none", MISTRAL, host).status is GOOD
+    found = container_checks.check_l1(40, "aesgcm", MISTRAL, host)
+    assert (found.status, "80 GiB" in found.fact, "L1_SIZE_GB" in found.advice) == (BAD, True, True)
+
+
+def test_prompts_that_l1_has_no_room_to_load_are_a_note_with_the_size_that_has():
+    found = container_checks.check_l1(20, "aesgcm", MISTRAL, None)
+    assert (found.status, "16,384 tokens" in found.fact, "L1_SIZE_GB=40" in found.advice) == (NOTE, True, True)
+    assert container_checks.check_l1(40, "aesgcm", MISTRAL, None).status is GOOD
+    assert container_checks.check_l1(1, "aesgcm", UNKNOWN, None).status is GOOD
+
+
 def test_a_model_too_large_for_the_smallest_chosen_gpu_is_bad():
     small = (gpu(0), gpu(1), gpu(2), gpu(3, gib=16), gpu(4, gib=8))  # the last serves none
-    (found,) = failed_checks(docker_checks.check_gpus({}, small, WEIGHTS, 0.0))
+    (found,) = failed_checks(docker_checks.check_gpus({}, small, UNKNOWN, 0.0))
     assert ("17.5 GiB" in found.fact, "GPU 3 has 16.0" in found.fact) == (True, True)
 
 
 def test_engines_that_share_a_gpu_are_counted_together():
-    assert failed_checks(docker_checks.check_gpus(ONE, [gpu(0)], WEIGHTS, 2.0)) == ()
-    (found,) = failed_checks(docker_checks.check_gpus({**ONE, "GPU_PLAIN_A": "GPU-0"}, [gpu(0)], WEIGHTS, 4.0))
+    assert failed_checks(docker_checks.check_gpus(ONE, [gpu(0)], UNKNOWN, 2.0)) == ()
+    (found,) = failed_checks(docker_checks.check_gpus({**ONE, "GPU_PLAIN_A": "GPU-0"}, [gpu(0)], UNKNOWN, 4.0))
     assert "turn down KV_CACHE_MEMORY_GB" in found.advice
 
 
@@ -293,6 +334,7 @@ def test_a_disk_too_small_for_the_model_is_bad(tmp_path):
 def test_names_and_defaults_are_those_of_the_compose_files():
     gpu, cpu = ((ROOT / f"docker-compose{kind}.yml").read_text() for kind in ("", ".cpu"))
     assert f"MODEL:-{container_checks.MODEL}}}" in gpu
+    assert f"L1_SIZE_GB:-{container_checks.L1_SIZE_GB}}}" in gpu
     assert all(f"image: {name}:" in gpu for name in docker_checks.IMAGES[False])
     assert f"image: {docker_checks.IMAGES[True][0]}:" in cpu
     assert all(f"{name}:-{index}}}" in gpu for name, index in docker_checks.GPU_DEFAULTS.items())

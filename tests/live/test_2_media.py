@@ -16,7 +16,7 @@ from media_files import FILES
 from bench.arms import loaded_from_volume
 from bench.measure import ask_measured
 from bench.media_arms import stops_at_media
-from cache.wait_for_store import chunks_to_store, count_stored_chunks, wait_until_stored
+from cache.wait_for_store import chunks_to_store, count_stored, wait_until_stored
 from client.prompt import Prompt, new_nonce
 from config.errors import EngineError, MediaError
 from config.settings import Settings
@@ -170,7 +170,7 @@ def test_a_sound_of_another_rate_than_the_models_is_heard(stack, tmp_path):
 
 async def crossing(writer, reader, written, read):
     """Returns both replies; the reader is asked once the KV that the writer computed is on the volume."""
-    before = await count_stored_chunks(writer.cache)
+    before = await count_stored(writer.cache)
     first = await ask_measured(writer, written)
     await wait_until_stored(writer.cache, before, chunks_to_store(first))
     return first, await ask_measured(reader, read)

@@ -11,7 +11,7 @@ from live.commands import run_arena, service
 from live.leftovers import assert_nothing_is_left
 
 from bench.options import QUESTION
-from cache.wait_for_store import chunks_to_store, count_stored_chunks, wait_until_stored
+from cache.wait_for_store import chunks_to_store, count_stored, wait_until_stored
 from client.ask import ask_whole
 from client.documents import HANDBOOK, read_document
 from client.prompt import Prompt, new_nonce
@@ -33,7 +33,7 @@ def until_healthy(name, other_than):
 
 async def store(stack, prompt):
     writer = stack.engine("lmcache-a")
-    before = await count_stored_chunks(writer.cache)
+    before = await count_stored(writer.cache)
     reply = await ask_whole(writer, prompt)
     await wait_until_stored(writer.cache, before, chunks_to_store(reply), within=15)
 

@@ -11,6 +11,7 @@ from zlib import crc32
 import av
 import numpy as np
 import pytest
+from fakes import serving
 from media_files import FILES, Pipe, filmed, saved, sounded, wav
 from PIL import Image
 
@@ -19,6 +20,7 @@ from config.errors import MediaError
 from config.paths import ROOT
 from config.recipe import find_recipe
 from media import SAMPLES, Form, Modality
+from media.formats import open_container
 from media.limits import Limits
 from media.load import MediaFile, encode_media, load_media
 
@@ -110,14 +112,35 @@ def test_a_film_without_its_last_bytes_is_refused(tmp_path):
         (b"\0" * 99, ("is not an image", "convert it")),
         (b"", ("is empty",)),
         (b"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nfile:///etc/hostname\n#EXT-X-ENDLIST\n", ("is not an image",)),
+        *((saved(kind), ("is not an image",)) for kind in ("EPS", "PPM", "TGA")),  # which Pillow reads
+        (filmed("mpegts", "libx264"), ("is not an image",)),  # which FFmpeg reads
         (FILM.content.replace(b"avc1", b"zzzz"), ("codec that is not supported",)),
         (SOUND.content[:20] + b"\xfe\x0f" + SOUND.content[22:], ("codec that is not supported",)),  # its codec's number
         (wav(seconds=0)[:40] + pack("<I", 32_000), ("damaged",)),  # a WAV of no sample that claims some
     ],
-    ids=["text", "pdf", "zeros", "empty", "playlist", "codec of a film", "codec of a sound", "wav"],
+    ids=[
+        *("text", "pdf", "zeros", "empty", "playlist", "eps", "ppm", "tga", "mpeg-ts"),
+        *("codec of a film", "codec of a sound", "wav"),
+    ],
 )
 def test_what_is_no_media_is_refused_whatever_its_name(content, words):
     refused(content, *words)
+
+
+@pytest.mark.parametrize("lifted", [{"format_whitelist": "concat,mpegts"}, {"protocol_whitelist": "file,http,tcp"}])
+def test_each_whitelist_alone_keeps_a_playlist_from_other_files_and_addresses(tmp_path, lifted):
+    film, asked = tmp_path / "film.ts", []
+    film.write_bytes(filmed("mpegts", "libx264"))
+
+    def opened(address, **options):
+        return open_container(f"ffconcat version 1.0\nfile '{address}'\n".encode(), safe="0", **options)
+
+    with serving(lambda request: (200, asked.append(request.path) or film.read_bytes())) as url:
+        for address in (film, f"{url}/film.ts"):
+            with pytest.raises(av.error.FFmpegError):
+                opened(address, **lifted)
+    assert asked == []
+    opened(film, format_whitelist="concat,mpegts", protocol_whitelist="file").close()
 
 
 def test_metadata_that_is_not_in_utf_8_is_no_fault():
