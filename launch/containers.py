@@ -131,7 +131,7 @@ class Containers:
 
     def kv_store(self) -> str:
         config = json.loads(self._output("config", "--format", "json"))
-        mounts = {mount["target"]: mount["source"] for mount in config["services"]["bench"]["volumes"]}
+        mounts = {mount["target"]: mount["source"] for mount in config["services"]["page"]["volumes"]}
         return str(mounts["/kv"])
 
     def restart(self, names: Sequence[str]) -> None:

@@ -13,6 +13,7 @@ from config.service_environment import VARIABLES_BY_ROLE, ServiceRole
 from config.settings import COMPOSE_ONLY_NAMES, SETTING_NAMES, Settings
 from config.topology import KVFolder, Topology
 from launch.compose import Composition
+from launch.containers import Containers
 
 GPU, CPU = ("docker-compose.yml",), ("docker-compose.yml", "docker-compose.cpu.yml")
 OVERRIDES = ("docker-compose.nfs.yml", "docker-compose.two-hosts.yml")
@@ -244,6 +245,16 @@ def test_what_the_compose_files_ask_for_is_known_and_nothing_else_is():
     asked = set(re.findall(r"\$\{([A-Z0-9_]+)", text))
     assert asked - {*SETTING_NAMES, *COMPOSE_ONLY_NAMES} == set()
     assert set(COMPOSE_ONLY_NAMES) - asked == set()
+
+
+@pytest.mark.parametrize(
+    ("composition", "store"),
+    [(Composition(), "/the/kv"), (Composition(cpu=True), "kv"), (Composition(connector="offloading"), "/the/kv")],
+    ids=["gpu", "cpu", "in process"],
+)
+def test_each_form_says_where_its_kv_volume_is(composition, store, tmp_path, monkeypatch):
+    monkeypatch.setenv("KV_STORE_DIR", "/the/kv")
+    assert Containers(tmp_path, composition).kv_store() == store
 
 
 def test_the_short_way_uses_the_same_files():
