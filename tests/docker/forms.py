@@ -65,7 +65,7 @@ def engine_pins_gpus() -> bool:
     return docker("run", "--rm", *four, "printenv", "NVIDIA_VISIBLE_DEVICES").stdout.strip() == "0,1,2,3"
 
 
-def ids(*filters: str) -> list[str]:
+def ids() -> list[str]:
     """Returns the ids of everything that is the project's: containers, networks and volumes."""
     label = "label=com.docker.compose.project=ttft-arena"
     kinds = (("ps", "--all"), ("network", "ls"), ("volume", "ls"))
