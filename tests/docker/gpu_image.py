@@ -18,8 +18,8 @@ from engines.vllm_command import vllm_command
 
 SETTINGS, _ = load_settings(os.environ)
 PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check")
-# LMCache takes these in older versions only; what pip may move beside them, their own packages demand.
-MAY_MOVE = re.compile(r"numpy|protobuf|grpcio|prometheus_client|setuptools|opentelemetry-.*")
+# LMCache takes these in older versions only; the last two are pinned, and vLLM's own image has them in some version.
+MAY_MOVE = re.compile(r"numpy|protobuf|grpcio|prometheus_client|setuptools|opentelemetry-.*|lmcache|accelerate")
 # Left over when OpenTelemetry was moved; nothing imports them.
 LEFT_OVER = ("opentelemetry-exporter-otlp-common ", "opentelemetry-exporter-http-transport ")
 SCRIPTS = ("engines.gguf_to_hf", "engines.multimodal_stub")  # run as programs
