@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 
 from bench.cli_options import INPUT_LEN
-from cache.volume import CHUNK_SIZE
 from config.recipe import BYTES, Recipe
+from config.settings import CHUNK_SIZE
 from launch.check_result import GIB, CheckStatus
 
 OVERHEAD, RUNTIME_GIB = 0.15, 2.0  # activations and graphs grow with the weights; the CUDA context does not
