@@ -58,6 +58,13 @@ def test_on_a_cpu_no_engine_waits_for_a_worker_by_spinning(topology, device):
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_on_a_cpu_nothing_is_compiled_because_there_may_be_no_compiler(topology, device):
+    command = vllm_command(topology.engine("plain-a"), Settings.from_env({"DEVICE": device}))
+    nothing = ("--enforce-eager" in command.argv, command.env.get("TORCHDYNAMO_DISABLE") == "1")
+    assert nothing == (device == "cpu",) * 2
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_both_sides_agree_on_how_gpu_memory_is_shared(topology, device):
     settings = Settings.from_env({"DEVICE": device})
     engine = vllm_command(topology.engine("lmcache-a"), settings).argv
