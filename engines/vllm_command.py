@@ -88,8 +88,8 @@ _CPU = {
     "OMP_NUM_THREADS": str(len(os.sched_getaffinity(0))),
     # with `--distributed-executor-backend uni`, the engine core computes itself instead of spinning while a worker does
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-    # the model is not compiled (--enforce-eager); a request for log-probabilities would compile one function, and without
-    # a C++ compiler end the engine
+    # the model is not compiled (--enforce-eager); but requests for log-probabilities or top-k sampling would compile a
+    # function, and without a C++ compiler end the engine
     "TORCHDYNAMO_DISABLE": "1",
     **HUGE_PAGES,
 }
