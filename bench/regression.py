@@ -63,6 +63,7 @@ def differences(old: Result, new: Result) -> list[str]:
     """Other differences between two results, which may explain why their speed-ups differ."""
     names = ("model_id", "num_prompts", "output_len", "versions", "host")
     pairs = [(name, getattr(old, name), getattr(new, name)) for name in names]
+    pairs += [(name, old.stack.get(name), new.stack.get(name)) for name in ("kv_connector", "kv_serde", "l1_size_gb")]
     return [f"{name}: {before} -> {after}" for name, before, after in pairs if before != after]
 
 

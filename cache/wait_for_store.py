@@ -74,7 +74,8 @@ async def _wait_until_quiet(folder: KVFolder, before: int, within: float, stored
     deadline, seen, since = time.monotonic() + within, before, time.monotonic()
     while seen <= before or time.monotonic() - since < QUIET_S:
         if time.monotonic() > deadline:
-            raise StackError(f"no end of new files on the KV volume in {within:.0f} s ({seen - before} so far)")
+            found = f"{seen - before} new files, and still more," if seen > before else "no new file"
+            raise StackError(f"{found} on the KV volume after {within:.0f} s: ./arena logs lmcache-a (or lmcache-b)")
         await asyncio.sleep(POLL_S)
         if (files := await stored(folder)) != seen:
             seen, since = files, time.monotonic()

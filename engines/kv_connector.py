@@ -25,7 +25,7 @@ def kv_transfer_config(engine: Engine, settings: Settings, namespace: Path | Non
     Raises ConfigError if such a connector has no folder or no GPU.
     """
     if isinstance(engine.store, CacheServer):
-        # given so that a failed import is fatal: otherwise vLLM uses its own copy, whose keys do not include media
+        # the module makes a failed import fatal: vLLM would otherwise use its own copy, whose keys leave out media
         module = {"kv_connector_module_path": "lmcache.integration.vllm.lmcache_mp_connector"}
         return _connector("LMCacheMPConnector", _cache_server(engine.store, settings)) | module
     if settings.device == "cpu":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +24,7 @@ from launch.model_size import ModelSize
 
 MODEL = "mistralai/Mistral-7B-Instruct-v0.2"  # as in docker-compose.yml
 L1_SIZE_GB = 20  # likewise
+MEMORY = re.compile(r"(\d+)([bkmg]?)b?")  # a size as Compose reads it
 MODELS = Path("/models")  # the path of MODEL_DIR inside containers
 
 
@@ -132,17 +134,27 @@ def model_size(env: Mapping[str, str], weights: int | None) -> ModelSize | None:
     return None if weights is None else ModelSize(weights)
 
 
-def check_l1(l1_gib: int, serde: str, model: ModelSize | None, docker: DockerInfo | None) -> CheckResult:
-    """Checks that the host has the memory of both cache servers, and that theirs has room for the longest prompt."""
-    total = 2 * l1_gib
-    fact = f"the two cache servers take {total} GiB of the host"
+def check_l1(
+    l1_gib: int, serde: str, model: ModelSize | None, docker: DockerInfo | None, limit: tuple[str, str]
+) -> CheckResult:
+    """Checks that containers and host have the memory for both L1, and that each has room for the longest prompt.
+
+    `limit` is the name and value of the setting that limits the memory of the containers that have them.
+    """
+    total, (setting, size) = 2 * l1_gib, limit
+    fact = f"the two lmcache engines' L1 takes {total} GiB of the host"
     if docker and 0 < docker.memory < total * GIB:
         return bad("L1", f"{fact}, which has {docker.memory / GIB:.1f}", "turn down L1_SIZE_GB in .env")
+    if (found := MEMORY.fullmatch(size.lower())) and int(found[1]) << 10 * "bkmg".index(
+        found[2] or "b"
+    ) <= l1_gib * GIB:
+        fact = f"L1_SIZE_GB={l1_gib} does not fit into {setting}={size}, and LMCache takes all of it"
+        return bad("L1", fact, f"set {setting} in .env to some GiB more")
     copies = 1 if serde == "none" else 2
     if model and model.kv_per_token and (room := model.loadable(l1_gib, copies)) < model.context:
-        fact += f", and may compute again what is stored of prompts of more than {room:,} tokens"
+        fact += f"; a prompt of more than {room:,} tokens may be computed again, although it is stored"
         enough = f"L1_SIZE_GB={model.l1_gib(model.context, copies)} has room for {model.context:,}"
-        return note("L1", fact, f"{enough}, with CACHE_MEMORY above it")
+        return note("L1", fact, f"{enough}; set {setting} above it")
     return good("L1", fact)
 
 

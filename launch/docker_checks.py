@@ -23,7 +23,8 @@ IMAGES = {False: ("ttft-arena-engine", "ttft-arena-app"), True: ("ttft-arena-eng
 IMAGES_GIB = {False: 30, True: 8}
 ANSWER_S = 20
 GPU_DEFAULTS = {"GPU_PLAIN_A": "0", "GPU_PLAIN_B": "1", "GPU_LMCACHE_A": "2", "GPU_LMCACHE_B": "3"}
-GPU_QUERY = ["nvidia-smi", "--query-gpu=index,uuid,memory.total,name", "--format=csv,noheader,nounits"]
+GPU_QUERY = ["nvidia-smi", "--query-gpu=index,uuid,memory.total,driver_version,name", "--format=csv,noheader,nounits"]
+DRIVER = 580  # of NVIDIA, or newer: the image's wheels are built for CUDA 13
 
 RunTool = Callable[[Sequence[str]], "CompletedProcess[str] | None"]
 
@@ -155,11 +156,12 @@ def check_toolkit(
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """One GPU. `memory` is in bytes, 0 if the driver does not report it."""
+    """One GPU. `memory` is in bytes, 0 if the driver does not report it; `driver` is its version."""
 
     index: str
     uuid: str
     memory: int
+    driver: str
     name: str
 
     def __str__(self) -> str:
@@ -171,8 +173,10 @@ def list_gpus(run: RunTool) -> tuple[Gpu, ...]:
     """Returns the GPUs that nvidia-smi lists; none if there is no driver."""
     result = run(GPU_QUERY)
     lines = result.stdout.splitlines() if result and not result.returncode else []
-    rows = [[word.strip() for word in line.split(",", 3)] for line in lines if line.count(",") >= 3]
-    return tuple(Gpu(index, uuid, int(mib) * 2**20 if mib.isdecimal() else 0, name) for index, uuid, mib, name in rows)
+    rows = [[word.strip() for word in line.split(",", 4)] for line in lines if line.count(",") >= 4]
+    return tuple(
+        Gpu(index, uuid, int(mib) * 2**20 if mib.isdecimal() else 0, *rest) for index, uuid, mib, *rest in rows
+    )
 
 
 def check_gpus(
@@ -187,6 +191,9 @@ def check_gpus(
         yield bad("GPUs", "none found: nvidia-smi is missing or lists none", advice)
         return
     yield good("GPUs", ", ".join(map(str, found)))
+    major, _, _ = found[0].driver.partition(".")
+    if major.isdecimal() and int(major) < DRIVER:
+        yield bad("driver", f"{found[0].driver}; the image (CUDA 13) needs {DRIVER}", "install a newer NVIDIA driver")
     by_name = {name: gpu for gpu in found for name in (gpu.index, gpu.uuid)}
     engines = Counter[Gpu]()
     for variable, default in GPU_DEFAULTS.items():

@@ -72,7 +72,7 @@ def check_containers(
     invalid setting.
     """
     # the other settings are fixed in docker-compose.yml
-    names = ("KV_CACHE_MEMORY_GB", "L1_SIZE_GB", "KV_SERDE", "UI_PORT")
+    names = ("KV_CACHE_MEMORY_GB", "L1_SIZE_GB", "KV_SERDE", "KV_CONNECTOR", "UI_PORT")
     settings = Settings.from_env({name: env.get(name, "") for name in names})
     found, docker = docker_checks.check_docker(run)
     yield found
@@ -99,7 +99,8 @@ def check_containers(
     kv = settings.kv_cache_memory_gb if env.get("KV_CACHE_MEMORY_GB") else 0.0
     l1 = settings.l1_size_gb if env.get("L1_SIZE_GB") else container_checks.L1_SIZE_GB
     yield from docker_checks.check_gpus(env, docker_checks.list_gpus(run), size, kv)
-    yield container_checks.check_l1(l1, settings.kv_serde, size, docker)
+    setting, default = ("ENGINE_MEMORY", "64g") if settings.in_process else ("CACHE_MEMORY", "32g")
+    yield container_checks.check_l1(l1, settings.kv_serde, size, docker, (setting, env.get(setting) or default))
     yield container_checks.check_volume(env, docker)
     yield container_checks.check_key(env, docker)
     yield from models

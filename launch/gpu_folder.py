@@ -28,7 +28,7 @@ from launch.docker_checks import GPU_DEFAULTS, Gpu
 RECORD, SUMMARY = "summary.json", "summary.md"
 SECRET_FILES = ("HF_TOKEN_FILE", "UI_PASSWORD_FILE")  # settings that name a file with a secret
 SECRET_BYTES = 6  # a shorter one cannot be told from ordinary text, such as the value of TOKENIZERS_PARALLELISM
-README_ARMS = {"cold": "cold", "other engine": "other_instance", "cross-read": "cross_read"}
+SUMMARY_ARMS = {"cold": "cold", "other engine": "other_instance", "cross-read": "cross_read"}
 
 
 class Outcome(StrEnum):
@@ -143,11 +143,11 @@ def write_summary(folder: Path, record: GpuTestRecord) -> None:
     write_text(folder / SUMMARY, "\n\n".join(_paragraphs(folder, record)) + "\n")
 
 
-def readme_table(result: Result, hardware: str) -> str:
-    """Returns the line for README's table, below its header."""
-    times = [result.arms.get(arm, ArmSummary()).median_ttft_ms for arm in README_ARMS.values()]
+def summary_table(result: Result, hardware: str) -> str:
+    """Returns a table of one row: the hardware, the model, three medians and the speed-up."""
+    times = [result.arms.get(arm, ArmSummary()).median_ttft_ms for arm in SUMMARY_ARMS.values()]
     speedup = result.comparison.speedup
-    columns = [words("hardware"), words("model"), *map(number, ("tokens", *README_ARMS, "speed-up"))]
+    columns = [words("hardware"), words("model"), *map(number, ("tokens", *SUMMARY_ARMS, "speed-up"))]
     row = [hardware, result.model_id, count(result.input_len), *map(duration, times)]
     return markdown_table(
         ReportTable("", columns, [[*row, f"{ratio(speedup.median)} ({span_of(speedup)})"]]),
@@ -171,10 +171,10 @@ def _paragraphs(folder: Path, record: GpuTestRecord) -> Iterator[str]:
     conclusions = [f"- [{name}]({name}/report.md): {escape(conclusion(result))}" for name, result in results.items()]
     yield "\n".join(conclusions) or "None: no benchmark has ended."
     if "ttft" in results:
-        yield "## The line for README"
+        yield "## In one row"
         host = results["ttft"].host
         rehearsed_on = f"no card: {host.get('cpus')} cores of {host.get('cpu')}"
-        yield readme_table(results["ttft"], rehearsed_on if record.cpu else record.cards)
+        yield summary_table(results["ttft"], rehearsed_on if record.cpu else record.cards)
     yield "## Before you send this folder"
     leaks = [f"- {escape(each)}: remove it there" for each in record.secrets]
-    yield "\n".join(leaks) or "None of its files contains a token, a password or a key of this machine."
+    yield "\n".join(leaks) or "The known tokens, passwords and keys of this machine are in none of its files."

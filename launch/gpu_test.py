@@ -7,6 +7,7 @@ import shlex
 import shutil
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -24,7 +25,7 @@ from config.run_state import containers_file, supervisord_pid
 from config.settings import COMPOSE_ONLY_NAMES, SETTING_NAMES, Settings
 from launch.check_result import GIB
 from launch.compose import IN_PROCESS, Composition
-from launch.docker_checks import list_gpus, run_tool
+from launch.docker_checks import RunTool, containers_exist, list_gpus, run_tool
 from launch.gpu_folder import (
     RECORD,
     SUMMARY,
@@ -88,7 +89,7 @@ class GpuTest:
     record: GpuTestRecord
     run: RunStep
     settings: Mapping[str, str]  # those that are set, and unknown ones of .env
-    secrets: Mapping[str, bytes]
+    given: Mapping[str, str]  # all variables, to find secrets in
     arena: str = str(ROOT / "arena")
 
     def go(self) -> None:
@@ -106,7 +107,7 @@ class GpuTest:
 
     def close(self) -> None:
         """Looks for secrets in the files, and writes the summary."""
-        self.record.secrets = tuple(files_with_secrets(self.folder, self.secrets))
+        self.record.secrets = tuple(files_with_secrets(self.folder, known_secrets(self.given)))
         self.record.save(self.folder)
         write_summary(self.folder, self.record)
 
@@ -118,7 +119,9 @@ class GpuTest:
         if self.record.cpu and MEASUREMENTS[name].on_cpu is None:
             self._note(name, StepRecord(outcome=Outcome.NOT_RUN, note="it needs a GPU"))
             return False
-        return complete_result(self.folder / name) is None
+        step = self.record.steps.get(name)
+        ended = step is not None and step.outcome in (Outcome.HOLDS, Outcome.NO_CLAIM, Outcome.NOT_RUN)
+        return not ended or complete_result(self.folder / name) is None
 
     def _describe_machine(self) -> None:
         write_text(self.folder / "machine" / "settings.txt", shown_settings(self.settings))
@@ -153,6 +156,8 @@ class GpuTest:
     def _bench(self, name: str, env: Mapping[str, str]) -> None:
         measurement = MEASUREMENTS[name]
         options = measurement.on_cpu if self.record.cpu else measurement.on_cards
+        if complete_result(self.folder / name):  # it was interrupted after its result, so its exit code is not known
+            shutil.rmtree(self.folder / name)
         resume = ["--resume"] if (self.folder / name / RESULT).exists() else []
         words = (*(options or "").split(), "--result-dir", name, *resume)  # steps are run in the folder
         self._step(name, "bench", measurement.kind, *words, env=env)
@@ -217,16 +222,24 @@ def resumed_record(folder: Path, *, cpu: bool) -> GpuTestRecord:
     return record
 
 
-def refuse_running_stack(home: Path) -> None:
+def refuse_running_stack(home: Path, env: Mapping[str, str], run: RunTool = run_tool) -> None:
     """Raises StackError if a stack runs, because this test starts and stops one of its own."""
-    if supervisord_pid(home) or containers_file(home).exists():
-        raise StackError("a stack runs already, and this test starts and stops its own: end it with ./arena down")
+    found = bool(supervisord_pid(home)) or containers_file(home).exists()
+    with suppress(StackError):  # without Docker there are no containers
+        found = found or containers_exist(env, run)
+    if found:
+        raise StackError(
+            "a stack exists already, and this test starts and stops its own: end it with ./arena down, or with docker "
+            "compose down if Docker alone started it"
+        )
 
 
 @app.command()
 def main(
     cpu: Annotated[bool, typer.Option("--cpu", help="A rehearsal on the CPU images: no card is used.")] = False,
-    steps: Annotated[str, typer.Option(help="Names of benchmarks, separated by commas.")] = ",".join(MEASUREMENTS),
+    steps: Annotated[
+        str | None, typer.Option(help=f"Names of benchmarks, separated by commas.  [default: {','.join(MEASUREMENTS)}]")
+    ] = None,
     result_dir: Annotated[Path | None, typer.Option(help="A new folder.  [default: results/gpu-test-…]")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with an earlier run's folder, as it began.")] = None,
 ) -> None:
@@ -239,20 +252,25 @@ def main(
     interrupt_once()
     filed = read_env_file(ROOT / ".env", os.environ).values
     given = {**filed, **os.environ}
-    Composition(cpu).environment()  # raises ConfigError for invalid settings
+    env = Composition(cpu).environment()  # raises ConfigError for invalid settings
+    if resume and (steps or result_dir):
+        raise ConfigError("--resume goes on with the folder as it began: leave out --steps and --result-dir")
     wanted = resume or result_dir or run_folder(results_folder(), "gpu-test")
     try:
         folder = wanted.expanduser().resolve()
-        record = resumed_record(folder, cpu=cpu) if resume else new_record(folder, cpu=cpu, steps=steps)
+        record = (
+            resumed_record(folder, cpu=cpu)
+            if resume
+            else new_record(folder, cpu=cpu, steps=steps or ",".join(MEASUREMENTS))
+        )
     except (OSError, RuntimeError, ValueError) as exc:
         raise ConfigError(f"{wanted} cannot be used ({exc}): name another folder") from exc
-    refuse_running_stack(arena_home(os.environ))
+    refuse_running_stack(arena_home(os.environ), env)
     record.cards = "" if record.cpu else cards_in_use(given, list_gpus(run_tool))
     record.save(folder)
     settings = {name: given.get(name, "") for name in (*SETTING_NAMES, *COMPOSE_ONLY_NAMES, *filed)}
-    secrets = known_secrets(given)
-    run = partial(run_logged, cwd=folder, secrets=secrets.values())
-    finish(GpuTest(folder, record, run, settings, secrets))
+    run = partial(run_logged, cwd=folder, secrets=known_secrets(given).values())
+    finish(GpuTest(folder, record, run, settings, given))
 
 
 def finish(test: GpuTest) -> None:

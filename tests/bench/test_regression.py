@@ -52,6 +52,12 @@ def test_results_without_a_single_speed_up_are_refused(name):
         regression.check_expected_gain(Result.model_validate(golden(name)), 2)
 
 
+def test_other_differences_that_may_explain_it_are_named():
+    other = a_result(9, 11, **{"stack.kv_serde": "none", "model_id": "another"})
+    named = [each.partition(":")[0] for each in regression.differences(a_result(9, 11), other)]
+    assert named == ["model_id", "kv_serde"]
+
+
 def test_the_exit_code_says_it_to_a_script(tmp_path):
     folders = {}
     for name, low, high in (("old", 9, 11), ("worse", 5, 7), ("same", 9, 12)):

@@ -80,7 +80,7 @@ def test_there_is_nothing_to_wait_for_if_no_whole_chunk_was_computed(tmp_path):
 
 @pytest.mark.usefixtures("quiet_at_once")
 def test_files_that_never_appear_are_reported(tmp_path):
-    with pytest.raises(StackError, match="no end of new files on the KV volume"):
+    with pytest.raises(StackError, match="no new file on the KV volume"):
         waiting_for_files(tmp_path, 100, within=-1)
 
 

@@ -148,4 +148,7 @@ def test_engines_that_share_a_gpu_are_told_how_much_kv_they_have_and_to_start_be
 
 
 def test_an_nfs_volume_changes_no_command_line():
-    assert {field for service in services_of("docker-compose.nfs.yml").values() for field in service} == {"volumes"}
+    assert {field for service in services_of("docker-compose.nfs.yml").values() for field in service} == {
+        "volumes",
+        "environment",
+    }

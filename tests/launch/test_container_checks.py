@@ -20,7 +20,7 @@ from launch.doctor import check_containers
 from launch.model_size import ModelSize
 
 INFO = {"ServerVersion": "28.2.2", "MemTotal": 64 * GIB, "Runtimes": {"runc": {}, "nvidia": {}}}
-GPUS = tuple(f"{n}, GPU-{n}, 81920, NVIDIA A100\n" for n in range(4))
+GPUS = tuple(f"{n}, GPU-{n}, 81920, 580.65.06, NVIDIA A100\n" for n in range(4))
 MISTRAL = ModelSize.of(find_recipe(container_checks.MODEL))
 UNKNOWN = ModelSize(MISTRAL.weights)  # of a model without a recipe, only the weights are known
 UID, STRANGER = os.getuid(), os.getuid() + 1
@@ -167,7 +167,7 @@ def test_a_gpu_that_is_missing_is_named_with_its_variable_and_those_that_exist(b
 
 
 def gpu(number, gib=80):
-    return docker_checks.Gpu(str(number), f"GPU-{number}", int(gib * GIB), "card")
+    return docker_checks.Gpu(str(number), f"GPU-{number}", int(gib * GIB), "580.65.06", "card")
 
 
 ONE = dict.fromkeys(docker_checks.GPU_DEFAULTS, "0")
@@ -193,6 +193,11 @@ def test_a_gpu_that_the_longest_prompt_nearly_fills_is_a_note():
     assert (close.subject, close.status) == ("GPU memory", NOTE)
 
 
+def test_a_driver_that_is_too_old_for_the_image_is_bad(bad):
+    found = bad(nvidia_smi="".join(each.replace("580.65.06", "570.86.15") for each in GPUS))
+    assert [(each.subject, "580" in each.fact) for each in found] == [("driver", True)]
+
+
 def test_what_a_model_needs_is_known_of_a_recipe_without_the_hub(bad):
     found = bad(nvidia_smi="".join(each.replace("81920", "16384") for each in GPUS))
     assert [each.subject for each in found] == ["GPU memory"]
@@ -204,18 +209,27 @@ def test_what_a_model_needs_is_known_of_a_recipe_without_the_hub(bad):
     assert [each.subject for each in bad(**two, KV_CACHE_MEMORY_GB="5", DTYPE="float32")] == ["KV cache"]
 
 
+LIMIT = ("CACHE_MEMORY", "64g")
+
+
+@pytest.mark.parametrize(("limit", "status"), [("32g", GOOD), ("20G", BAD), ("20480mb", BAD), ("a lot", GOOD)])
+def test_an_l1_that_its_container_has_no_memory_for_is_bad(limit, status):
+    found = container_checks.check_l1(20, "none", MISTRAL, None, ("CACHE_MEMORY", limit))
+    assert (found.status, "CACHE_MEMORY" in found.advice) == (status, status is BAD)
+
+
 def test_cache_servers_that_take_more_than_the_host_has_are_bad():
     host = docker_checks.DockerInfo.model_validate(INFO)
-    assert container_checks.check_l1(20, "none", MISTRAL, host).status is GOOD
-    found = container_checks.check_l1(40, "aesgcm", MISTRAL, host)
+    assert container_checks.check_l1(20, "none", MISTRAL, host, LIMIT).status is GOOD
+    found = container_checks.check_l1(40, "aesgcm", MISTRAL, host, LIMIT)
     assert (found.status, "80 GiB" in found.fact, "L1_SIZE_GB" in found.advice) == (BAD, True, True)
 
 
 def test_prompts_that_l1_has_no_room_to_load_are_a_note_with_the_size_that_has():
-    found = container_checks.check_l1(20, "aesgcm", MISTRAL, None)
+    found = container_checks.check_l1(20, "aesgcm", MISTRAL, None, LIMIT)
     assert (found.status, "16,384 tokens" in found.fact, "L1_SIZE_GB=40" in found.advice) == (NOTE, True, True)
-    assert container_checks.check_l1(40, "aesgcm", MISTRAL, None).status is GOOD
-    assert container_checks.check_l1(1, "aesgcm", UNKNOWN, None).status is GOOD
+    assert container_checks.check_l1(40, "aesgcm", MISTRAL, None, LIMIT).status is GOOD
+    assert container_checks.check_l1(1, "aesgcm", UNKNOWN, None, LIMIT).status is GOOD
 
 
 def test_a_model_too_large_for_the_smallest_chosen_gpu_is_bad():

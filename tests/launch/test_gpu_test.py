@@ -22,8 +22,8 @@ from launch.gpu_folder import (
     files_with_secrets,
     known_secrets,
     read_record,
-    readme_table,
     shown_settings,
+    summary_table,
 )
 from launch.gpu_test import MEASUREMENTS, GpuTest, finish, new_record, refuse_running_stack, resumed_record
 from launch.logged_run import INTERRUPTED, NOT_STARTED, run_logged
@@ -64,6 +64,7 @@ class Machine:
         record.cards = "" if cpu else "4 × NVIDIA L4"
         record.save(self.folder)
         named = {f"TOKEN_{number}": value for number, value in enumerate(secrets)}
+        named["ARENA_HOME"] = str(self.folder.parent)
         return GpuTest(self.folder, record, self.run, {"MODEL": "a/b"}, named)
 
     def finish(self, **options):
@@ -147,6 +148,18 @@ def test_an_interrupted_benchmark_is_resumed_and_what_has_ended_is_not_repeated(
     assert (code, recorded["ttft"].outcome, recorded["verify"].outcome) == (1, Outcome.NO_CLAIM, Outcome.HOLDS)
 
 
+def test_a_benchmark_that_was_interrupted_while_its_report_was_drawn_is_measured_again(machine):
+    machine.codes = {"ttft": 1}
+    machine.finish(steps="ttft")
+    record = read_record(machine.folder)
+    record.steps["ttft"].outcome = Outcome.INTERRUPTED
+    record.save(machine.folder)
+    machine.codes, machine.steps = {}, []
+    code, recorded = machine.finish(resume=True)
+    assert (code, recorded["ttft"].outcome) == (0, Outcome.HOLDS)
+    assert "--resume" not in machine.words["ttft"]
+
+
 @pytest.mark.parametrize("step", ["up", "ttft-lmcache"])
 def test_the_stack_is_stopped_after_an_interruption_at_any_step(machine, step):
     machine.codes = {step: INTERRUPTED}
@@ -193,17 +206,23 @@ def test_a_run_on_cards_is_not_resumed_as_a_rehearsal(machine):
 
 
 def test_a_stack_of_somebody_else_is_not_stopped(tmp_path):
-    refuse_running_stack(tmp_path)
+    def docker_lists(containers):
+        return lambda _command: subprocess.CompletedProcess([], 0, containers, "")
+
+    refuse_running_stack(tmp_path, {}, docker_lists(""))
+    refuse_running_stack(tmp_path, {}, lambda _command: None)
+    with pytest.raises(StackError, match="docker compose down"):
+        refuse_running_stack(tmp_path, {}, docker_lists("1f2e"))
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "containers.json").write_text("{}")
     with pytest.raises(StackError, match=r"\./arena down"):
-        refuse_running_stack(tmp_path)
+        refuse_running_stack(tmp_path, {}, docker_lists(""))
 
 
 def test_a_secret_in_a_file_is_named_and_the_run_does_not_pass(machine):
-    (code, _), secret = machine.finish(steps="mm", secrets=[b"hf_abcdef"]), b"a fake"
+    (code, _), secret = machine.finish(steps="mm", secrets=["hf_abcdef"]), "a fake"
     assert code == 0
-    code, _ = machine.finish(resume=True, secrets=[secret, b'"kind"'])
+    code, _ = machine.finish(resume=True, secrets=[secret, '"kind"'])
     summary = (machine.folder / "summary.md").read_text()
     assert code == 1
     assert "mm/result.json contains TOKEN_1" in summary
@@ -229,7 +248,7 @@ def test_settings_are_kept_without_secrets():
 
 
 def test_cards_are_those_that_the_engines_use():
-    found = [Gpu(str(n), f"GPU-{n}", 0, "NVIDIA L4" if n < 3 else "NVIDIA T4") for n in range(4)]
+    found = [Gpu(str(n), f"GPU-{n}", 0, "580.65.06", "NVIDIA L4" if n < 3 else "NVIDIA T4") for n in range(4)]
     shared = {"GPU_PLAIN_A": "0", "GPU_PLAIN_B": "0", "GPU_LMCACHE_A": "0", "GPU_LMCACHE_B": "0"}
     assert cards_in_use({}, found) == "3 × NVIDIA L4, 1 × NVIDIA T4"
     assert cards_in_use(shared, found) == "1 × NVIDIA L4"
@@ -237,9 +256,9 @@ def test_cards_are_those_that_the_engines_use():
     assert cards_in_use({}, []) == ""
 
 
-def test_the_line_for_the_readme_has_the_medians_and_the_ratio_with_its_interval(machine):
+def test_the_one_row_has_the_medians_and_the_ratio_with_its_interval(machine):
     machine.finish(steps="ttft")
-    line = readme_table(complete_result(machine.folder / "ttft"), "4 × NVIDIA L4").splitlines()[-1]
+    line = summary_table(complete_result(machine.folder / "ttft"), "4 × NVIDIA L4").splitlines()[-1]
     cells = [cell.strip() for cell in line.strip("|").split("|")]
     assert cells == ["4 × NVIDIA L4", "fake", "1,100", "845 ms", "844 ms", "313 ms", "2.71 (2.67 to 2.73)"]
     assert line in (machine.folder / "summary.md").read_text()
