@@ -155,6 +155,7 @@ def test_chunks_are_whole_pages_and_every_worker_has_some():
     assert (layout.file_bytes, layout.workers * layout.files_each) == (5_898_240, 8)
 
 
+@pytest.mark.slow
 @on_a_disk
 @pytest.mark.skipif(not shutil.which("fio"), reason="fio is not installed: apt-get install fio")
 def test_the_real_fio_understands_what_it_is_asked_and_writes_no_two_equal_pages(volume):

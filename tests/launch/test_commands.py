@@ -15,6 +15,8 @@ from config.paths import ROOT
 from launch.__main__ import app
 from launch.client_commands import run_client_command
 
+pytestmark = pytest.mark.slow  # each test starts commands as processes
+
 DOCKER = """#!/bin/sh
 cd "$(dirname "$0")"
 echo "$@" >>asked
