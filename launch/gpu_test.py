@@ -237,10 +237,8 @@ def refuse_running_stack(home: Path, env: Mapping[str, str], run: RunTool = run_
 @app.command()
 def main(
     cpu: Annotated[bool, typer.Option("--cpu", help="A rehearsal on the CPU images: no card is used.")] = False,
-    steps: Annotated[
-        str | None, typer.Option(help=f"Names of benchmarks, separated by commas.  [default: {','.join(MEASUREMENTS)}]")
-    ] = None,
-    result_dir: Annotated[Path | None, typer.Option(help="A new folder.  [default: results/gpu-test-…]")] = None,
+    steps: Annotated[str | None, typer.Option(help=f"All by default, or some of {', '.join(MEASUREMENTS)}.")] = None,
+    result_dir: Annotated[Path | None, typer.Option(help="A new folder.", show_default="results/gpu-test-…")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with an earlier run's folder, as it began.")] = None,
 ) -> None:
     """Try everything on GPUs, and leave one folder that can be sent to the maintainers.
