@@ -53,7 +53,7 @@ SHARED: Mapping[str, tuple[Any, Any]] = {  # parameter name to its declaration a
     "audio_seconds": _option(float, DEFAULT_SIZES.seconds, min=0.1, max=3600, help="Length of a sound."),
     "expected_ttft_gain": (Gain, None),
     "prepare": _option(str | None, None, help="A command to run before every read: to drop page caches, say."),
-    "result_dir": _option(Path | None, None, help="Folder for result.json and the reports; by default a new one in results."),
+    "result_dir": _option(Path | None, None, help="For result.json and reports; by default a new folder in results."),
     "resume": _option(bool, False, "--resume", help="Go on with the interrupted run in --result-dir, as it began."),
     "json_file": (Json, None),
     "save_detailed": _option(bool, False, "--save-detailed", help="Raw arrays in every arm, as vLLM saves them."),
