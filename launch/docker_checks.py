@@ -193,7 +193,8 @@ def check_gpus(
     yield good("GPUs", ", ".join(map(str, found)))
     major, _, _ = found[0].driver.partition(".")
     if major.isdecimal() and int(major) < DRIVER:
-        yield bad("driver", f"{found[0].driver}; the image (CUDA 13) needs {DRIVER}", "install a newer NVIDIA driver")
+        fact = f"{found[0].driver}; CUDA 13, which the image has, needs {DRIVER}.65.06 or newer"
+        yield note("driver", fact, "install a newer one, unless NVIDIA's forward compatibility covers these GPUs")
     by_name = {name: gpu for gpu in found for name in (gpu.index, gpu.uuid)}
     engines = Counter[Gpu]()
     for variable, default in GPU_DEFAULTS.items():
