@@ -23,6 +23,7 @@ from config.server_url import normalize_url
 from config.service_environment import SECRET_SETTINGS
 
 CHUNK_SIZE = 256  # tokens that are stored together; only whole chunks are stored
+IN_PROCESS = ("lmcache", "offloading")  # values of KV_CONNECTOR that work inside vLLM's process
 STAND_IN_MODEL = "SmolLM2-135M-Omni"
 SHOWN_CHARACTERS = 200  # of a bad value in an error message
 COMPOSE_PREFIXES = ("COMPOSE_", "DOCKER_")  # read from `.env` by Docker's own commands
@@ -131,7 +132,7 @@ class Settings(BaseModel):
     @property
     def in_process(self) -> bool:
         """Whether the KV connector reads and writes the KV volume inside vLLM's process, without a cache server."""
-        return self.kv_connector != "lmcache-mp"
+        return self.kv_connector in IN_PROCESS
 
     @property
     def media_domains(self) -> tuple[str, ...]:

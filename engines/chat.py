@@ -20,11 +20,10 @@ from client.reply import Delta, Reply, Second
 from client.tokenizer import count_tokens
 from client.vllm_errors import rejects_system_role
 from config.errors import ConfigError, DocumentError, EngineRefused, RefusalKind
+from config.settings import CHUNK_SIZE
 from config.topology import Engine
 from media import SAMPLES, Form, Media, Modality
 from media.limits import Limits
-
-CHUNK_SIZE = 256  # tokens, as in cache/volume.py
 
 
 class ChatType(StrEnum):

@@ -85,7 +85,7 @@ async def restart_steps(tab: TabSession, topology: Topology, restart: Restart, p
     first = await _ask_one(tab, engine, FIRST)
     process = await started_at(engine)
     names = (*([engine.cache.name] if engine.cache else []), engine.name)
-    _caption(tab, f"2 of 4. {' and '.join(names)}: restarted, so that what was in memory is gone.")
+    _caption(tab, f"2 of 4. Restarting {' and '.join(names)}: what was in memory is gone.")
     await restart.run(names)
     async for waited in _until_restarted(engine, process, poll_s):
         _caption(tab, f"3 of 4. Waiting until {engine.name} is back: {waited:.0f} s.")

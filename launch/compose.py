@@ -15,10 +15,10 @@ from config.errors import ConfigError, StackError
 from config.exit_codes import caller_settings
 from config.paths import ROOT, arena_home
 from config.run_state import containers_file
+from config.settings import IN_PROCESS
 from launch.stack import write_secret
 
 PROFILES = ("observability", "router")
-IN_PROCESS = ("lmcache", "offloading")  # values of KV_CONNECTOR that need docker-compose.in-process.yml
 USER = 1000  # as in docker-compose.yml; also used if root starts the containers
 HOST_PATHS = {  # paths on this machine, with the defaults of docker-compose.yml
     "KV_STORE_DIR": "./.arena/kv",
@@ -47,12 +47,10 @@ class Composition:
     @classmethod
     def of(cls, *, cpu: bool = False, profiles: Sequence[str] = (), model: str = "") -> Composition:
         """Returns the composition for the caller's settings. Raises ConfigError for a connector that needs GPUs."""
-        connector = caller_settings().kv_connector
-        if connector == "lmcache-mp":
-            return cls(cpu, tuple(profiles), model)
-        if cpu:
-            raise ConfigError(f"KV_CONNECTOR={connector} needs GPUs: leave out --cpu, or KV_CONNECTOR")
-        return cls(cpu, tuple(profiles), model, connector)
+        settings = caller_settings()
+        if settings.in_process and cpu:
+            raise ConfigError(f"KV_CONNECTOR={settings.kv_connector} needs GPUs: leave out --cpu, or KV_CONNECTOR")
+        return cls(cpu, tuple(profiles), model, settings.kv_connector if settings.in_process else "")
 
     def command(self, *arguments: str) -> list[str]:
         """Returns the `docker compose` command line: its files and profiles, then `arguments`."""

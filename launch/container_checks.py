@@ -24,6 +24,7 @@ from launch.model_size import ModelSize
 
 MODEL = "mistralai/Mistral-7B-Instruct-v0.2"  # as in docker-compose.yml
 L1_SIZE_GB = 20  # likewise
+MEMORY_LIMITS = {"CACHE_MEMORY": "32g", "ENGINE_MEMORY": "64g"}  # likewise
 MEMORY = re.compile(r"(\d+)([bkmg]?)b?")  # a size as Compose reads it
 MODELS = Path("/models")  # the path of MODEL_DIR inside containers
 
@@ -135,20 +136,18 @@ def model_size(env: Mapping[str, str], weights: int | None) -> ModelSize | None:
 
 
 def check_l1(
-    l1_gib: int, serde: str, model: ModelSize | None, docker: DockerInfo | None, limit: tuple[str, str]
+    l1_gib: int, serde: str, model: ModelSize | None, docker: DockerInfo | None, setting: str, limit: str
 ) -> CheckResult:
     """Checks that containers and host have the memory for both L1, and that each has room for the longest prompt.
 
-    `limit` is the name and value of the setting that limits the memory of the containers that have them.
+    `limit` is the value of the setting that limits the memory of the containers that have them.
     """
-    total, (setting, size) = 2 * l1_gib, limit
+    total = 2 * l1_gib
     fact = f"the two lmcache engines' L1 takes {total} GiB of the host"
     if docker and 0 < docker.memory < total * GIB:
         return bad("L1", f"{fact}, which has {docker.memory / GIB:.1f}", "turn down L1_SIZE_GB in .env")
-    if (found := MEMORY.fullmatch(size.lower())) and int(found[1]) << 10 * "bkmg".index(
-        found[2] or "b"
-    ) <= l1_gib * GIB:
-        fact = f"L1_SIZE_GB={l1_gib} does not fit into {setting}={size}, and LMCache takes all of it"
+    if 0 < _memory_bytes(limit) <= l1_gib * GIB:
+        fact = f"L1_SIZE_GB={l1_gib} does not fit into {setting}={limit}, and LMCache takes all of it"
         return bad("L1", fact, f"set {setting} in .env to some GiB more")
     copies = 1 if serde == "none" else 2
     if model and model.kv_per_token and (room := model.loadable(l1_gib, copies)) < model.context:
@@ -156,6 +155,12 @@ def check_l1(
         enough = f"L1_SIZE_GB={model.l1_gib(model.context, copies)} has room for {model.context:,}"
         return note("L1", fact, f"{enough}; set {setting} above it")
     return good("L1", fact)
+
+
+def _memory_bytes(size: str) -> int:
+    """Returns 0 if it is no size."""
+    found = MEMORY.fullmatch(size.lower())
+    return int(found[1]) << 10 * "bkmg".index(found[2] or "b") if found else 0
 
 
 def check_generated_model(env: Mapping[str, str]) -> CheckResult:

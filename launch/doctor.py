@@ -99,8 +99,9 @@ def check_containers(
     kv = settings.kv_cache_memory_gb if env.get("KV_CACHE_MEMORY_GB") else 0.0
     l1 = settings.l1_size_gb if env.get("L1_SIZE_GB") else container_checks.L1_SIZE_GB
     yield from docker_checks.check_gpus(env, docker_checks.list_gpus(run), size, kv)
-    setting, default = ("ENGINE_MEMORY", "64g") if settings.in_process else ("CACHE_MEMORY", "32g")
-    yield container_checks.check_l1(l1, settings.kv_serde, size, docker, (setting, env.get(setting) or default))
+    setting = "ENGINE_MEMORY" if settings.in_process else "CACHE_MEMORY"
+    limit = env.get(setting) or container_checks.MEMORY_LIMITS[setting]
+    yield container_checks.check_l1(l1, settings.kv_serde, size, docker, setting, limit)
     yield container_checks.check_volume(env, docker)
     yield container_checks.check_key(env, docker)
     yield from models

@@ -22,9 +22,9 @@ from config.errors import ArenaError, ConfigError, StackError
 from config.exit_codes import run_app
 from config.paths import ROOT, arena_home, nearest_existing, results_folder, run_folder
 from config.run_state import containers_file, supervisord_pid
-from config.settings import COMPOSE_ONLY_NAMES, SETTING_NAMES, Settings
+from config.settings import COMPOSE_ONLY_NAMES, IN_PROCESS, SETTING_NAMES, Settings
 from launch.check_result import GIB
-from launch.compose import IN_PROCESS, Composition
+from launch.compose import Composition
 from launch.docker_checks import RunTool, containers_exist, list_gpus, run_tool
 from launch.gpu_folder import (
     RECORD,

@@ -11,7 +11,7 @@ from bench.synthetic_media import audio, image
 from client.prompt import Prompt
 from config.errors import ConfigError, EngineRefused, MediaError
 from config.recipe import all_recipes
-from config.settings import Settings
+from config.settings import CHUNK_SIZE, Settings
 from engines import chat
 from engines.__main__ import app
 from engines.chat import ChatType
@@ -235,7 +235,7 @@ def test_each_sample_fills_two_chunks_with_each_model_that_takes_it(recipe, chat
         numbers = [float(each) for each in re.findall(r"[0-9.]+", extent)]
         seconds, *size = [*numbers, 0, None] if scene.modality is Modality.AUDIO else [0, *map(int, numbers)]
         total += tokens_of(recipe, seconds, *(*size, None, None, None)[:3])
-    assert total >= 2 * chat.CHUNK_SIZE, f"{total} tokens"
+    assert total >= 2 * CHUNK_SIZE, f"{total} tokens"
 
 
 def test_a_template_without_a_system_role_is_answered_by_a_server_that_lends_no_tokenizer():

@@ -8,13 +8,12 @@ import pytest
 from cache.lmcache_command import all_commands
 from cache.volume import namespace_path
 from config.errors import ConfigError
-from config.settings import CHUNK_SIZE, Settings
+from config.settings import CHUNK_SIZE, IN_PROCESS, Settings
 from config.topology import KVFolder, Topology
 from engines.vllm_command import vllm_command
 
 GPU = {"DEVICE": "cuda", "KV_SERDE": "none", "KV_STORE_DIR": "/kv", "L1_SIZE_GB": "20"}
 FOLDER = Path("/kv/small-1234")
-IN_PROCESS = ("lmcache", "offloading")
 
 
 def settings_of(connector, **more):

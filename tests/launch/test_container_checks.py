@@ -217,22 +217,22 @@ LIMIT = ("CACHE_MEMORY", "64g")
 
 @pytest.mark.parametrize(("limit", "status"), [("32g", GOOD), ("20G", BAD), ("20480mb", BAD), ("a lot", GOOD)])
 def test_an_l1_that_its_container_has_no_memory_for_is_bad(limit, status):
-    found = container_checks.check_l1(20, "none", MISTRAL, None, ("CACHE_MEMORY", limit))
+    found = container_checks.check_l1(20, "none", MISTRAL, None, "CACHE_MEMORY", limit)
     assert (found.status, "CACHE_MEMORY" in found.advice) == (status, status is BAD)
 
 
 def test_cache_servers_that_take_more_than_the_host_has_are_bad():
     host = docker_checks.DockerInfo.model_validate(INFO)
-    assert container_checks.check_l1(20, "none", MISTRAL, host, LIMIT).status is GOOD
-    found = container_checks.check_l1(40, "aesgcm", MISTRAL, host, LIMIT)
+    assert container_checks.check_l1(20, "none", MISTRAL, host, *LIMIT).status is GOOD
+    found = container_checks.check_l1(40, "aesgcm", MISTRAL, host, *LIMIT)
     assert (found.status, "80 GiB" in found.fact, "L1_SIZE_GB" in found.advice) == (BAD, True, True)
 
 
 def test_prompts_that_l1_has_no_room_to_load_are_a_note_with_the_size_that_has():
-    found = container_checks.check_l1(20, "aesgcm", MISTRAL, None, LIMIT)
+    found = container_checks.check_l1(20, "aesgcm", MISTRAL, None, *LIMIT)
     assert (found.status, "16,384 tokens" in found.fact, "L1_SIZE_GB=40" in found.advice) == (NOTE, True, True)
-    assert container_checks.check_l1(40, "aesgcm", MISTRAL, None, LIMIT).status is GOOD
-    assert container_checks.check_l1(1, "aesgcm", UNKNOWN, None, LIMIT).status is GOOD
+    assert container_checks.check_l1(40, "aesgcm", MISTRAL, None, *LIMIT).status is GOOD
+    assert container_checks.check_l1(1, "aesgcm", UNKNOWN, None, *LIMIT).status is GOOD
 
 
 def test_a_model_too_large_for_the_smallest_chosen_gpu_is_bad():
@@ -352,6 +352,7 @@ def test_names_and_defaults_are_those_of_the_compose_files():
     gpu, cpu = ((ROOT / f"docker-compose{kind}.yml").read_text() for kind in ("", ".cpu"))
     assert f"MODEL:-{container_checks.MODEL}}}" in gpu
     assert f"L1_SIZE_GB:-{container_checks.L1_SIZE_GB}}}" in gpu
+    assert all(f"{name}:-{limit}}}" in gpu for name, limit in container_checks.MEMORY_LIMITS.items())
     assert all(f"image: {name}:" in gpu for name in docker_checks.IMAGES[False])
     assert f"image: {docker_checks.IMAGES[True][0]}:" in cpu
     assert all(f"{name}:-{index}}}" in gpu for name, index in docker_checks.GPU_DEFAULTS.items())
