@@ -17,7 +17,7 @@ from engines.vllm_command import HUGE_PAGES, Command, vllm_command
 def lmcache_command(cache: CacheServer, settings: Settings, folder: Path) -> Command:
     """Returns the command of one LMCache server: L1 is memory, L2 the namespace `folder` on the KV volume."""
     size = str(settings.l1_size_gb)
-    argv = ["lmcache", "server", "--instance-id", cache.name]
+    argv = ["python", "-m", "cache.lmcache_server", "server", "--instance-id", cache.name]
     argv += ["--host", settings.bind_host, "--port", str(cache.mq_port)]
     argv += ["--http-host", settings.bind_host, "--http-port", str(cache.port)]
     argv += ["--chunk-size", str(CHUNK_SIZE), "--l1-size-gb", size, "--eviction-policy", "LRU"]

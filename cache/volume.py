@@ -24,6 +24,7 @@ from engines.vllm_command import served_dtype
 
 SAMPLE_BYTES = 2**20  # at each end of a weights file
 FINGERPRINT = "fingerprint.json"
+SERDE = "arena_aesgcm"  # registered by cache/lmcache_server.py
 
 
 def fingerprint(settings: Settings, versions: Versions) -> dict[str, object]:
@@ -33,7 +34,7 @@ def fingerprint(settings: Settings, versions: Versions) -> dict[str, object]:
         "weights": _weights(settings),
         "dtype": served_dtype(settings),
         "chunk_size": CHUNK_SIZE,
-        "serde": settings.kv_serde,
+        "serde": SERDE if settings.kv_serde == "aesgcm" else settings.kv_serde,
         "connector": settings.kv_connector,
         **versions,
     }
@@ -110,8 +111,7 @@ def lmcache_storage_config(settings: Settings, side: str, folder: Path) -> Mappi
     }
     if settings.kv_serde == "none":
         return volume
-    key = {"key_provider": "hkdf", "master_key_path": str(settings.kv_key_file)}
-    return volume | {"serde": {"type": "aesgcm", **key, "aes_bits": 256, "max_workers": 4}}
+    return volume | {"serde": {"type": SERDE, "master_key_path": str(settings.kv_key_file), "max_workers": 4}}
 
 
 def bytes_per_token(namespace: Path) -> float | None:

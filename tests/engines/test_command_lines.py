@@ -72,7 +72,7 @@ WRONG = {  # in the command line of a service: what is written instead of what, 
     "a key of the connector": ("lmcache-a", "heartbeat_interval", "heartbeat", r"nothing reads lmcache\.mp\.heartbeat"),
     "a flag of LMCache": ("cache-a", "--isolated-ipc", "--isolate-ipcs", "unrecognized arguments"),
     "a key of the volume": ("cache-b", "relative_tmp_dir", "relativ_tmp_dir", "nothing reads relativ_tmp_dir"),
-    "a key of the cipher": ("cache-b", "aes_bits", "aes_bit", "nothing reads aes_bit"),
+    "a key of the cipher": ("cache-b", "master_key_path", "master_key", "nothing reads master_key"),
 }
 
 pytestmark = [
@@ -125,7 +125,8 @@ def refusals():
     lines = {as_json(name, given) for given in SETTINGS for name in services(given)} | set(map(misspelt, WRONG))
     wanted = sorted(lines)
     run = [str(PYTHON), str(ROOT / "tests" / "command_line_parsers.py")]
-    done = subprocess.run(run, input=f"[{','.join(wanted)}]", capture_output=True, text=True, timeout=300)
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(run, input=f"[{','.join(wanted)}]", capture_output=True, text=True, timeout=300, env=env)
     assert done.returncode == 0, done.stderr[-3000:]
     return dict(zip(wanted, json.loads(done.stdout.splitlines()[-1]), strict=True))
 
