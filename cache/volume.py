@@ -1,8 +1,8 @@
 """The KV volume: a directory that both cache servers store into.
 
-LMCache's file names depend on the model's name and the tokens, but not on weights, revision, dtype, chunk size or
-versions, and its format has no checksum. So each fingerprint has its own folder, its **namespace**, and every file is
-authenticated (AES-GCM) with a key that is kept outside the volume.
+LMCache's file names depend on the model's name and the tokens, but not on weights, revision, dtype, the sizes of chunks
+and blocks or versions, and its format has no checksum. So each fingerprint has its own folder, its **namespace**, and
+every file is authenticated (AES-GCM) with a key that is kept outside the volume.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from cache.key import read_key, write_once
 from cache.versions import Versions
 from config.errors import ConfigError
-from config.settings import CHUNK_SIZE, Settings
+from config.settings import Settings
 from config.write_hints import unwritable_hint
 from engines.vllm_command import served_dtype
 
@@ -33,7 +33,8 @@ def fingerprint(settings: Settings, versions: Versions) -> dict[str, object]:
         "model": settings.model,
         "weights": _weights(settings),
         "dtype": served_dtype(settings),
-        "chunk_size": CHUNK_SIZE,
+        "chunk_size": settings.chunk_size,
+        "block_size": settings.block_size,
         "serde": SERDE if settings.kv_serde == "aesgcm" else settings.kv_serde,
         "connector": settings.kv_connector,
         **versions,
@@ -114,13 +115,13 @@ def lmcache_storage_config(settings: Settings, side: str, folder: Path) -> Mappi
     return volume | {"serde": {"type": SERDE, "master_key_path": str(settings.kv_key_file), "max_workers": 4}}
 
 
-def bytes_per_token(namespace: Path) -> float | None:
-    """Returns the bytes of stored KV for one token, or None if nothing is stored.
+def bytes_per_token(namespace: Path, chunk_size: int) -> float | None:
+    """Returns the bytes of stored KV for one token, or None if nothing is stored. A chunk has `chunk_size` tokens.
 
     It is computed from the largest file of the namespace: one whole chunk, and the few bytes that encryption adds.
     """
     sizes = [_size(path) for path in namespace.rglob("*.data")]
-    return max(sizes) / CHUNK_SIZE if any(sizes) else None
+    return max(sizes) / chunk_size if any(sizes) else None
 
 
 def _size(path: Path) -> int:
