@@ -21,7 +21,6 @@ from enum import StrEnum
 
 from client.prompt import Prompt
 from client.reply import Reply
-from config.settings import CHUNK_SIZE
 
 SOURCE_UNKNOWN = "the source of its tokens is unknown: other requests were in flight, or counters could not be read"
 
@@ -111,7 +110,7 @@ def always_valid(_: Reply) -> str:
 
 def _too_few(tokens: int, reply: Reply, where: str) -> str:
     """The reason if fewer tokens were reused than all whole chunks before the last token; otherwise empty."""
-    expected = (reply.usage.prompt_tokens - 1) // CHUNK_SIZE * CHUNK_SIZE
+    expected = reply.whole_chunks(reply.usage.prompt_tokens - 1)
     return f"only {tokens} of {reply.usage.prompt_tokens} tokens were {where}" if tokens < expected else ""
 
 

@@ -20,7 +20,7 @@ from bench.preflight import PreflightResult
 from bench.result import SCHEMA, Result
 from bench.sample import Sample
 from bench.speedup import interval_json
-from config.settings import CHUNK_SIZE, Settings
+from config.settings import Settings
 from config.topology import Topology
 from engines.vllm_command import served_dtype, vllm_command
 
@@ -153,7 +153,8 @@ def stack_info(settings: Settings) -> dict[str, Any]:
         "kv_serde": settings.kv_serde,
         "kv_connector": settings.kv_connector,
         "l1_size_gb": settings.l1_size_gb,
-        "chunk_size": CHUNK_SIZE,
+        "chunk_size": settings.chunk_size,
+        "block_size": settings.block_size,
     }
 
 

@@ -30,7 +30,6 @@ from bench.media_prompts import OTHER_QUESTION, MakeMedia, media_question, other
 from bench.options import Options
 from bench.plan import EngineRoles, Trial, plan, warmups
 from client.reply import Reply
-from config.settings import CHUNK_SIZE
 
 MAX_MARKER_TOKENS = 8  # put around any media by the model; may be cached. A block of KV has 16 tokens or more
 UNCOUNTED = "how many of its tokens are media was not counted"
@@ -118,9 +117,9 @@ def covers_media(reply: Reply) -> str:
     """Requires that the KV of the media was reused, in whole chunks."""
     if reply.media_tokens is None:
         return UNCOUNTED
-    if reply.media_tokens < CHUNK_SIZE:
+    if reply.media_tokens < reply.chunk_size:
         return f"its media have {reply.media_tokens} tokens, less than a chunk of KV: nothing of them can be shared"
-    expected, cached = reply.media_tokens // CHUNK_SIZE * CHUNK_SIZE, reply.usage.cached_tokens or 0
+    expected, cached = reply.whole_chunks(reply.media_tokens), reply.usage.cached_tokens or 0
     return f"only {cached} tokens were cached, and its media have {reply.media_tokens}" if cached < expected else ""
 
 

@@ -13,7 +13,6 @@ from client.http_client import http_client, read_body
 from client.metrics import fetch_metrics, parse_samples
 from client.model_list import served_model
 from config.errors import ConfigError, EngineError, EngineUnreachable, StackError
-from config.settings import CHUNK_SIZE
 from config.topology import Engine, KVFolder
 
 CACHE_CONFIG = "vllm:cache_config_info"
@@ -31,6 +30,7 @@ MUST_AGREE = (
     "max_model_len",
     "enable_prefix_caching",
     "cache_dtype",
+    "block_size",
     "lmcache_version",
     "chunk_size",
 )
@@ -61,7 +61,8 @@ async def read_engines(engines: Sequence[Engine]) -> None:
 
 async def preflight(engines: Sequence[Engine]) -> PreflightResult:
     """Reads and compares the engines' facts. Raises EngineUnreachable, and ConfigError as `compare_engines` does."""
-    return compare_engines({engine.name: await facts_of(engine) for engine in engines})
+    facts = {engine.name: await facts_of(engine) for engine in engines}
+    return compare_engines(facts, engines[0].chunk_size)
 
 
 async def describe_engines(engines: Sequence[Engine]) -> PreflightResult:
@@ -71,19 +72,21 @@ async def describe_engines(engines: Sequence[Engine]) -> PreflightResult:
     return PreflightResult(facts, tuple(text for _, text in _differences(facts)), (*_unchecked(facts), never))
 
 
-def compare_engines(facts: Mapping[str, EngineFacts]) -> PreflightResult:
+def compare_engines(facts: Mapping[str, EngineFacts], chunk_size: int) -> PreflightResult:
     """Compares the facts. Raises ConfigError if those in MUST_AGREE differ, or if an engine has no prefix cache.
 
-    It also raises ConfigError if a chunk size is not CHUNK_SIZE, because samples are checked in whole chunks.
+    It also raises ConfigError if a cache server's chunks do not have `chunk_size` tokens (the setting CHUNK_SIZE),
+    because samples are checked in whole chunks.
     """
     differing = _differences(facts)
     faults = [text for key, text in differing if key in MUST_AGREE]
     sizes = {name: str(of["chunk_size"]) for name, of in facts.items() if of.get("chunk_size")}
-    faults += [
-        f"chunk_size is {size} on {name}, and not {CHUNK_SIZE}"
-        for name, size in sizes.items()
-        if size != str(CHUNK_SIZE)
-    ]
+    if wrong := {name: size for name, size in sizes.items() if size != str(chunk_size)}:
+        reported = ", ".join(f"{size} on {name}" for name, size in wrong.items())
+        faults.append(
+            f"chunk_size is {reported}, and CHUNK_SIZE={chunk_size} here: the stack was started with other settings; "
+            "start it again, or set CHUNK_SIZE to what it has"
+        )
     if faults:
         raise ConfigError(f"the engines cannot be compared: {'; '.join(faults)}")
     off = [name for name, of in facts.items() if of.get("enable_prefix_caching") == "False"]

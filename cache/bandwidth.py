@@ -28,7 +28,6 @@ from config.child_process import die_with_parent
 from config.errors import ConfigError, StackError
 
 TOTAL_BYTES = 256 * 2**20  # moved by each pattern
-CHUNK_BYTES = 5_898_240  # 256 tokens of the stand-in model
 WORKERS = 8  # equal to LMCache's num_workers in cache/volume.py
 PAGE_BYTES = 4096  # O_DIRECT moves whole pages
 BLOCK_BYTES = 4 * 2**20  # of the large file, moved in one call

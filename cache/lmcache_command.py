@@ -9,7 +9,7 @@ from pathlib import Path
 from cache.versions import serving_versions
 from cache.volume import current_namespace, lmcache_storage_config, namespace_path
 from config.errors import ConfigError
-from config.settings import CHUNK_SIZE, Settings
+from config.settings import Settings
 from config.topology import CacheServer, Topology
 from engines.vllm_command import HUGE_PAGES, Command, vllm_command
 
@@ -17,10 +17,10 @@ from engines.vllm_command import HUGE_PAGES, Command, vllm_command
 def lmcache_command(cache: CacheServer, settings: Settings, folder: Path) -> Command:
     """Returns the command of one LMCache server: L1 is memory, L2 the namespace `folder` on the KV volume."""
     size = str(settings.l1_size_gb)
-    argv = ["lmcache", "server", "--instance-id", cache.name]
+    argv = ["python", "-m", "cache.lmcache_server", "server", "--instance-id", cache.name]
     argv += ["--host", settings.bind_host, "--port", str(cache.mq_port)]
     argv += ["--http-host", settings.bind_host, "--http-port", str(cache.port)]
-    argv += ["--chunk-size", str(CHUNK_SIZE), "--l1-size-gb", size, "--eviction-policy", "LRU"]
+    argv += ["--chunk-size", str(settings.chunk_size), "--l1-size-gb", size, "--eviction-policy", "LRU"]
     if settings.device == "cpu":
         # CPU engines move their KV through shared memory, which must be allocated at startup
         argv += ["--l1-init-size-gb", size, "--no-l1-use-lazy", "--supported-transfer-mode", "auto"]

@@ -16,7 +16,8 @@ from config.errors import EmptyReply
 from config.topology import Engine, Topology
 
 WORDS = "The quick engine starts before anyone asks it a question, and then it waits for the first one. "
-SMALL, LARGE = 40, 200  # sentences: SMALL fills three chunks, LARGE more than half of the stand-in model's context
+# Sentences: SMALL fills three chunks of 256 tokens, LARGE more than half of the stand-in model's context
+SMALL, LARGE = 40, 200
 
 OnStepDone = Callable[[str, float], None]  # the step, and seconds since preheating began
 

@@ -1,8 +1,8 @@
 """The KV volume: a directory that both cache servers store into.
 
-LMCache's file names depend on the model's name and the tokens, but not on weights, revision, dtype, chunk size or
-versions, and its format has no checksum. So each fingerprint has its own folder, its **namespace**, and every file is
-authenticated (AES-GCM) with a key that is kept outside the volume.
+LMCache's file names depend on the model's name and the tokens, but not on weights, revision, dtype, the sizes of chunks
+and blocks or versions, and its format has no checksum. So each fingerprint has its own folder, its **namespace**, and
+every file is authenticated (AES-GCM) with a key that is kept outside the volume.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ from pathlib import Path
 from cache.key import read_key, write_once
 from cache.versions import Versions
 from config.errors import ConfigError
-from config.settings import CHUNK_SIZE, Settings
+from config.settings import Settings
 from config.write_hints import unwritable_hint
 from engines.vllm_command import served_dtype
 
 SAMPLE_BYTES = 2**20  # at each end of a weights file
 FINGERPRINT = "fingerprint.json"
+SERDE = "arena_aesgcm"  # registered by cache/lmcache_server.py
 ENTRIES = 1000  # of a namespace that are looked at: it can have millions of files, all in one folder
 
 ScanFolder = Callable[[Path], AbstractContextManager[Iterator["os.DirEntry[str]"]]]
@@ -48,8 +49,9 @@ def fingerprint(settings: Settings, versions: Versions) -> dict[str, object]:
         "model": settings.model,
         "weights": _weights(settings),
         "dtype": served_dtype(settings),
-        "chunk_size": CHUNK_SIZE,
-        "serde": settings.kv_serde,
+        "chunk_size": settings.chunk_size,
+        "block_size": settings.block_size,
+        "serde": SERDE if settings.kv_serde == "aesgcm" else settings.kv_serde,
         "connector": settings.kv_connector,
         **versions,
     }
@@ -126,8 +128,7 @@ def lmcache_storage_config(settings: Settings, side: str, folder: Path) -> Mappi
     }
     if settings.kv_serde == "none":
         return volume
-    key = {"key_provider": "hkdf", "master_key_path": str(settings.kv_key_file)}
-    return volume | {"serde": {"type": "aesgcm", **key, "aes_bits": 256, "max_workers": 4}}
+    return volume | {"serde": {"type": SERDE, "master_key_path": str(settings.kv_key_file), "max_workers": 4}}
 
 
 def stored_chunks(namespace: Path, *, scan: ScanFolder = os.scandir) -> StoredChunks:
@@ -143,13 +144,13 @@ def stored_chunks(namespace: Path, *, scan: ScanFolder = os.scandir) -> StoredCh
     return StoredChunks(len(found), sum(found), max(found, default=0), is_all)
 
 
-def bytes_per_token(namespace: Path) -> float | None:
-    """Returns the bytes of stored KV for one token, or None if nothing is stored.
+def bytes_per_token(namespace: Path, chunk_size: int) -> float | None:
+    """Returns the bytes of stored KV for one token, or None if nothing is stored. A chunk has `chunk_size` tokens.
 
     LMCache stores whole chunks only, so any file has the size: one chunk, and the few bytes that encryption adds. The
     largest of some is taken, because a crash of the machine can leave a file that is too short.
     """
-    return stored_chunks(namespace).largest_bytes / CHUNK_SIZE or None
+    return stored_chunks(namespace).largest_bytes / chunk_size or None
 
 
 def _size(entry: os.DirEntry[str]) -> int:

@@ -18,7 +18,6 @@ import httpx
 from client.metrics import fetch_metrics, sum_metrics
 from client.reply import Reply
 from config.errors import StackError
-from config.settings import CHUNK_SIZE
 from config.topology import CacheServer, KVFolder
 
 STORED = "lmcache_mp_l2_store_completed_objects_chunks_total"
@@ -45,7 +44,7 @@ async def count_stored(store: Store) -> int:
 
 def chunks_to_store(reply: Reply) -> int:
     """Returns how many whole chunks of the prompt were computed for this reply, and will therefore be stored."""
-    return reply.usage.prompt_tokens // CHUNK_SIZE - (reply.usage.cached_tokens or 0) // CHUNK_SIZE
+    return reply.usage.prompt_tokens // reply.chunk_size - (reply.usage.cached_tokens or 0) // reply.chunk_size
 
 
 async def wait_until_stored(

@@ -68,7 +68,9 @@ async def ask(
         fact = f"its usage cannot be read: {text}" if text else "the answer has no usage at its end"
         raise StreamBroken(engine.name, fact, server_text=text, hint=engine.if_failed)
     sources = sources_between(before, await counters(engine), usage.prompt_tokens)
-    yield Reply.of(engine.name, state.deltas, usage, sources, state.logprobs, state.server_times)
+    yield Reply.of(
+        engine.name, state.deltas, usage, sources, state.logprobs, state.server_times, chunk_size=engine.chunk_size
+    )
 
 
 async def ask_whole(engine: Engine, prompt: Prompt, *, counters: ReadCounters = read_counters) -> Reply:

@@ -98,6 +98,7 @@ class Reply:
     server: ServerTimes | None = None
     text_tokens: int | None = None  # tokens of the same prompt without its media; None if not counted
     before_media: int | None = None  # how many of these come before the media
+    chunk_size: int = 1  # of the engine
 
     @classmethod
     def of(
@@ -108,6 +109,7 @@ class Reply:
         sources: Sources | None = None,
         logprobs: Sequence[TokenLogprobs] = (),
         server: ServerTimes | None = None,
+        chunk_size: int = 1,
     ) -> Reply:
         """Computes the reply from its deltas. Raises EmptyReply if there are none."""
         if not deltas:
@@ -117,7 +119,8 @@ class Reply:
         at = [delta.at for delta in deltas]
         gaps = tuple(later - sooner for sooner, later in pairwise(at))
         text = "".join(delta.text for delta in deltas if not delta.reasoning)
-        return cls(engine, text, at[0], gaps, at[-1], usage, sources, tuple(logprobs), server)
+        times = (at[0], gaps, at[-1])
+        return cls(engine, text, *times, usage, sources, tuple(logprobs), server, chunk_size=chunk_size)
 
     @property
     def mean_itl(self) -> Second | None:
@@ -134,6 +137,10 @@ class Reply:
     def media_tokens(self) -> int | None:
         """The number of prompt tokens that media take; None if not counted."""
         return None if self.text_tokens is None else self.usage.prompt_tokens - self.text_tokens
+
+    def whole_chunks(self, tokens: int) -> int:
+        """How many of the first `tokens` tokens are in whole chunks of KV."""
+        return tokens // self.chunk_size * self.chunk_size
 
     @property
     def source(self) -> str:

@@ -38,7 +38,7 @@ PAGE = ("GRADIO_ROOT_PATH", "GRADIO_TEMP_DIR", "RESULTS_DIR")
 # Settings (config/settings.py), grouped by topic.
 WHERE = ("ENGINES", "ENGINE_PORT", "CACHE_PORT", "UI_PORT", "BIND_HOST")
 MODEL = ("MODEL", "MODEL_REVISION", "LOCAL_HF_HOME", "DEVICE", "DTYPE")
-CONNECTOR = ("KV_CONNECTOR", "KV_SERDE")
+CONNECTOR = ("KV_CONNECTOR", "KV_SERDE", "CHUNK_SIZE", "BLOCK_SIZE")
 VOLUME = ("KV_STORE_DIR", "KV_KEY_FILE", "L1_SIZE_GB")
 SECRET_SETTINGS = ("HF_TOKEN", "UI_PASSWORD")  # never passed on; a service that needs one gets the name of a file
 

@@ -22,7 +22,12 @@ from config.recipe import REVISION, find_recipe, is_hub_name, model_path
 from config.server_url import normalize_url
 from config.service_environment import SECRET_SETTINGS
 
-CHUNK_SIZE = 256  # tokens that are stored together; only whole chunks are stored
+DEFAULT_SIZES = {  # by DEVICE, in tokens; chunks of 256 are LMCache's own default, and 0 lets vLLM choose the block
+    "cpu": {"CHUNK_SIZE": "64", "BLOCK_SIZE": "32"},
+    "cuda": {"CHUNK_SIZE": "256", "BLOCK_SIZE": "0"},
+}
+CPU_BLOCK_SIZE = 128  # what vLLM chooses on a CPU
+CPU_BLOCK_MULTIPLE = 32  # the attention of vLLM's CPU backend takes multiples of it only
 IN_PROCESS = ("lmcache", "offloading")  # values of KV_CONNECTOR that work inside vLLM's process
 STAND_IN_MODEL = "SmolLM2-135M-Omni"
 SHOWN_CHARACTERS = 200  # of a bad value in an error message
@@ -55,6 +60,8 @@ class Settings(BaseModel):
     cache_url: str = "http://127.0.0.1:{port}"
     device: Literal["cpu", "cuda"] = "cpu"
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
+    chunk_size: int = Field(ge=1, le=65536)  # tokens of KV that are stored together; only whole chunks are stored
+    block_size: int = Field(ge=0, le=65536)  # tokens in a block of each engine's own KV cache; 0: vLLM chooses
     kv_key_file: Path
     kv_serde: Literal["aesgcm", "none"] = "aesgcm"
     kv_connector: Literal["lmcache-mp", "lmcache", "offloading"] = "lmcache-mp"
@@ -92,6 +99,22 @@ class Settings(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _chunks_are_whole_blocks(self) -> Settings:
+        on_cpu, sizes = self.device == "cpu", f"CHUNK_SIZE={self.chunk_size} with BLOCK_SIZE={self.block_size}"
+        if on_cpu and self.block_size % CPU_BLOCK_MULTIPLE:
+            raise ValueError(
+                f"{sizes}: vLLM's CPU backend takes blocks of {CPU_BLOCK_MULTIPLE} tokens and multiples of it; set "
+                f"BLOCK_SIZE to one, or to 0 for vLLM's own {CPU_BLOCK_SIZE}"
+            )
+        block = self.block_size or (CPU_BLOCK_SIZE if on_cpu else 1)
+        if self.chunk_size % block:
+            raise ValueError(
+                f"{sizes}: a chunk has to be whole blocks, and a block has {block} tokens; set CHUNK_SIZE to a "
+                "multiple of that, or BLOCK_SIZE to a size that divides the chunk"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _unauthenticated_kv_is_accepted(self) -> Settings:
         if self.in_process and self.kv_serde != "none":
             raise ValueError(
@@ -113,6 +136,7 @@ class Settings(BaseModel):
         """
         home = arena_home(env)
         given = {"KV_STORE_DIR": str(home / "kv"), "KV_KEY_FILE": str(home / "kv.key")}
+        given |= DEFAULT_SIZES.get(env.get("DEVICE", ""), DEFAULT_SIZES["cpu"])
         given |= {key: _checked_text(key, env[key]) for key in SETTING_NAMES if env.get(key)}
         given["MODEL"] = model_path(given.get("MODEL", STAND_IN_MODEL), home / "models")
         try:

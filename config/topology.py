@@ -69,6 +69,7 @@ class Engine:
     model: str = SERVED_MODEL_NAME  # the model's name in requests
     ours: bool = True
     key: SecretStr | None = None
+    chunk_size: int = 1  # CHUNK_SIZE; a server that is not ours may cache any number of tokens, which 1 allows
     extra_body: Mapping[str, Any] = field(default_factory=dict, hash=False)  # overrides request fields; None omits one
 
     @property
@@ -141,5 +142,6 @@ def _engine(settings: Settings, kind: ServiceKind, cache: CacheServer) -> Engine
     name = f"{kind}-{cache.side}"
     port = settings.engine_port + 2 * (kind is ServiceKind.LMCACHE) + (cache.side == "b")
     url = settings.engine_url.format(name=name, port=port)
-    store = KVFolder(settings.kv_store_dir, settings.kv_connector) if settings.in_process else cache
-    return Engine(name, kind, cache.side, port, url, store if kind is ServiceKind.LMCACHE else None)
+    volume = KVFolder(settings.kv_store_dir, settings.kv_connector) if settings.in_process else cache
+    store = volume if kind is ServiceKind.LMCACHE else None
+    return Engine(name, kind, cache.side, port, url, store, chunk_size=settings.chunk_size)

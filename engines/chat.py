@@ -20,7 +20,6 @@ from client.reply import Delta, Reply, Second
 from client.tokenizer import count_tokens
 from client.vllm_errors import rejects_system_role
 from config.errors import ConfigError, DocumentError, EngineRefused, RefusalKind
-from config.settings import CHUNK_SIZE
 from config.topology import Engine
 from media import SAMPLES, Form, Media, Modality
 from media.limits import Limits
@@ -162,11 +161,11 @@ class ChatRound:
 
 
 NOTHING_CACHED = (
-    "Nothing was cached, so these ratios are noise: engines keep whole blocks of tokens only, and a chunk on the KV "
-    "volume has 256. Longer media or a longer --prompt fill them."
+    "Nothing was cached, so these ratios are noise: engines keep whole blocks of tokens only, and the KV volume whole "
+    "chunks. Longer media or a longer --prompt fill them."
 )
 TOO_SHORT = (
-    "Nothing could be shared: engines store whole chunks of 256 tokens on the KV volume, and no prompt here fills one. "
+    "Nothing could be shared: engines store whole chunks of {} tokens on the KV volume, and no prompt here fills one. "
     "Give a longer --prompt, or media (-c single-image)."
 )
 
@@ -177,8 +176,9 @@ def compare_rounds(asked: Sequence[ChatRequest], rounds: Sequence[ChatRound]) ->
     A single round yields at most a note that all prompts were too short to be shared.
     """
     if len(rounds) < 2:
-        if all(reply.usage.prompt_tokens < CHUNK_SIZE for each in rounds for reply in each.replies):
-            yield TOO_SHORT
+        replies = [reply for each in rounds for reply in each.replies]
+        if all(reply.usage.prompt_tokens < reply.chunk_size for reply in replies):
+            yield TOO_SHORT.format(asked[0].engine.chunk_size)
         return
     first, last = rounds[0], rounds[-1]
     times = first.seconds / last.seconds

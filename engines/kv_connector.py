@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from config.errors import ConfigError
-from config.settings import CHUNK_SIZE, Settings
+from config.settings import Settings
 from config.topology import CacheServer, Engine
 
 
@@ -63,7 +63,7 @@ def _cache_server(cache: CacheServer, settings: Settings) -> Mapping[str, object
 def _files(engine: Engine, settings: Settings, namespace: Path) -> Mapping[str, object]:
     """LMCache's settings. Each side has its own folder for unfinished files, as the cache servers have."""
     return {
-        "lmcache.chunk_size": CHUNK_SIZE,
+        "lmcache.chunk_size": settings.chunk_size,
         "lmcache.local_cpu": True,
         "lmcache.max_local_cpu_size": settings.l1_size_gb,
         "lmcache.remote_url": f"fs://localhost:0{namespace}",
@@ -75,6 +75,6 @@ def _tiers(settings: Settings, namespace: Path) -> Mapping[str, object]:
     return {
         "spec_name": "TieringOffloadingSpec",
         "cpu_bytes_to_use": settings.l1_size_gb * 2**30,
-        "block_size": CHUNK_SIZE,
+        "block_size": settings.chunk_size,
         "secondary_tiers": [{"type": "fs", "root_dir": str(namespace)}],
     }

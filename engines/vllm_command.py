@@ -49,6 +49,7 @@ def vllm_command(engine: Engine, settings: Settings, namespace: Path | None = No
             argv += ["--gpu-memory-utilization", "0.05"]
     argv += [*_model(settings), "--allowed-media-domains", *(settings.media_domains or [NO_MEDIA_DOMAIN])]
     argv += ["--dtype", served_dtype(settings)]
+    argv += ["--block-size", str(settings.block_size)] if settings.block_size else []
     if settings.device == "cpu":
         argv += ["--enforce-eager", "--distributed-executor-backend", "uni"]
     if engine.store:

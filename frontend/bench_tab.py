@@ -34,7 +34,7 @@ STATES = {None: "running", 0: "done", 130: "cancelled"}  # by exit code
 # For estimating how long a run takes
 CLAIMING = ("ttft", "mm", "aa")  # kinds whose verdict compares all documents
 COMPUTED_PROMPTS: Mapping[str, int] = {"ttft": 3, "aa": 2, "decode": 3}  # prompts computed in full, for each document
-PROMPT_TOKENS = 6784  # length of each prompt, the bench's default
+PROMPT_TOKENS = 6816  # length of each prompt, the bench's default
 MIN_COMPUTED_TOKENS = 1000  # fewest computed tokens from which an engine's pace is estimated
 WARM_UP_DOCUMENTS = 1.5  # the warm-up takes as long as this many documents
 UNKNOWN_DURATION = (

@@ -58,14 +58,18 @@ class DocumentHandlers:
             state = self.app.session(request.session_hash).state
         size = await state.document_size(options)
         self._counted.keep(state, options, size)
-        yield document_choices(state), excerpt(state), document_html(size, state.nonce, await self._kv_bytes.get())
+        yield document_choices(state), excerpt(state), await self._html(size, state, look=True)
 
     async def _size_before(self, state: TabState, options: QuestionOptions, measured: str) -> str:
         if (known := self._counted.get(state, options)) is None:
             return uncounted_html(state.name, state.nonce, measured)
         size, age_s = known
-        html = document_html(size, state.nonce, await self._kv_bytes.get(look=False))
+        html = await self._html(size, state, look=False)
         return f'{html}<p class="quiet">Counted {age_s:.0f} s ago; {escape_html(measured)} is running.</p>'
+
+    async def _html(self, size: DocumentSize, state: TabState, *, look: bool) -> str:
+        per_token = await self._kv_bytes.get(look=look)
+        return document_html(size, state.nonce, per_token, self.app.settings.chunk_size)
 
     def replaces(self, change: Change) -> Callable[..., Any]:
         """Returns a handler that stops the run, replaces the document and shows empty panes. Nothing changes if the

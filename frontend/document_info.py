@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from cache.volume import bytes_per_token, current_namespace
 from config.recipe import find_recipe
-from config.settings import CHUNK_SIZE, Settings
+from config.settings import Settings
 from engines.vllm_command import served_dtype
 from frontend.sanitize import escape_html
 from frontend.tab_state import DocumentSize, TabState
@@ -20,8 +20,8 @@ def uncounted_html(name: str, nonce: str, measured: str) -> str:
     return f"{_head(name, nonce)}<p>Its tokens are counted when {escape_html(measured)} has ended.</p>"
 
 
-def document_html(size: DocumentSize, nonce: str, kv_bytes_per_token: float | None) -> str:
-    """Describes a document; `kv_bytes_per_token` is None if unknown."""
+def document_html(size: DocumentSize, nonce: str, kv_bytes_per_token: float | None, chunk_size: int) -> str:
+    """Describes a document; `kv_bytes_per_token` is None if unknown. Of its KV, whole chunks are stored."""
     head = _head(size.name, nonce)
     if size.tokens is None or size.limit is None:
         return f"{head}<p>No engine answers yet, so its tokens are not counted.</p>"
@@ -38,7 +38,7 @@ def document_html(size: DocumentSize, nonce: str, kv_bytes_per_token: float | No
         warning += f'<p class="note">Cut to fit: the last {size.cut:,} characters of it were not sent.</p>'
     return (
         f"{head}<p><b>{size.tokens:,}</b> tokens{talk}, {share:.0f} % of the {size.limit:,} that the model leaves for "
-        f"a prompt{_stored(min(size.tokens, size.limit), kv_bytes_per_token)}.</p>{meter}{warning}"
+        f"a prompt{_stored(min(size.tokens, size.limit), kv_bytes_per_token, chunk_size)}.</p>{meter}{warning}"
     )
 
 
@@ -46,11 +46,11 @@ def _head(name: str, nonce: str) -> str:
     return f'<p class="document"><b>{escape_html(name)}</b> <span class="nonce">nonce <code>{nonce}</code></span></p>'
 
 
-def _stored(tokens: int, kv_bytes_per_token: float | None) -> str:
+def _stored(tokens: int, kv_bytes_per_token: float | None, chunk_size: int) -> str:
     """Estimates the size of the stored KV; LMCache stores whole chunks only."""
     if not kv_bytes_per_token:
         return ""
-    return f"; about {tokens // CHUNK_SIZE * CHUNK_SIZE * kv_bytes_per_token / 2**20:,.0f} MiB of KV on the volume"
+    return f"; about {tokens // chunk_size * chunk_size * kv_bytes_per_token / 2**20:,.0f} MiB of KV on the volume"
 
 
 class KvBytesPerToken:
@@ -65,8 +65,11 @@ class KvBytesPerToken:
         recipe's; None without a recipe."""
         if look and self._measured is None:
             with suppress(OSError):  # in a thread, since a network file system can be slow
-                self._measured = await asyncio.to_thread(lambda: bytes_per_token(current_namespace(self._settings)))
+                self._measured = await asyncio.to_thread(self._measure)
         return self._measured or self._by_recipe()
+
+    def _measure(self) -> float | None:
+        return bytes_per_token(current_namespace(self._settings), self._settings.chunk_size)
 
     def _by_recipe(self) -> float | None:
         if (recipe := find_recipe(self._settings.model)) is None:

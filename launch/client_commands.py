@@ -19,6 +19,7 @@ from typer.core import TyperGroup
 from config.errors import ConfigError
 from config.exit_codes import caller_settings
 from config.run_state import containers_file
+from launch.compose import container_device
 from launch.containers import Containers
 
 PATH_OPTIONS = ("image", "video", "audio", "context", "result_dir", "json_file")  # options that name files
@@ -41,7 +42,8 @@ def run_client_command(home: Path, command: str, arguments: Sequence[str]) -> No
         if own_engines and (containers := Containers.running(home)):
             if name == "peer":
                 raise ConfigError("bench peer starts `vllm bench serve` beside it: it needs the stack of ./arena up")
-            check_paths(values, Path.cwd(), caller_settings().media_domains if command == "chat" else ())
+            settings = caller_settings(DEVICE=container_device(cpu=containers.composition.cpu))
+            check_paths(values, Path.cwd(), settings.media_domains if command == "chat" else ())
             containers.run_client(module, prog, words)
     os.execve(sys.executable, [sys.executable, "-m", module, *words], {**os.environ, "ARENA_PROG": prog})  # noqa: S606
 

@@ -35,6 +35,11 @@ WRITE, READ = stat.S_IWOTH | stat.S_IXOTH, stat.S_IROTH  # mode bits, in the pos
 RunCompose = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
+def container_device(*, cpu: bool) -> str:
+    """Returns the DEVICE of the containers, which the compose files fix; sizes depend on it."""
+    return "cpu" if cpu else "cuda"
+
+
 @dataclass(frozen=True, slots=True)
 class Composition:
     """One way to run the stack as containers."""
@@ -47,7 +52,7 @@ class Composition:
     @classmethod
     def of(cls, *, cpu: bool = False, profiles: Sequence[str] = (), model: str = "") -> Composition:
         """Returns the composition for the caller's settings. Raises ConfigError for a connector that needs GPUs."""
-        settings = caller_settings()
+        settings = caller_settings(DEVICE=container_device(cpu=cpu))
         if settings.in_process and cpu:
             raise ConfigError(f"KV_CONNECTOR={settings.kv_connector} needs GPUs: leave out --cpu, or KV_CONNECTOR")
         return cls(cpu, tuple(profiles), model, settings.kv_connector if settings.in_process else "")

@@ -131,7 +131,7 @@ def model_size(env: Mapping[str, str], weights: int | None) -> ModelSize | None:
     """
     settings = _chosen_model(env, MODEL)
     if recipe := find_recipe(settings.model):
-        return ModelSize.of(recipe, settings.dtype)
+        return ModelSize.of(recipe, settings)
     return None if weights is None else ModelSize(weights)
 
 
@@ -173,9 +173,10 @@ def check_generated_model(env: Mapping[str, str]) -> CheckResult:
 
 
 def _chosen_model(env: Mapping[str, str], default: str) -> Settings:
-    """Returns settings with MODEL and MODEL_REVISION as containers see them: generated models are below MODELS."""
-    given = {name: env.get(name, "") for name in ("MODEL_REVISION", "DTYPE")}
-    return Settings.from_env({**given, "MODEL": env.get("MODEL") or default, "ARENA_HOME": str(MODELS.parent)})
+    """Returns the model's settings and sizes as containers on GPUs see them: generated models are below MODELS."""
+    given = {name: env.get(name, "") for name in ("MODEL_REVISION", "DTYPE", "CHUNK_SIZE", "BLOCK_SIZE")}
+    fixed = {"DEVICE": "cuda", "MODEL": env.get("MODEL") or default, "ARENA_HOME": str(MODELS.parent)}
+    return Settings.from_env(given | fixed)
 
 
 def _check_folder_model(folder: Path, env: Mapping[str, str]) -> tuple[CheckResult, int | None]:

@@ -26,6 +26,7 @@ from launch.compose import (
     Composition,
     chown_folder,
     compose_path,
+    container_device,
     remove_record,
     run_output,
     write_token_file,
@@ -83,7 +84,8 @@ class Containers:
     def start(self) -> str:
         """Starts the containers with Compose's own progress output. Once they exist, other commands refer to them."""
         began = time.monotonic()
-        write_token_file(self._env, caller_settings().hf_token.get_secret_value())
+        settings = caller_settings(DEVICE=container_device(cpu=self.composition.cpu))
+        write_token_file(self._env, settings.hf_token.get_secret_value())
         self._env = self.composition.environment()  # this now contains the path of the token's file
         say("building the images (minutes, the first time) and starting the containers")
         if self._run("build", "--quiet"):

@@ -26,6 +26,7 @@ from config.write_hints import unwritable_hint
 from engines.hub import HttpGet
 from launch import container_checks, docker_checks
 from launch.check_result import GIB, CheckResult, bad, good, note
+from launch.compose import container_device
 from launch.docker_checks import RunTool, run_tool
 from launch.ports import is_free, port_owner
 
@@ -72,8 +73,8 @@ def check_containers(
     invalid setting.
     """
     # the other settings are fixed in docker-compose.yml
-    names = ("KV_CACHE_MEMORY_GB", "L1_SIZE_GB", "KV_SERDE", "KV_CONNECTOR", "UI_PORT")
-    settings = Settings.from_env({name: env.get(name, "") for name in names})
+    names = ("KV_CACHE_MEMORY_GB", "L1_SIZE_GB", "KV_SERDE", "KV_CONNECTOR", "UI_PORT", "CHUNK_SIZE", "BLOCK_SIZE")
+    settings = Settings.from_env({"DEVICE": container_device(cpu=cpu), **{name: env.get(name, "") for name in names}})
     found, docker = docker_checks.check_docker(run)
     yield found
     yield docker_checks.check_compose_version(run)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bench.cli_options import INPUT_LEN
 from config.recipe import BYTES, Recipe
-from config.settings import CHUNK_SIZE
+from config.settings import Settings
 from launch.check_result import GIB, CheckStatus
 
 OVERHEAD, RUNTIME_GIB = 0.15, 2.0  # activations and graphs grow with the weights; the CUDA context does not
@@ -18,17 +18,23 @@ L1_ROOM = 0.2  # of L1 is free for a load; LMCache evicts at its --eviction-trig
 
 @dataclass(frozen=True, slots=True)
 class ModelSize:
-    """`weights` and `kv_per_token` are in bytes, `context` in tokens; the last two are 0 if unknown."""
+    """`weights` and `kv_per_token` are in bytes, `context` and `chunk_size` (the setting CHUNK_SIZE) in tokens.
+
+    `kv_per_token` and `context` are 0 if unknown.
+    """
 
     weights: int
     kv_per_token: int = 0
     context: int = 0
+    chunk_size: int = 1
 
     @classmethod
-    def of(cls, recipe: Recipe, dtype: str = "auto") -> ModelSize:
-        """Returns the size of a recipe's model, served in the setting DTYPE."""
+    def of(cls, recipe: Recipe, settings: Settings) -> ModelSize:
+        """Returns the size of a recipe's model, served with these settings (DTYPE and CHUNK_SIZE are used)."""
+        dtype = settings.dtype
         kv = recipe.kv if dtype == "auto" else recipe.kv.model_copy(update={"dtype": dtype})
-        return cls(recipe.parameters * BYTES[kv.dtype], kv.bytes_per_token, recipe.served_context)
+        weights = recipe.parameters * BYTES[kv.dtype]
+        return cls(weights, kv.bytes_per_token, recipe.served_context, settings.chunk_size)
 
     @property
     def document(self) -> int:
@@ -67,8 +73,11 @@ class ModelSize:
 
         With KV_SERDE=aesgcm there are two copies of a load, before and after decryption.
         """
-        return math.ceil(copies * (tokens // CHUNK_SIZE * CHUNK_SIZE) * self.kv_per_token / L1_ROOM / GIB)
+        return math.ceil(copies * self._whole_chunks(tokens) * self.kv_per_token / L1_ROOM / GIB)
 
     def loadable(self, l1_gib: float, copies: int = 2) -> int:
         """Returns how many tokens, in whole chunks, a full L1 of that size has room to load at once."""
-        return int(L1_ROOM * l1_gib * GIB / (copies * self.kv_per_token)) // CHUNK_SIZE * CHUNK_SIZE
+        return self._whole_chunks(int(L1_ROOM * l1_gib * GIB / (copies * self.kv_per_token)))
+
+    def _whole_chunks(self, tokens: int) -> int:
+        return tokens // self.chunk_size * self.chunk_size

@@ -36,6 +36,8 @@ from vllm.utils.argparse_utils import FlexibleArgumentParser
 from vllm.v1.kv_offload.factory import OffloadingSpecFactory
 from vllm.v1.kv_offload.tiering.fs.manager import FileSystemTierManager
 
+from cache import lmcache_server as lmcache  # registers the serde
+
 MP_KEY = re.compile(r"lmcache\.mp\.\w[\w.]*")
 http_server.uvicorn.Server.run = lambda _: None  # the last step of `lmcache server`
 
@@ -118,14 +120,15 @@ def lmcache_server(argv):
             only_known("serde", serde, strings(inspect.getmodule(make)) | {"type"})
 
 
-PARSERS = {("vllm", "serve"): vllm_serve, ("lmcache", "server"): lmcache_server}
+PARSERS = {("vllm",): vllm_serve, ("python", "-m", lmcache.__name__): lmcache_server}
 
 
 def refusal(argv, env):
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
-            PARSERS[tuple(argv[:2])](argv[1:])
+            program = next(words for words in PARSERS if tuple(argv[: len(words)]) == words)
+            PARSERS[program](argv[len(program) :])
             only_known("environment", (name for name in env if name.startswith("VLLM_")), envs.environment_variables)
     except SystemExit:
         return said.getvalue().partition("error: ")[2].strip()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import hypothesis  # noqa: F401  # its plugin would import it at the end, where CPython 3.11 cannot parse it (gh-106905)
 import pytest
+from fakes import CHUNK_SIZE
 
 from config.settings import Settings
 from config.topology import Topology
@@ -26,7 +27,7 @@ def lock_of_its_own(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings.from_env({"ARENA_HOME": str(tmp_path / "home")})
+    return Settings.from_env({"ARENA_HOME": str(tmp_path / "home"), "CHUNK_SIZE": str(CHUNK_SIZE)})
 
 
 @pytest.fixture

@@ -22,9 +22,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
 
+from fakes import CHUNK_SIZE
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
-from config.settings import CHUNK_SIZE
 from config.topology import CacheServer, Engine, KVFolder, ServiceKind, Topology
 
 CHAT = "/v1/chat/completions"
@@ -166,12 +166,12 @@ class FakeEngine:
         port, side = self.server.server_address[1], self.name[-1]
         url = f"http://127.0.0.1:{port}"
         if not self.cache:
-            return Engine(self.name, ServiceKind.PLAIN, side, port, url)
+            return Engine(self.name, ServiceKind.PLAIN, side, port, url, chunk_size=CHUNK_SIZE)
         folder = self.cache.volume.folder
         store = (
             KVFolder(folder, "offloading") if folder else CacheServer(f"cache-{side}", side, port, 0, f"{url}/cache")
         )
-        return Engine(self.name, ServiceKind.LMCACHE, side, port, url, store)
+        return Engine(self.name, ServiceKind.LMCACHE, side, port, url, store, chunk_size=CHUNK_SIZE)
 
     def restart(self) -> None:
         """Simulates a new process: empties its memory and its cache server's."""

@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 from client.reply import Delta, Reply, Sources, Usage
 from config.topology import Engine, ServiceKind
 
+CHUNK_SIZE = 256  # of all fakes, and of the settings in conftest.py
+
 
 def collect(events: AsyncIterator[Any]) -> list[Any]:
     """Returns everything that an asynchronous generator yields."""
@@ -24,7 +26,7 @@ def collect(events: AsyncIterator[Any]) -> list[Any]:
 
 
 def plain_engine(url: str = "http://127.0.0.1:8001", *, name: str = "plain-a", **more: Any) -> Engine:
-    return Engine(name, ServiceKind.PLAIN, "a", urlsplit(url).port or 80, url, **more)
+    return Engine(name, ServiceKind.PLAIN, "a", urlsplit(url).port or 80, url, **{"chunk_size": CHUNK_SIZE, **more})
 
 
 @contextmanager
@@ -92,8 +94,9 @@ def a_reply(
     cached: int = 0,
     sources: Sources | None = None,
     text: str = "an answer",
+    chunk_size: int = CHUNK_SIZE,
 ) -> Reply:
     name = engine if isinstance(engine, str) else engine.name
     words: Sequence[str] = text.split(" ")
     deltas = [Delta(word, ttft + 0.05 * index) for index, word in enumerate(words)]
-    return Reply.of(name, deltas, Usage(prompt, len(words), cached), sources)
+    return Reply.of(name, deltas, Usage(prompt, len(words), cached), sources, chunk_size=chunk_size)

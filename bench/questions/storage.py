@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from bench.arm_summary import summarize_arm
-from bench.arms import COLD, CROSS_READ, FIRST_SIGHT
+from bench.arms import COLD, CROSS_READ, FIRST_SIGHT, EngineRole
 from bench.experiment import Experiment, OnProgressLine, Phase, document_experiment
 from bench.options import Options
 from bench.plan import EngineRoles, plan, warmups
@@ -23,12 +23,13 @@ from bench.result import Result
 from bench.sample import Sample
 from bench.speedup import compare_arms, interval_json, paired
 from bench.statistics import interval
-from cache.bandwidth import CHUNK_BYTES, Bandwidth, measure_bandwidth
+from cache.bandwidth import Bandwidth, measure_bandwidth
 from cache.volume import bytes_per_token, current_namespace
-from config.settings import CHUNK_SIZE, Settings
+from config.settings import Settings
 
 ARMS = (COLD, FIRST_SIGHT, CROSS_READ)
-LENGTHS = tuple(chunks * CHUNK_SIZE + 64 for chunks in (1, 2, 4, 8, 16))  # whole chunks, plus a question
+LENGTHS = tuple(256 * n + 32 for n in (1, 2, 4, 8, 16))  # whole chunks of 256 tokens or fewer, plus a question
+STAND_IN_BYTES = 23_040  # of KV for each token of the stand-in model in bfloat16
 CONFIRMATIONS = 5  # times as many documents as for other lengths, because both arms are nearly tied there
 SHORTEST = 64  # tokens; shorter prompts have no room for the question and the chat template
 MIN_LENGTHS = 3  # a parabola has three coefficients
@@ -46,7 +47,7 @@ def study(
     already measured it, `measured` is used instead.
     """
     volume = dict(measured or {})
-    documents = len(options.input_lens)
+    documents, chunk_size = len(options.input_lens), roles[EngineRole.READER][0].chunk_size
     confirmations = CONFIRMATIONS * documents // len(set(options.input_lens))  # documents of each confirming length
 
     def summary(samples: Sequence[Sample], options: Options) -> Mapping[str, Any]:
@@ -54,7 +55,7 @@ def study(
         return {
             "storage": volume,
             "lengths": [_length(samples, length, options) for length in lengths],
-            "break_even": break_even(samples, options, volume),
+            "break_even": break_even(samples, options, volume, chunk_size),
         }
 
     async def measure_once(say: OnProgressLine) -> None:
@@ -62,7 +63,7 @@ def study(
             volume.update(await measure_speed(say))
 
     def confirm(samples: Sequence[Sample]) -> Phase:
-        lengths = confirming_lengths(break_even(samples, options, {})["input_len"], options)
+        lengths = confirming_lengths(break_even(samples, options, {}, chunk_size)["input_len"], options)
         units = plan(ARMS, roles, lengths * confirmations, options.seed + 1, documents)
         return Phase(units, warmups(ARMS, roles, lengths, options.num_warmups))
 
@@ -78,12 +79,12 @@ def study(
 
 
 async def measure_volume(settings: Settings, say: OnProgressLine) -> Volume:
-    """Measures the KV volume with files of the size of its chunks (CHUNK_BYTES if it has none).
+    """Measures the KV volume with files of the size of its chunks, or of the stand-in model's chunks if it has none.
 
     Raises the errors of `measure_bandwidth`.
     """
-    per_token = bytes_per_token(current_namespace(settings))
-    chunk_bytes = round(per_token * CHUNK_SIZE) if per_token else CHUNK_BYTES
+    per_token = bytes_per_token(current_namespace(settings), settings.chunk_size)
+    chunk_bytes = round((per_token or STAND_IN_BYTES) * settings.chunk_size)
     bandwidth = await measure_bandwidth(settings.kv_store_dir, chunk_bytes, lambda step: say(f"KV volume, {step}"))
     return volume_of(bandwidth, per_token)
 
@@ -112,14 +113,14 @@ def holds(result: Result) -> bool:
     return bool(confirmed) and all(each.holds for each in confirmed)
 
 
-def break_even(samples: Sequence[Sample], options: Options, volume: Volume) -> dict[str, Any]:
+def break_even(samples: Sequence[Sample], options: Options, volume: Volume, chunk_size: int) -> dict[str, Any]:
     """The fits over the planned documents, the length where they cross, and the results at the confirming lengths.
 
     A break-even is at least one chunk plus one token long, because nothing can be shared below that.
     """
     planned = [s for s in samples if s.document < len(options.input_lens)]
     recompute, load = _fit(planned, COLD.name, 2), _fit(planned, CROSS_READ.name, 1)
-    lengths = range(max(CHUNK_SIZE + 1, min(options.input_lens)), max(options.input_lens) + 1)
+    lengths = range(max(chunk_size + 1, min(options.input_lens)), max(options.input_lens) + 1)
     length = crossing_length(recompute, load, lengths) if recompute and load else None
     speeds = VolumeSummary.model_validate(volume)
     per_token = speeds.bytes_per_token
@@ -127,14 +128,14 @@ def break_even(samples: Sequence[Sample], options: Options, volume: Volume) -> d
     confirming = confirming_lengths(length, options)
     return {
         "input_len": length,
-        "why": _why(length, options) if recompute and load else _unfitted(planned),
+        "why": _why(length, options, chunk_size) if recompute and load else _unfitted(planned),
         "recompute_fit": recompute,
         "load_fit": load,
         "bytes_per_token": per_token,
         "effective_gb_per_s": rate,
         "share_of_device_pct": _share(rate, speeds.read_device),
         "share_of_page_cache_pct": _share(rate, speeds.read_cached),
-        "confirmed": [_confirmed(samples, n, length, options) for n in confirming] if length else [],
+        "confirmed": [_confirmed(samples, n, length, options, chunk_size) for n in confirming] if length else [],
     }
 
 
@@ -176,7 +177,7 @@ def _by_length(samples: Sequence[Sample], arm: str) -> Mapping[int, Sequence[Sam
     return {n: [s for s in valid if s.input_len == n] for n in sorted({s.input_len for s in valid})}
 
 
-def _confirmed(samples: Sequence[Sample], length: int, found: int, options: Options) -> dict[str, Any]:
+def _confirmed(samples: Sequence[Sample], length: int, found: int, options: Options, chunk_size: int) -> dict[str, Any]:
     here = [s for s in samples if s.document >= len(options.input_lens) and s.input_len == length]
     level, seed = options.confidence_level, options.seed
     comparison = compare_arms(here, CROSS_READ.name, COLD.name, confidence_level=level, seed=seed)
@@ -186,7 +187,7 @@ def _confirmed(samples: Sequence[Sample], length: int, found: int, options: Opti
     return {
         "input_len": length,
         "expected": expected,
-        "shareable_tokens": (length - 1) // CHUNK_SIZE * CHUNK_SIZE,
+        "shareable_tokens": (length - 1) // chunk_size * chunk_size,
         "verdict": verdict,
         "speedup": comparison["speedup"],
         "holds": agrees if verdict != "no claim" else None,
@@ -210,14 +211,14 @@ def _length(samples: Sequence[Sample], length: int, options: Options) -> dict[st
     }
 
 
-def _why(length: int | None, options: Options) -> str:
+def _why(length: int | None, options: Options, chunk_size: int) -> str:
     if length is None:
         return f"up to {max(options.input_lens):,} tokens loading was not found to be sooner than computing"
     shortest = min(options.input_lens)
-    if length == shortest > CHUNK_SIZE + CHUNK_SIZE // 2:
+    if length == shortest > chunk_size + chunk_size // 2:
         return "loading is sooner at the shortest length that was measured: measure shorter ones for the break-even"
-    if length == max(shortest, CHUNK_SIZE + 1):
-        return f"as soon as one chunk of {CHUNK_SIZE} tokens can be shared, loading it is sooner than computing it"
+    if length == max(shortest, chunk_size + 1):
+        return f"as soon as one chunk of {chunk_size} tokens can be shared, loading it is sooner than computing it"
     return "the fitted times of recomputing and loading cross here"
 
 

@@ -27,7 +27,6 @@ from bench.sample_warnings import warnings_of_arm
 from bench.speedup import MOST_INVALID
 from cache.wait_for_store import chunks_to_store, wait_until_stored
 from client.prompt import Prompt
-from config.settings import CHUNK_SIZE
 from config.topology import Engine
 
 
@@ -157,7 +156,7 @@ def _fields(cell: LoadCell, samples: Sequence[Sample], options: Options) -> dict
         **summarize_arm(samples, detailed=options.save_detailed, seed=cell.seed, duration=duration),
         "request_goodput": good / duration if options.goodput and duration else None,
         "mean_client_queue_time_ms": sum(queues) / len(queues) if queues else None,
-        "recomputed": _recomputed(valid) if cell.arm is CROSS_READ else None,
+        "recomputed": _recomputed(cell, valid) if cell.arm is CROSS_READ else None,
     }
 
 
@@ -169,7 +168,7 @@ def _warnings(planned: Sequence[LoadCell], samples: Sequence[Sample]) -> list[st
         for name, cell, here in found
         if cell.load.closed and cell.load.max_concurrency == 1
     ]
-    again = [(name, _recomputed(here), len(here)) for name, cell, here in found if cell.arm is CROSS_READ]
+    again = [(name, _recomputed(cell, here), len(here)) for name, cell, here in found if cell.arm is CROSS_READ]
     said = "; ".join(f"{name} {recomputed} of {n}" for name, recomputed, n in again if recomputed)
     return [*warnings_of_arm(alone), *([f"documents had to be computed after all: {said}"] if said else [])]
 
@@ -180,9 +179,9 @@ def _by_cell(planned: Sequence[LoadCell], samples: Sequence[Sample]) -> list[tup
     return [(cell, here) for cell, here in found if here]
 
 
-def _recomputed(samples: Sequence[Sample]) -> int:
-    counted = [s for s in samples if s.valid and s.prompt_tokens]
-    return sum((s.cached_tokens or 0) < ((s.prompt_tokens or 1) - 1) // CHUNK_SIZE * CHUNK_SIZE for s in counted)
+def _recomputed(cell: LoadCell, samples: Sequence[Sample]) -> int:
+    chunk, counted = cell.engine.chunk_size, [s for s in samples if s.valid and s.prompt_tokens]
+    return sum((s.cached_tokens or 0) < ((s.prompt_tokens or 1) - 1) // chunk * chunk for s in counted)
 
 
 async def _ready(cell: LoadCell, prompt: Prompt, bench: MeasureContext) -> Prompt:

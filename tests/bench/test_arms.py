@@ -1,11 +1,10 @@
 from dataclasses import replace
 
 import pytest
-from fakes import a_reply
+from fakes import CHUNK_SIZE, a_reply
 
 from bench.arms import TTFT_ARMS
 from bench.questions import ttft
-from cache.volume import CHUNK_SIZE
 from client.prompt import Prompt
 from client.reply import Sources
 
@@ -70,6 +69,16 @@ def test_all_whole_chunks_before_the_last_token_are_needed_and_one_fewer_is_too_
 
     assert valid(whole)
     assert not whole or not valid(whole - CHUNK_SIZE)
+
+
+@pytest.mark.parametrize(
+    ("chunk_size", "loaded", "counts"),
+    [(64, 6720, True), (64, 6783, True), (64, 6656, False), (256, 6720, True), (256, 6656, True), (256, 6400, False)],
+)
+def test_a_cross_read_is_judged_by_the_chunks_of_its_engine(chunk_size, loaded, counts):
+    sources = Sources(6784 - loaded, 0, loaded, l2=loaded)
+    reply = a_reply(prompt=6784, cached=loaded, sources=sources, chunk_size=chunk_size)
+    assert (INVALID["cross_read"](reply) == "") is counts
 
 
 @pytest.mark.parametrize("nonce", ["0123456789abcdef", "5f5f5f5f5f5f5f5f", "abcdefabcdefabc9", "9876543210987654"])

@@ -2,10 +2,11 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from fake_engine import FakeEngine
+from fake_engine import FakeEngine, Volume
+from fakes import CHUNK_SIZE
 from pydantic import SecretStr
 
-from bench.preflight import changed_engines, compare_engines, facts_of, read_engines
+from bench.preflight import changed_engines, compare_engines, facts_of, preflight, read_engines
 from config.errors import ConfigError, EngineRefused, StackError
 from config.topology import Engine, ServiceKind
 
@@ -15,6 +16,7 @@ SOUND = {
     "max_model_len": 8192,
     "enable_prefix_caching": "True",
     "cache_dtype": "auto",
+    "block_size": "32",
     "kv_cache_size_tokens": "23296",
 }
 
@@ -25,7 +27,7 @@ def engines(**other):
 
 
 def test_equal_engines_pass_and_a_plain_one_need_not_know_of_lmcache():
-    assert compare_engines(engines()).mismatches == ()
+    assert compare_engines(engines(), 256).mismatches == ()
 
 
 @pytest.mark.parametrize(
@@ -37,25 +39,33 @@ def test_equal_engines_pass_and_a_plain_one_need_not_know_of_lmcache():
         {"cache_dtype": "fp8"},
         {"lmcache_version": "0.5.5"},
         {"chunk_size": 128},
+        {"block_size": "128"},
     ],
 )
 def test_engines_that_differ_in_what_matters_are_refused_by_name(other):
     with pytest.raises(ConfigError, match="lmcache-b") as refused:
-        compare_engines(engines(**other))
+        compare_engines(engines(**other), 256)
     assert next(iter(other)) in str(refused.value)
 
 
-def test_chunks_of_another_size_than_ours_are_refused_even_where_all_have_it():
-    facts = {name: {**of, "chunk_size": 512} if "chunk_size" in of else of for name, of in engines().items()}
-    with pytest.raises(ConfigError, match="512 on lmcache-a, and not 256"):
-        compare_engines(facts)
+def test_chunks_of_another_size_than_the_setting_are_refused_even_where_all_have_it():
+    with pytest.raises(ConfigError, match="256 on lmcache-a, 256 on lmcache-b, and CHUNK_SIZE=64") as refused:
+        compare_engines(engines(), 64)
+    assert "start it again, or set CHUNK_SIZE" in str(refused.value)
+
+
+def test_the_engines_themselves_say_which_chunks_are_expected_of_their_cache_servers():
+    with FakeEngine("lmcache-a", volume=Volume()) as fake:
+        assert asyncio.run(preflight([fake.engine])).engines["lmcache-a"]["chunk_size"] == CHUNK_SIZE
+        with pytest.raises(ConfigError, match=f"{CHUNK_SIZE} on lmcache-a, and CHUNK_SIZE=64"):
+            asyncio.run(preflight([replace(fake.engine, chunk_size=64)]))
 
 
 def test_what_an_engine_does_not_tell_is_labelled_and_not_taken_for_equal():
-    assert compare_engines(engines(version=None)).unchecked == (
+    assert compare_engines(engines(version=None), 256).unchecked == (
         "version is not reported by lmcache-b, so it was not compared",
     )
-    assert compare_engines(engines()).unchecked == ()
+    assert compare_engines(engines(), 256).unchecked == ()
 
 
 def test_a_restart_may_change_the_size_of_a_kv_cache_and_nothing_that_must_agree():
@@ -64,13 +74,13 @@ def test_a_restart_may_change_the_size_of_a_kv_cache_and_nothing_that_must_agree
 
 
 def test_another_size_of_kv_cache_is_noted():
-    assert "11648 on lmcache-b" in compare_engines(engines(kv_cache_size_tokens="11648")).mismatches[0]
+    assert "11648 on lmcache-b" in compare_engines(engines(kv_cache_size_tokens="11648"), 256).mismatches[0]
 
 
 def test_without_prefix_caching_there_is_nothing_to_measure():
     off = {**SOUND, "enable_prefix_caching": "False"}
     with pytest.raises(ConfigError, match="--enable-prefix-caching"):
-        compare_engines({"one": off, "two": off})
+        compare_engines({"one": off, "two": off}, 256)
 
 
 @pytest.mark.parametrize("key", ["", "k"])

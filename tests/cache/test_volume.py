@@ -37,7 +37,7 @@ def changed(settings):
 def test_the_namespace_is_made_with_what_it_stands_for_and_a_key_that_only_its_owner_reads(settings):
     folder = prepare_namespace(settings, VERSIONS)
     assert folder.parent == settings.kv_store_dir
-    assert json.loads((folder / "fingerprint.json").read_text())["chunk_size"] == 256
+    assert json.loads((folder / "fingerprint.json").read_text())["chunk_size"] == settings.chunk_size
     key = settings.kv_key_file.read_bytes()
     prepare_namespace(settings, VERSIONS)
     assert settings.kv_key_file.read_bytes() == key
@@ -83,7 +83,7 @@ def test_sides_share_the_folder_but_not_the_place_for_unfinished_files(settings)
 def test_stored_files_are_authenticated_and_without_that_the_namespace_is_another(settings, changed, topology):
     argv = lmcache_command(topology.cache("cache-a"), settings, FOLDER).argv
     serde = json.loads(argv[argv.index("--l2-adapter") + 1])["serde"]
-    assert (serde["type"], serde["master_key_path"]) == ("aesgcm", str(settings.kv_key_file))
+    assert (serde["type"], serde["master_key_path"]) == ("arena_aesgcm", str(settings.kv_key_file))
     open_ = changed(kv_serde="none")
     assert "serde" not in lmcache_storage_config(open_, "a", FOLDER)
     assert namespace_path(open_, VERSIONS) != namespace_path(settings, VERSIONS)
@@ -97,6 +97,12 @@ def test_kv_of_another_version_lies_in_another_namespace(settings):
 def test_kv_of_another_type_lies_in_another_namespace(changed):
     others = (changed(dtype=dtype) for dtype in ("bfloat16", "float16", "float32"))
     assert len({namespace_path(each, VERSIONS) for each in others}) == 3
+
+
+def test_chunks_or_blocks_of_another_size_lie_in_another_namespace(changed):
+    sizes = [(256, 32), (64, 32), (64, 64), (256, 0)]
+    others = (changed(chunk_size=chunk, block_size=block) for chunk, block in sizes)
+    assert len({namespace_path(each, VERSIONS) for each in others}) == len(sizes)
 
 
 @pytest.mark.parametrize("model", ["folder", "owner/name"])
@@ -139,9 +145,10 @@ def test_a_folder_of_others_on_the_volume_is_passed_over(settings, content):
 
 def test_a_chunk_that_is_deleted_while_sizes_are_read_is_passed_over(tmp_path):
     (tmp_path / "gone.data").symlink_to(tmp_path / "nowhere")
-    assert bytes_per_token(tmp_path) is None
+    assert bytes_per_token(tmp_path, 256) is None
     (tmp_path / "chunk.data").write_bytes(b"0" * 2560)
-    assert bytes_per_token(tmp_path) == 10
+    assert bytes_per_token(tmp_path, 256) == 10
+    assert bytes_per_token(tmp_path, 64) == 40
 
 
 def test_unfinished_and_other_files_are_no_chunks(tmp_path):

@@ -18,6 +18,11 @@ def test_only_whole_chunks_that_were_computed_are_to_be_stored(prompt, cached, c
     assert chunks_to_store(a_reply(prompt=prompt, cached=cached)) == chunks
 
 
+def test_smaller_chunks_of_the_engine_make_more_to_store():
+    assert chunks_to_store(a_reply(prompt=6784, chunk_size=64)) == 106
+    assert chunks_to_store(a_reply(prompt=6784, cached=6720, chunk_size=64)) == 1
+
+
 def waiting(topology, *counts, within=60.0):
     looks = iter(counts)
 

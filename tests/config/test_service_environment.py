@@ -56,6 +56,11 @@ def test_what_an_operator_tunes_reaches_the_service_that_reads_it():
     assert given(ServiceRole.PAGE)["GRADIO_ROOT_PATH"] == "/arena"
 
 
+@pytest.mark.parametrize("role", ServiceRole)
+def test_every_service_gets_the_sizes_of_chunks_and_blocks(role):
+    assert {"CHUNK_SIZE", "BLOCK_SIZE"} <= given(role).keys()
+
+
 def test_a_proxy_and_certificates_are_for_an_engine_that_fetches():
     assert given(ServiceRole.ENGINE, fetches=True).keys() >= OUTSIDE
     assert not OUTSIDE & given(ServiceRole.CACHE, fetches=True).keys()

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from config.errors import ConfigError
 from config.paths import ROOT
 from config.settings import SETTING_NAMES, STAND_IN_MODEL, Settings, load_settings
+from config.topology import Topology
 
 
 @pytest.fixture
@@ -117,6 +118,44 @@ def test_what_a_child_reads_back_is_the_same(tmp_path):
 def test_ports_that_overlap_are_refused():
     with pytest.raises(ConfigError, match="overlap"):
         Settings.from_env({"ENGINE_PORT": "7858"})
+
+
+@pytest.mark.parametrize(
+    ("given", "sizes"),
+    [
+        ({}, (64, 32)),
+        ({"DEVICE": "cpu", "CHUNK_SIZE": "", "BLOCK_SIZE": ""}, (64, 32)),
+        ({"DEVICE": "cuda"}, (256, 0)),
+        ({"CHUNK_SIZE": "256"}, (256, 32)),
+        ({"DEVICE": "cuda", "CHUNK_SIZE": "64", "BLOCK_SIZE": "16"}, (64, 16)),
+        ({"CHUNK_SIZE": "128", "BLOCK_SIZE": "0"}, (128, 0)),
+        ({"CHUNK_SIZE": "65536", "BLOCK_SIZE": "65536"}, (65536, 65536)),
+    ],
+)
+def test_sizes_of_chunks_and_blocks_that_are_not_chosen_depend_on_the_device(given, sizes):
+    settings = Settings.from_env(given)
+    assert (settings.chunk_size, settings.block_size) == sizes
+    assert {engine.chunk_size for engine in Topology.of(settings).engines} == {sizes[0]}
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"CHUNK_SIZE": "96", "BLOCK_SIZE": "64"}, "CHUNK_SIZE=96 with BLOCK_SIZE=64.*multiple"),
+        ({"CHUNK_SIZE": "48"}, "CHUNK_SIZE=48 with BLOCK_SIZE=32.*multiple"),
+        ({"CHUNK_SIZE": "64", "BLOCK_SIZE": "128"}, "CHUNK_SIZE=64 with BLOCK_SIZE=128.*multiple"),
+        ({"BLOCK_SIZE": "0"}, "CHUNK_SIZE=64 with BLOCK_SIZE=0.*128 tokens"),
+        ({"BLOCK_SIZE": "16"}, "CHUNK_SIZE=64 with BLOCK_SIZE=16.*blocks of 32 tokens"),
+        ({"DEVICE": "cuda", "CHUNK_SIZE": "40", "BLOCK_SIZE": "16"}, "CHUNK_SIZE=40 with BLOCK_SIZE=16.*multiple"),
+        ({"CHUNK_SIZE": "0"}, "CHUNK_SIZE=0: "),
+        ({"CHUNK_SIZE": "65537"}, "CHUNK_SIZE=65537: "),
+        ({"BLOCK_SIZE": "-32"}, "BLOCK_SIZE=-32: "),
+        ({"CHUNK_SIZE": "a few"}, "CHUNK_SIZE=a few: "),
+    ],
+)
+def test_sizes_that_vllm_or_lmcache_would_refuse_at_their_start_are_refused_with_both_values(given, said):
+    with pytest.raises(ConfigError, match=said):
+        Settings.from_env(given)
 
 
 def test_hosts_that_media_may_come_from_are_separated_by_commas():

@@ -13,7 +13,7 @@ from live.commands import run_arena
 
 from config.paths import ROOT, arena_home
 from config.run_state import containers_file
-from config.settings import COMPOSE_ONLY_NAMES, SETTING_NAMES, STAND_IN_MODEL
+from config.settings import COMPOSE_ONLY_NAMES, DEFAULT_SIZES, SETTING_NAMES, STAND_IN_MODEL
 from launch.compose import Composition, chown_folder, compose_environment, remove_record
 
 BASE = "python:3.11-slim-bookworm"
@@ -134,6 +134,7 @@ def _gpu_settings(folder: Path) -> dict[str, str]:
     folders = {"KV_STORE_DIR": "kv", "KV_KEY_DIR": "key", "RESULTS_DIR": "results", "LOCAL_HF_HOME": "hf"}
     paths = {name: str(folder / inner) for name, inner in (folders | {name: name for name in files}).items()}
     small = {"MODEL": STAND_IN_MODEL, "KV_CACHE_MEMORY_GB": "0.5", "L1_SIZE_GB": "1"}  # what is in the CPU images
+    small |= DEFAULT_SIZES["cpu"]  # gpu-form.yml gives DEVICE=cpu to the servers alone; all others need the same sizes
     return dict.fromkeys((*SETTING_NAMES, *COMPOSE_ONLY_NAMES), "") | paths | small | {"UI_USERNAME": LOGIN[0]}
 
 

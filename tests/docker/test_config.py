@@ -10,7 +10,7 @@ import pytest
 
 from config.paths import ROOT
 from config.service_environment import VARIABLES_BY_ROLE, ServiceRole
-from config.settings import COMPOSE_ONLY_NAMES, SETTING_NAMES, Settings
+from config.settings import COMPOSE_ONLY_NAMES, DEFAULT_SIZES, SETTING_NAMES, Settings
 from config.topology import KVFolder, Topology
 from launch.compose import Composition
 from launch.containers import Containers
@@ -19,6 +19,7 @@ GPU, CPU = ("docker-compose.yml",), ("docker-compose.yml", "docker-compose.cpu.y
 OVERRIDES = ("docker-compose.nfs.yml", "docker-compose.two-hosts.yml")
 PROFILES = ("observability", "router", "bench", "side-a", "side-b")
 DOCKER_CONFIG = os.environ.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker")  # where Compose itself may lie
+SERVERS_OF_KV = ("cache-a", "cache-b", "plain-a", "plain-b", "lmcache-a", "lmcache-b")
 REQUIRED = {"NFS_SERVER": "10.0.0.1", "NFS_PATH": "/export/kv", "HOST_B": "10.0.0.2"}
 
 
@@ -169,11 +170,22 @@ def test_what_a_visitor_or_a_benchmark_needs_is_with_the_page_and_the_benchmark(
     assert {n for n, env in having.items() if "KV_KEY_FILE" in env} == {"cache-a", "cache-b", "page"}
     assert {n for n, env in having.items() if "HTTPS_PROXY" in env} == {"model"}
     addresses = {"ARENA_HOME", "ENGINE_URL", "CACHE_URL", "NO_PROXY", "no_proxy"}
-    assert having["preheat"] == addresses | {"KV_CONNECTOR", "KV_SERDE"}
+    sizes = {"DEVICE", "CHUNK_SIZE", "BLOCK_SIZE"}  # preheating counts chunks
+    assert having["preheat"] == addresses | sizes | {"KV_CONNECTOR", "KV_SERDE"}
     assert having["model"] - FETCHING == {
         *("ARENA_HOME", "MODEL", "MODEL_REVISION", "LOCAL_HF_HOME", "HF_HUB_OFFLINE", "DEVICE", "DTYPE")
     }
     assert set(SETTING_NAMES) - set(having["page"]) - {"HF_TOKEN", "ENGINES", "ENGINE_PORT", "CACHE_PORT"} == set()
+
+
+@pytest.mark.parametrize("given", [{}, {"CHUNK_SIZE": "128", "BLOCK_SIZE": "64"}], ids=["defaults", "chosen"])
+@pytest.mark.parametrize("files", [GPU, CPU], ids=["gpu", "cpu"])
+def test_all_that_store_load_or_count_chunks_have_the_same_sizes(files, given):
+    services = config(files, PROFILES, **given)["services"]
+    wanted = DEFAULT_SIZES["cuda" if files is GPU else "cpu"] | given
+    for name in (*SERVERS_OF_KV, "preheat", "page", "bench"):
+        settings = Settings.from_env(services[name]["environment"])
+        assert (str(settings.chunk_size), str(settings.block_size)) == tuple(wanted.values()), name
 
 
 def test_nothing_of_the_callers_reaches_a_container_that_no_file_names():

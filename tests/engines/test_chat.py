@@ -11,7 +11,7 @@ from bench.synthetic_media import audio, image
 from client.prompt import Prompt
 from config.errors import ConfigError, EngineRefused, MediaError
 from config.recipe import all_recipes
-from config.settings import CHUNK_SIZE, Settings
+from config.settings import DEFAULT_SIZES, Settings
 from engines import chat
 from engines.__main__ import app
 from engines.chat import ChatType
@@ -108,7 +108,7 @@ def test_the_ratio_of_rounds_and_of_each_request(topology):
 def test_what_is_too_short_to_be_stored_or_cached_is_said(topology):
     wanted = chat.requests(topology.engines[:1], Prompt("Why?"), ())
     short = replace(a_reply(), usage=replace(a_reply().usage, prompt_tokens=34))
-    assert list(chat.compare_rounds(wanted, [chat.ChatRound([short], 9.0)])) == [chat.TOO_SHORT]
+    assert list(chat.compare_rounds(wanted, [chat.ChatRound([short], 9.0)])) == [chat.TOO_SHORT.format(256)]
     rounds = [chat.ChatRound([a_reply(cached=cached)], 9.0) for cached in (0, 0, 512)]
     assert list(chat.compare_rounds(wanted, rounds[:2]))[-1] == chat.NOTHING_CACHED
     assert chat.NOTHING_CACHED not in chat.compare_rounds(wanted, rounds)
@@ -235,7 +235,7 @@ def test_each_sample_fills_two_chunks_with_each_model_that_takes_it(recipe, chat
         numbers = [float(each) for each in re.findall(r"[0-9.]+", extent)]
         seconds, *size = [*numbers, 0, None] if scene.modality is Modality.AUDIO else [0, *map(int, numbers)]
         total += tokens_of(recipe, seconds, *(*size, None, None, None)[:3])
-    assert total >= 2 * CHUNK_SIZE, f"{total} tokens"
+    assert total >= 2 * int(DEFAULT_SIZES["cuda"]["CHUNK_SIZE"]), f"{total} tokens"
 
 
 def test_a_template_without_a_system_role_is_answered_by_a_server_that_lends_no_tokenizer():

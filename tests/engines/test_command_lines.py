@@ -44,13 +44,15 @@ CHOICES = (
     [{}, {"KV_CACHE_MEMORY_GB": "8"}, {"KV_CACHE_MEMORY_GB": "4.25"}],  # four GPUs, two, and one (docs/deploy.md)
     [{}, {"KV_SERDE": "none"}, *({"KV_SERDE": "none", "KV_CONNECTOR": each} for each in ("lmcache", "offloading"))],
     [{}, {"MODEL_REVISION": "a" * 40}],
-    [{}, {"DTYPE": "float16", "ALLOWED_MEDIA_DOMAINS": "a.example,b.example"}],
+    [{}, {"DTYPE": "float16", "ALLOWED_MEDIA_DOMAINS": "a.example,b.example", "CHUNK_SIZE": "64", "BLOCK_SIZE": "16"}],
 )
 SETTINGS = [{key: value for part in parts for key, value in part.items()} for parts in product(*CHOICES)]
 
 WRONG = {  # in the command line of a service: what is written instead of what, and the reason that is given
     "a flag of vLLM": ("plain-a", "--enable-prefix-caching", "--enable-prefix-cachng", "unrecognized arguments"),
     "a value of vLLM": ("plain-a", '"auto"', '"bfloat17"', "invalid choice"),
+    "a size of a block": ("lmcache-a", "--block-size", "--blok-size", "unrecognized arguments"),
+    "a size of a chunk": ("cache-a", "--chunk-size", "--chunksize", "unrecognized arguments"),
     "a limit of media": ("plain-b", '{\\"image\\":2}', '{\\"image\\":\\"two\\"}', "limit-mm-per-prompt|ImageDummy"),
     "a variable of vLLM": ("plain-b", "VLLM_DO_NOT_TRACK", "VLLM_DO_NOT_TRAK", "nothing reads VLLM_DO_NOT_TRAK"),
     "a field of the connector": ("lmcache-a", "kv_load_failure_policy", "kv_load_failur", r"kv_load_failur\b"),
@@ -72,7 +74,7 @@ WRONG = {  # in the command line of a service: what is written instead of what, 
     "a key of the connector": ("lmcache-a", "heartbeat_interval", "heartbeat", r"nothing reads lmcache\.mp\.heartbeat"),
     "a flag of LMCache": ("cache-a", "--isolated-ipc", "--isolate-ipcs", "unrecognized arguments"),
     "a key of the volume": ("cache-b", "relative_tmp_dir", "relativ_tmp_dir", "nothing reads relativ_tmp_dir"),
-    "a key of the cipher": ("cache-b", "aes_bits", "aes_bit", "nothing reads aes_bit"),
+    "a key of the cipher": ("cache-b", "master_key_path", "master_key", "nothing reads master_key"),
 }
 
 pytestmark = [
@@ -113,7 +115,7 @@ def misspelt(what):
     """The command line with one fault, which is in it only if the fault's place is."""
     (name, *connector), right, wrong = WRONG[what][0].split(), *WRONG[what][1:3]
     in_process = {"KV_CONNECTOR": connector[0], "KV_SERDE": "none"} if connector else {}
-    text = as_json(name, {"MODEL": "Phi-3.5-vision-instruct", **in_process})
+    text = as_json(name, {"MODEL": "Phi-3.5-vision-instruct", "BLOCK_SIZE": "16", **in_process})
     changed = text.replace(right, wrong).replace(right.replace('"', '\\"'), wrong)
     assert changed != text, right
     return changed
@@ -125,7 +127,8 @@ def refusals():
     lines = {as_json(name, given) for given in SETTINGS for name in services(given)} | set(map(misspelt, WRONG))
     wanted = sorted(lines)
     run = [str(PYTHON), str(ROOT / "tests" / "command_line_parsers.py")]
-    done = subprocess.run(run, input=f"[{','.join(wanted)}]", capture_output=True, text=True, timeout=300)
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(run, input=f"[{','.join(wanted)}]", capture_output=True, text=True, timeout=300, env=env)
     assert done.returncode == 0, done.stderr[-3000:]
     return dict(zip(wanted, json.loads(done.stdout.splitlines()[-1]), strict=True))
 

@@ -8,11 +8,11 @@ import pytest
 from cache.lmcache_command import all_commands
 from cache.volume import namespace_path
 from config.errors import ConfigError
-from config.settings import CHUNK_SIZE, IN_PROCESS, Settings
+from config.settings import IN_PROCESS, Settings
 from config.topology import KVFolder, Topology
 from engines.vllm_command import vllm_command
 
-GPU = {"DEVICE": "cuda", "KV_SERDE": "none", "KV_STORE_DIR": "/kv", "L1_SIZE_GB": "20"}
+GPU = {"DEVICE": "cuda", "CHUNK_SIZE": "512", "KV_SERDE": "none", "KV_STORE_DIR": "/kv", "L1_SIZE_GB": "20"}
 FOLDER = Path("/kv/small-1234")
 
 
@@ -29,7 +29,7 @@ def transfer_config(connector, side="a"):
 def test_lmcache_in_process_stores_whole_chunks_in_files_with_unfinished_ones_apart():
     a, b = (transfer_config("lmcache", side)["kv_connector_extra_config"] for side in "ab")
     assert transfer_config("lmcache")["kv_connector"] == "LMCacheConnectorV1"
-    assert a["lmcache.chunk_size"] == CHUNK_SIZE
+    assert a["lmcache.chunk_size"] == 512
     assert a["lmcache.remote_url"] == b["lmcache.remote_url"] == f"fs://localhost:0{FOLDER}"
     assert a["lmcache.extra_config"] != b["lmcache.extra_config"]
 
@@ -40,7 +40,7 @@ def test_vllms_offloading_uses_the_same_folder_chunks_and_memory():
     assert config["kv_connector_extra_config"] == {
         "spec_name": "TieringOffloadingSpec",
         "cpu_bytes_to_use": 20 * 2**30,
-        "block_size": CHUNK_SIZE,
+        "block_size": 512,
         "secondary_tiers": [{"type": "fs", "root_dir": str(FOLDER)}],
     }
 

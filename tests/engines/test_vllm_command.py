@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cache.lmcache_command import lmcache_command
+from cache.lmcache_command import all_commands, lmcache_command
 from config.paths import ROOT
 from config.settings import Settings
 from engines.vllm_command import served_dtype, vllm_command
@@ -47,6 +47,17 @@ def test_engines_with_a_bounded_kv_cache_may_share_a_gpu(topology, gigabytes, sh
     settings = Settings.from_env({"DEVICE": "cuda", "KV_CACHE_MEMORY_GB": gigabytes})
     argv = vllm_command(topology.engine("plain-a"), settings).argv
     assert [value for option, value in pairwise(argv) if option == "--gpu-memory-utilization"] == share
+
+
+@pytest.mark.parametrize(
+    ("given", "chunk", "block"),
+    [({}, "64", ["32"]), ({"DEVICE": "cuda"}, "256", []), ({"CHUNK_SIZE": "512", "BLOCK_SIZE": "128"}, "512", ["128"])],
+)
+def test_every_engine_has_the_same_blocks_and_every_cache_server_the_same_chunks(given, chunk, block):
+    for name, command in all_commands(Settings.from_env(given)):
+        options = list(pairwise(command.argv))
+        blocks, chunks = ([v for option, v in options if option == flag] for flag in ("--block-size", "--chunk-size"))
+        assert (blocks, chunks) == (([], [chunk]) if name.startswith("cache") else (block, [])), name
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])

@@ -62,6 +62,6 @@ def test_of_a_visitor_who_left_gradio_keeps_nothing_either(page, served):
 
 
 def test_a_document_that_does_not_fit_says_by_how_much():
-    assert "1,000 tokens too many" in document_html(DocumentSize("a name", 9192, 8192), "n", None)
-    assert "MiB of KV" in document_html(DocumentSize("a name", 4096, 8192), "n", 46_080)
-    assert "not counted" in document_html(DocumentSize("<b>"), "n", None)
+    assert "1,000 tokens too many" in document_html(DocumentSize("a name", 9192, 8192), "n", None, 256)
+    assert "MiB of KV" in document_html(DocumentSize("a name", 4096, 8192), "n", 46_080, 256)
+    assert "not counted" in document_html(DocumentSize("<b>"), "n", None, 256)

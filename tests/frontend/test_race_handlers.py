@@ -184,7 +184,7 @@ async def test_bytes_per_token_are_measured_once(settings):
     size = KvBytesPerToken(settings)
     assert await size.get()  # by the recipe
     folder.mkdir(parents=True)
-    (folder / "chunk.data").write_bytes(b"x" * 2560)
+    (folder / "chunk.data").write_bytes(b"x" * 10 * settings.chunk_size)
     assert await size.get() == 10
     (folder / "chunk.data").unlink()
     assert await size.get() == 10

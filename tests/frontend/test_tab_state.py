@@ -169,5 +169,5 @@ async def test_what_was_cut_is_said_and_not_shown_as_sent():
         size = await tab.state.document_size()
     assert len(tab.state.sent_document) < len(tab.state.document)
     assert size.cut == len(tab.state.document) - len(tab.state.sent_document)
-    assert f"the last {size.cut:,} characters" in document_html(size, "n", None)
+    assert f"the last {size.cut:,} characters" in document_html(size, "n", None, 256)
     assert tab.state.with_new_nonce().sent_document == tab.state.document

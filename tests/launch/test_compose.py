@@ -20,6 +20,7 @@ from launch.compose import (
     write_token_file,
 )
 from launch.containers import service_statuses
+from launch.doctor import check_containers
 
 
 def test_the_cpu_form_lays_its_file_over_the_first_and_compose_itself_reads_no_file_of_settings():
@@ -135,3 +136,14 @@ def test_status_lists_all_services_in_the_arenas_order_with_those_that_are_absen
     assert (found["plain-a"].healthy, found["plain-a"].pid, found["plain-a"].state) == (True, 77, "running, healthy")
     assert (found["cache-b"].healthy, found["cache-b"].state) == (False, "exited")
     assert (found["lmcache-a"].healthy, found["lmcache-a"].state) == (False, "absent")
+
+
+def test_sizes_are_those_of_the_containers_device_and_not_of_the_hosts(tmp_path, monkeypatch):
+    """vLLM takes blocks of 16 tokens on GPUs and not on a CPU, which is the default of DEVICE."""
+    monkeypatch.setenv("ARENA_HOME", str(tmp_path))
+    monkeypatch.setenv("BLOCK_SIZE", "16")
+    assert Composition.of().environment()["BLOCK_SIZE"] == "16"
+    with pytest.raises(ConfigError, match="BLOCK_SIZE=16"):
+        Composition.of(cpu=True)
+    with pytest.raises(ConfigError, match="BLOCK_SIZE=16"):
+        next(check_containers({"BLOCK_SIZE": "16"}, cpu=True))

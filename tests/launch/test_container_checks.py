@@ -12,6 +12,7 @@ import requests
 from config.errors import StackError
 from config.paths import ROOT
 from config.recipe import find_recipe
+from config.settings import Settings
 from engines.hub import HubAccess, HubStatus
 from launch import container_checks, docker_checks
 from launch.check_result import GIB, CheckStatus, failed_checks
@@ -22,7 +23,7 @@ from launch.model_size import ModelSize
 
 INFO = {"ServerVersion": "28.2.2", "MemTotal": 64 * GIB, "Runtimes": {"runc": {}, "nvidia": {}}}
 GPUS = tuple(f"{n}, GPU-{n}, 81920, 580.65.06, NVIDIA A100\n" for n in range(4))
-MISTRAL = ModelSize.of(find_recipe(container_checks.MODEL))
+MISTRAL = ModelSize.of(find_recipe(container_checks.MODEL), Settings.from_env({"DEVICE": "cuda"}))
 UNKNOWN = ModelSize(MISTRAL.weights)  # of a model without a recipe, only the weights are known
 UID, STRANGER = os.getuid(), os.getuid() + 1
 BAD, NOTE, GOOD = CheckStatus.BAD, CheckStatus.NOTE, CheckStatus.GOOD

@@ -4,12 +4,16 @@ import pytest
 
 from config.paths import ROOT
 from config.recipe import all_recipes, find_recipe
+from config.settings import Settings
 from launch.check_result import GIB, CheckStatus
 from launch.model_size import ModelSize
 
 BEGIN, END = "<!-- the table: tests/launch/test_model_size.py -->\n", "<!-- end of the table -->\n"
 CARDS_MIB = {"A10": 23_028, "A40": 46_068, "RTX A6000": 49_140, "H100": 81_559}  # memory.total of nvidia-smi
 ALONE = {CheckStatus.GOOD: "1", CheckStatus.NOTE: "1, close", CheckStatus.BAD: "none"}
+
+
+GPU = Settings.from_env({"DEVICE": "cuda"})
 
 
 def engines_on(model, mib):
@@ -19,7 +23,7 @@ def engines_on(model, mib):
 
 
 def row(recipe):
-    model = ModelSize.of(recipe)
+    model = ModelSize.of(recipe, GPU)
     cells = (
         recipe.name,
         f"{model.weights / GIB:.1f}",
@@ -42,18 +46,19 @@ def test_the_table_in_the_documents_is_what_is_computed():
 
 @pytest.mark.parametrize("recipe", all_recipes(), ids=lambda recipe: recipe.name)
 def test_a_recommended_kv_cache_holds_the_longest_prompt_and_a_document(recipe):
-    model = ModelSize.of(recipe)
+    model = ModelSize.of(recipe, GPU)
     assert model.shared_kv_gib * GIB >= model.least_kv + model.document * model.kv_per_token
     assert model.least_kv == model.kv_per_token * (model.context + 16)
 
 
 def test_twice_the_bytes_a_number_take_twice_the_weights_and_the_kv():
-    half, whole = (ModelSize.of(find_recipe("llava-1.5-7b-hf"), dtype) for dtype in ("auto", "float32"))
+    settings = (GPU, GPU.model_copy(update={"dtype": "float32"}))
+    half, whole = (ModelSize.of(find_recipe("llava-1.5-7b-hf"), each) for each in settings)
     assert (whole.weights, whole.kv_per_token) == (2 * half.weights, 2 * half.kv_per_token)
 
 
 def test_an_l1_has_room_for_what_it_was_sized_for_and_less_without_encryption():
-    model = ModelSize.of(find_recipe("Mistral-7B-Instruct-v0.2"))
+    model = ModelSize.of(find_recipe("Mistral-7B-Instruct-v0.2"), GPU)
     for copies, gib in ((2, 40), (1, 20)):
         assert model.l1_gib(model.context, copies) == gib
         assert model.loadable(gib, copies) == model.context

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psutil
 
-SERVERS = ("vllm serve", "VLLM::", "lmcache server")
+SERVERS = ("vllm serve", "VLLM::", "cache.lmcache_server")
 SHARED_MEMORY = ("lmcache", "psm_", "sem.mp")
 
 

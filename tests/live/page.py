@@ -27,7 +27,10 @@ def arrive(page, url):
 
 @contextmanager
 def visiting(browser, url, arrive=arrive, **context):
-    """Opens the page as a new visitor; at the end asserts that there was no error and no request to another host."""
+    """Opens the page as a new visitor; at the end asserts that there was no error and no request to another host.
+
+    What the page shows by then is printed: pytest shows it if the test fails.
+    """
     visit = browser.new_context(**{"viewport": {"width": 1440, "height": 900}, "accept_downloads": True, **context})
     page = visit.new_page()
     errors, hosts = list[str](), set[str]()
@@ -36,8 +39,11 @@ def visiting(browser, url, arrive=arrive, **context):
     page.on("request", lambda request: hosts.add(re.sub(r"^\w+:/*([^/:,;]+).*", r"\1", request.url, flags=re.DOTALL)))
     page.said = errors
     arrive(page, url)
-    yield page
-    visit.close()
+    try:
+        yield page
+    finally:
+        print(f"the page shows: {' '.join(page.inner_text('body').split())[:3000]}")
+        visit.close()
     assert errors == []
     assert {host for host in hosts if "." in host} <= {"127.0.0.1"}
 

@@ -185,6 +185,6 @@ def test_stored_kv_is_authenticated_with_a_key_outside_the_volume(stack, arena):
 
 def test_logs_are_there_for_every_service_and_an_unknown_one_is_answered_with_the_known(stack, arena):
     assert "vllm serve" in arena("logs", "lmcache-a").stdout
-    assert "lmcache server" in arena("logs", "cache-b").stdout
+    assert "cache.lmcache_server server" in arena("logs", "cache-b").stdout
     unknown = arena("logs", "nobody")
     assert (unknown.returncode, "lmcache-a" in unknown.stderr) == (2, True)

@@ -1,7 +1,8 @@
 """Checks on real engines what the product promises about sharing; speeds are only printed.
 
-1,088 tokens contain four whole chunks and eight whole blocks of the engine's prefix cache: a cross-read and an own-warm
-request then compute the same last tokens, so that their answers can be compared exactly.
+In a prompt of 1,104 tokens the last whole chunk and the last whole block of the engine's prefix cache end together, and
+not with the prompt: a cross-read and an own-warm request then compute the same last tokens (16 with chunks of 64 and
+blocks of 32, 80 with 256 and 128), so that their answers can be compared exactly.
 """
 
 import json
@@ -9,8 +10,10 @@ import shutil
 
 import pytest
 
+from client.prompt import new_nonce
+
 pytestmark = pytest.mark.live
-LENGTH = ("--input-len", "1088", "--num-warmups", "0")
+LENGTH = ("--input-len", "1104", "--num-warmups", "0")
 
 
 def test_every_sample_of_the_benchmark_is_what_its_arm_demands(stack, arena, results):
@@ -47,15 +50,18 @@ def test_a_cross_read_changes_no_answer(stack, arena, results):
 
 
 def test_a_prompt_under_one_chunk_is_not_shared_and_a_longer_one_is(stack, arena, results):
+    chunk, nonce = stack.engine("lmcache-b").chunk_size, new_nonce()
+    for engine in ("lmcache-a", "lmcache-b"):
+        short = json.loads(arena("ask", engine, "Why?", "--nonce", nonce, "--max-tokens", "2", "--json").stdout)
+        assert short["prompt_tokens"] < chunk
+        assert short["cached_tokens"] == 0
     out = results / "storage.json"
-    lengths = [word for n in (200, 512, 1600) for word in ("--input-len", str(n))]
+    lengths = [word for n in (320, 512, 1600) for word in ("--input-len", str(n))]
     storage = arena("bench", "storage", *lengths, "--num-prompts", "1", "--json", str(out), timeout=1500)
     print(storage.stdout)
     assert storage.returncode in (0, 1), storage.stderr  # 1: no break-even, or not confirmed, on a noisy machine
     result = json.loads(out.read_text())
-    cached = {n: {s["cached_tokens"] for s in result["samples"] if _read(s, n)} for n in (200, 512, 1600)}
-    assert cached[200] == {0}
-    assert min(cached[1600]) >= 1536
+    assert min(s["cached_tokens"] for s in result["samples"] if _read(s, 1600)) >= 1599 // chunk * chunk
     speed = result["storage"]["read_cached"]
     assert speed["gb_per_s"] > 0 if shutil.which("fio") else "install fio" in speed["reason"]
 

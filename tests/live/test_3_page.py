@@ -182,8 +182,9 @@ def _wait_until(true):
 def test_a_reload_in_mid_run_stops_it_and_the_history_is_there(reader, served):
     page = reader
     ask(page, "Tell me everything about containers.", "plain-a")
-    _wait_until(lambda: metrics(served.engines["plain-a"])["running"] == 1)
+    page.wait_for_selector("[data-engine=plain-a]:is([data-stage=asked], [data-stage=answering])", timeout=LIMIT_MS)
     arrive(page, served.url + BARE)
+    _wait_until(lambda: metrics(served.engines["plain-a"])["running"] == 0)
     page.said.clear()  # Gradio's client logs an error because the reload closed its stream
     open_tab(page, "History")
     page.wait_for_function("document.querySelector('#rows').innerText.includes('stopped')")

@@ -356,3 +356,5 @@ def test_media_of_less_than_a_chunk_prove_nothing():
     said = covers_media(replace(a_reply(prompt=200, cached=0), text_tokens=75))
     assert "less than a chunk" in said
     assert covers_media(replace(a_reply(prompt=700, cached=512), text_tokens=100)) == ""
+    assert covers_media(replace(a_reply(prompt=700, cached=576, chunk_size=64), text_tokens=100)) == ""
+    assert covers_media(replace(a_reply(prompt=700, cached=512, chunk_size=64), text_tokens=100))

@@ -2,6 +2,7 @@ import json
 
 import pytest
 from bench_rows import Engines, a_bench, run, sample
+from fakes import CHUNK_SIZE
 
 from bench.options import Options
 from bench.plan import assign_roles
@@ -14,7 +15,7 @@ BANDWIDTH = Bandwidth(
     "/kv", "ext4", "fio", None, 8, 5_898_240, AccessSpeeds(SPEED, SPEED, SPEED), AccessSpeeds(SPEED, SPEED, SPEED)
 )
 VOLUME = storage.volume_of(BANDWIDTH, 20_000.0)
-LENGTHS = (320, 576, 1088, 2112, 4160)
+LENGTHS = (288, 544, 1056, 2080, 4128)
 OPTIONS = Options(kind="storage", input_lens=LENGTHS)
 
 
@@ -33,7 +34,7 @@ def rows(load, lengths=LENGTHS, first=0):
 
 
 def found(load, options=OPTIONS, extra=()):
-    return storage.break_even([*rows(load), *extra], options, VOLUME)
+    return storage.break_even([*rows(load), *extra], options, VOLUME, CHUNK_SIZE)
 
 
 def test_the_break_even_is_where_the_fitted_times_cross():
@@ -54,12 +55,14 @@ def test_nothing_shorter_than_a_chunk_and_a_token_can_be_shared():
     assert even["input_len"] == min(LENGTHS)
     assert "one chunk" in even["why"]
     assert [each["shareable_tokens"] for each in even["confirmed"]] == [0, 512]
+    smaller = storage.break_even(list(rows(lambda n: 1 + 0.001 * n)), OPTIONS, VOLUME, 64)
+    assert [each["shareable_tokens"] for each in smaller["confirmed"]] == [128, 576]
 
 
 def test_shorter_prompts_than_were_measured_are_not_guessed_at():
     long = Options(kind="storage", input_lens=(2000, 3000, 4000))
     samples = rows(lambda n: 1 + 0.001 * n, long.input_lens)
-    even = storage.break_even(list(samples), long, VOLUME)
+    even = storage.break_even(list(samples), long, VOLUME, CHUNK_SIZE)
     assert even["input_len"] == 2000
     assert "measure shorter ones" in even["why"]
     assert storage.confirming_lengths(3000, long) == (1500, 4000)
@@ -117,7 +120,7 @@ def test_every_length_is_warmed_up_also_those_that_confirm(topology):
 @pytest.mark.parametrize("lengths", [(320,), (320, 576)])
 def test_with_too_few_lengths_nothing_is_said_of_what_was_not_seen(lengths):
     options = Options(kind="storage", input_lens=lengths)
-    why = storage.break_even(list(rows(lambda n: 500 + 0.01 * n, lengths)), options, VOLUME)["why"]
+    why = storage.break_even(list(rows(lambda n: 500 + 0.01 * n, lengths)), options, VOLUME, CHUNK_SIZE)["why"]
     assert f"computing has them at {len(lengths)}" in why
     assert "not found to be sooner" not in why
 

@@ -52,6 +52,14 @@ def test_a_cross_read_that_had_to_be_computed_counts_as_slow_as_it_was_and_is_na
     assert {(c["arm"], c["completed"], c["recomputed"]) for c in cells} == {("cold", 3, None), ("cross_read", 3, 3)}
 
 
+@pytest.mark.parametrize(("chunk_size", "recomputed"), [(256, 0), (64, 3)])
+def test_whether_a_document_was_recomputed_is_judged_by_the_readers_chunks(topology, tmp_path, chunk_size, recomputed):
+    """6,912 of 7,000 tokens are all whole chunks of 256 tokens, and one chunk of 64 too few."""
+    engines = tuple(replace(engine, chunk_size=chunk_size) for engine in topology.engines)
+    cells = measure(replace(topology, engines=engines), tmp_path, sharing)["cells"]
+    assert {c["recomputed"] for c in cells if c["arm"] == "cross_read"} == {recomputed}
+
+
 def test_a_cold_request_that_was_cached_does_not_count(topology, tmp_path):
     async def warm(engine, _prompt):
         return a_reply(engine, cached=6912)

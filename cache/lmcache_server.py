@@ -1,0 +1,85 @@
+"""`python -m cache.lmcache_server` is the command `lmcache` with one more serde: the cache servers run it.
+
+The serde `arena_aesgcm` is AES-GCM as in LMCache's `aesgcm`, with two differences. It decrypts from the buffer that a
+file was read into directly to L1, where LMCache's copies each chunk four times through newly allocated memory. And the
+key of a chunk is authenticated with its content, so a file that is copied over another one is refused. It runs where
+LMCache is installed; the page and the benchmarks do not import it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from lmcache.cli.main import main
+from lmcache.v1.distributed.api import ObjectKey
+from lmcache.v1.distributed.serde.aesgcm import AesGcmDeserializer, AesGcmSerializer
+from lmcache.v1.distributed.serde.async_processor import AsyncSerdeProcessor
+from lmcache.v1.distributed.serde.factory import register_serde_factory
+from lmcache.v1.distributed.serde.key_provider import HkdfKeyProvider
+from lmcache.v1.memory_management import MemoryObj
+
+from cache.volume import SERDE
+
+FRAME_VERSION = b"\2"  # LMCache's own frames have 1
+IV_BYTES, TAG_BYTES = 12, 16
+HEADER_BYTES = len(FRAME_VERSION) + IV_BYTES  # a frame is this header, the ciphertext and the tag: as long as LMCache's
+KEY_PURPOSE = b"ttft-arena-kv-v2"  # HKDF's `info`: no key is used for two formats
+
+
+class Serializer(AesGcmSerializer):  # type: ignore[misc]
+    """Encrypts a chunk from L1 into a frame."""
+
+    def serialize(self, src: MemoryObj, dst: MemoryObj, key: ObjectKey) -> int:
+        """Returns the length of the frame in bytes."""
+        plaintext, frame, iv = _bytes(src), _bytes(dst), os.urandom(IV_BYTES)
+        end = HEADER_BYTES + len(plaintext) + TAG_BYTES
+        frame[:HEADER_BYTES] = FRAME_VERSION + iv
+        _cipher(self._keys, key).encrypt_into(iv, plaintext, _name(key), frame[HEADER_BYTES:end])
+        return end
+
+
+class Deserializer(AesGcmDeserializer):  # type: ignore[misc]
+    """Decrypts a frame into L1."""
+
+    def deserialize(self, src: MemoryObj, dst: MemoryObj, key: ObjectKey) -> None:
+        """Raises ValueError or InvalidTag for a frame that is damaged or of another key, which LMCache takes as a miss.
+
+        What it has written to `dst` by then is not authentic; LMCache deletes it.
+        """
+        frame, plaintext = _bytes(src), _bytes(dst)
+        end = HEADER_BYTES + len(plaintext) + TAG_BYTES  # the buffer may be longer than the frame
+        if len(frame) < end or bytes(frame[:1]) != FRAME_VERSION:
+            raise ValueError("not a frame of this version")
+        iv = bytes(frame[1:HEADER_BYTES])
+        _cipher(self._keys, key).decrypt_into(iv, frame[HEADER_BYTES:end], _name(key), plaintext)
+
+
+def make_serde(options: Mapping[str, object]) -> AsyncSerdeProcessor:
+    """Builds the serde from `master_key_path` and `max_workers`. Raises OSError if the key cannot be read."""
+    master_key = Path(str(options["master_key_path"])).read_bytes()
+    keys = HkdfKeyProvider(master_key, key_len=32, info_prefix=KEY_PURPOSE)
+    return AsyncSerdeProcessor(Serializer(keys), Deserializer(keys), max_workers=int(str(options["max_workers"])))
+
+
+def _cipher(keys: HkdfKeyProvider, key: ObjectKey) -> AESGCM:
+    return AESGCM(keys.get_key(key.cache_salt))
+
+
+def _name(key: ObjectKey) -> bytes:
+    """The chunk's key, in the form in which LMCache names its files; model names and salts have no @."""
+    parts = (key.model_name, f"{key.kv_rank:08x}", f"{key.object_group_id:x}", key.chunk_hash.hex(), key.cache_salt)
+    return "@".join(parts).encode()
+
+
+def _bytes(memory: MemoryObj) -> memoryview:
+    return memoryview(memory.byte_array).cast("B")
+
+
+register_serde_factory(SERDE, make_serde)
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,65 @@
+"""Encrypts and decrypts chunks with the cache servers' serde. The engines' Python runs it, because LMCache is there.
+
+The last line of standard output is a JSON object: what became of each case, "restored" or the name of an error.
+"""
+
+import ctypes
+import json
+import os
+import sys
+from types import SimpleNamespace
+
+from lmcache.v1.distributed.serde.aesgcm import AesGcmSerializer
+
+from cache.lmcache_server import KEY_PURPOSE, Deserializer, HkdfKeyProvider, ObjectKey, Serializer
+
+KEY, CHUNK = ObjectKey(b"\1" * 32, "owner/name", 0), os.urandom(100_000)
+
+
+def memory(content=b"", size=0):
+    """Like LMCache's MemoryObj: `byte_array` is a memoryview in the format of ctypes."""
+    held = (ctypes.c_ubyte * max(size, len(content)))(*content)
+    return SimpleNamespace(byte_array=memoryview(held), held=held)
+
+
+def keys(master=b"k" * 32):
+    return HkdfKeyProvider(master, key_len=32, info_prefix=KEY_PURPOSE)
+
+
+def frame_by(serializer, padding=0):
+    frame = memory(size=len(CHUNK) + 29 + padding)
+    assert serializer.serialize(memory(CHUNK), frame, KEY) == len(CHUNK) + 29
+    return bytes(frame.held)
+
+
+def outcome(frame, key=KEY, deserializer=None):
+    restored = memory(size=len(CHUNK))
+    try:
+        (deserializer or Deserializer(keys())).deserialize(memory(frame), restored, key)
+    except Exception as exc:  # noqa: BLE001  every error is a result
+        return type(exc).__name__
+    return "restored" if bytes(restored.held) == CHUNK else "another content"
+
+
+def flipped(frame, at):
+    return frame[:at] + bytes((frame[at] ^ 1,)) + frame[at + 1 :]
+
+
+FRAME = frame_by(Serializer(keys()))
+CASES = {
+    "the frame": outcome(FRAME),
+    "a frame in a longer buffer": outcome(frame_by(Serializer(keys()), padding=4096)),
+    "one bit of the content": outcome(flipped(FRAME, 5000)),
+    "one bit of the initialisation vector": outcome(flipped(FRAME, 3)),
+    "one bit of the tag": outcome(flipped(FRAME, len(FRAME) - 1)),
+    "another version": outcome(flipped(FRAME, 0)),
+    "a short frame": outcome(FRAME[:-1]),
+    "an empty file": outcome(b""),
+    "the name of another chunk": outcome(FRAME, ObjectKey(b"\2" * 32, "owner/name", 0)),
+    "the name of another model": outcome(FRAME, ObjectKey(b"\1" * 32, "owner/other", 0)),
+    "the name of another rank": outcome(FRAME, ObjectKey(b"\1" * 32, "owner/name", 1)),
+    "the name of another visitor": outcome(FRAME, ObjectKey(b"\1" * 32, "owner/name", 0, 0, "visitor")),
+    "another key": outcome(FRAME, deserializer=Deserializer(keys(b"x" * 32))),
+    "a frame of LMCache's own serde": outcome(frame_by(AesGcmSerializer(keys()))),
+}
+json.dump(CASES, sys.stdout)
