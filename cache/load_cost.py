@@ -1,0 +1,85 @@
+"""Times reading and decrypting on their own, because a cache server reports them only together.
+
+Nothing here is part of a measured request. Files are read as LMCache's fs_native adapter does (whole files, several
+threads), and decrypted with the steps of its `aesgcm` serde (`lmcache/v1/distributed/serde/aesgcm.py`): all files of a
+request one after another in one thread.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from cache.bandwidth import WORKERS
+
+KEY_BITS, NONCE_BYTES = 256, 12
+BUFFER_BYTES = 2**27  # of frames in turn, so that none is still in the CPU's cache when its turn comes again
+
+
+@dataclass(frozen=True, slots=True)
+class LoadCost:
+    """What it took to read and to decrypt the files of one request, in seconds; `decryption` is 0 without a serde."""
+
+    loaded_bytes: int
+    read: float
+    decryption: float
+
+
+def kv_files(namespace: Path) -> frozenset[Path]:
+    """Returns the files with stored KV; an empty set if the folder does not exist or cannot be listed."""
+    with suppress(OSError):
+        return frozenset(namespace.rglob("*.data"))
+    return frozenset()
+
+
+def time_load(files: Iterable[Path], *, encrypted: bool) -> LoadCost | None:
+    """Reads the files once and decrypts as many bytes; None if there are no files, or one cannot be read."""
+    try:
+        sizes = {path: path.stat().st_size for path in files}
+        if not sizes or not all(sizes.values()):
+            return None
+        read = read_seconds(sizes)
+    except OSError:
+        return None
+    decryption = decryption_seconds(list(sizes.values())) if encrypted else 0.0
+    return LoadCost(sum(sizes.values()), read, decryption)
+
+
+def read_seconds(sizes: dict[Path, int]) -> float:
+    """Seconds to read the files into memory that is in use already. Raises OSError."""
+    shares = [list(sizes)[worker::WORKERS] for worker in range(WORKERS)]
+    buffers = [bytearray(b"\1") * max(sizes.values()) for _ in shares]
+    with ThreadPoolExecutor(WORKERS) as pool:
+        began = time.perf_counter()
+        list(pool.map(_read, shares, buffers))
+        return time.perf_counter() - began
+
+
+def decryption_seconds(sizes: Sequence[int], buffer_bytes: int = BUFFER_BYTES) -> float:
+    """Seconds to decrypt frames of these sizes. The key is a random one: the time does not depend on it."""
+    cipher = AESGCM(AESGCM.generate_key(KEY_BITS))
+    largest = max(sizes)
+    turns = range(max(1, min(len(sizes), buffer_bytes // largest)))
+    nonce = os.urandom(NONCE_BYTES)
+    frames = [bytearray(nonce + cipher.encrypt(nonce, os.urandom(largest), None)) for _ in turns]
+    outputs = [bytearray(b"\1") * largest for _ in turns]
+    pairs = itertools.cycle(zip(frames, outputs, strict=True))
+    began = time.perf_counter()
+    for _, (frame, output) in zip(sizes, pairs, strict=False):
+        blob = bytes(frame)  # LMCache copies the frame out of its memory, then its text, then the plaintext back
+        output[:] = cipher.decrypt(blob[:NONCE_BYTES], blob[NONCE_BYTES:], None)
+    return time.perf_counter() - began
+
+
+def _read(files: Sequence[Path], buffer: bytearray) -> None:
+    for path in files:
+        with path.open("rb", buffering=0) as file:
+            file.readinto(buffer)
