@@ -25,8 +25,8 @@ HISTOGRAMS: Mapping[str, str] = {  # field of HistogramTimes to the engine's his
     "lookup": "vllm:lmcache_mp_lookup_duration_seconds",
 }
 CACHE_HISTOGRAMS: Mapping[str, str] = {  # the same, of the cache server
-    "volume_gb_per_s": "lmcache_mp_l2_load_throughput_gigabytes_per_second",
-    "copy_gb_per_s": "lmcache_mp_l0_l1_load_throughput_gigabytes_per_second",
+    "volume_gb_per_s": "lmcache_mp_l2_load_throughput_GB_per_second",
+    "copy_gb_per_s": "lmcache_mp_l0_l1_load_throughput_GB_per_second",
 }
 MAX_TOTAL = 2.0**63  # larger than any real counter
 

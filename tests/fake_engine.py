@@ -93,7 +93,7 @@ class FakeCache:
         self.registry = CollectorRegistry()
         names = [*(f"lookup_hit_{tier}_tokens" for tier in ("l1", "l2")), "l2_store_completed_objects_chunks"]
         *self.hits, self.stored = [Counter(f"lmcache_mp_{name}", "-", registry=self.registry) for name in names]
-        rate = "lmcache_mp_l2_load_throughput_gigabytes_per_second"
+        rate = "lmcache_mp_l2_load_throughput_GB_per_second"
         self.load_rate = Histogram(rate, "-", registry=self.registry)
         self.pending: list[tuple[int, Sequence[Key]]] = []  # counter reads until the store completes, and the chunks
 

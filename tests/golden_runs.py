@@ -104,7 +104,7 @@ def timed(reply: Reply, number: int) -> Reply:
     computed, shared = reply.usage.prompt_tokens - cached, bool(reply.sources and reply.sources.shared)
     ttft = (50 + 0.5 * computed + 2e-4 * computed**2 + shared * (200 + 0.02 * cached) + number % 7) / 1e3
     itl = (0.04 if reply.engine.startswith("lmcache") and not cached else 0.03,) * len(reply.itl)
-    lookup = 0.02 + cached * 1e-4 if shared else 0.001
+    lookup = 0.12 if shared else 0.001
     queue = lookup + (0.03 if shared else 0.001)
     server = ServerTimes(queue, ttft - queue - 0.003, sum(itl) + number % 3 * 1e-3)
     loads = reply.engine.startswith("lmcache")

@@ -11,9 +11,12 @@ from bench.result import Result
 from bench.result_part import Number
 
 PARTS: Mapping[str, tuple[str, str]] = {  # name in the result to its name in reports, and what it is measured with
-    "http": ("client and HTTP", "this client's clock minus vLLM's, first token's way back included"),
+    "http": (
+        "HTTP, first chunk out",
+        "this client's clock minus vLLM's TTFT: the request's way in, the first chunk's out",
+    ),
     "rendering": ("rendering", "vLLM's TTFT minus queue and prefill: chat template, tokenising, hand-over"),
-    "outside": ("client, HTTP, rendering", "this client's clock minus vLLM's queue and prefill"),
+    "outside": ("HTTP and rendering", "this client's clock minus vLLM's queue and prefill"),
     "queue": ("queue", "vLLM's queue time, without lookup, load and copy"),
     "lookup": ("lookup", "the connector's lookup time, without the load"),
     "loading": ("lookup, read, decrypt", "the connector's lookup time"),
@@ -24,7 +27,8 @@ PARTS: Mapping[str, tuple[str, str]] = {  # name in the result to its name in re
 }
 ROOMY = 4  # arms that fit a terminal beside the names of the parts
 LESS_TELLING = ("other_instance", "lmcache_own_warm")  # arms that are left out where there is no room
-SMALLEST_MS = 0.05  # of an overlap that is shown
+SMALLEST_MS = 0.001  # of an overlap that the table shows; less is rounding of floats
+TELLING_PCT = 1.0  # of a TTFT: an overlap of more is among the reasons too
 NOT_MEASURED = "not measured"
 ENOUGH_PCT = 90.0
 
@@ -55,7 +59,7 @@ def budget_headline(result: Result) -> str:
 
 
 def budget_reasons(result: Result) -> Sequence[str]:
-    """What is not attributed, and what is counted twice."""
+    """What is not attributed, and which overlaps are more than rounding of the servers' clocks."""
     if result.kind != "budget":
         return []
     found, rows = [], [row for row in result.budgets if row.attributed_pct is not None]
@@ -67,7 +71,7 @@ def budget_reasons(result: Result) -> Sequence[str]:
     elif rows:
         least = min(row.attributed_pct or 0 for row in rows)
         found.append(f"at least {percent(least)} of every mean TTFT is attributed")
-    if twice := [row for row in rows if (row.overlap_ms or 0) >= SMALLEST_MS]:
+    if twice := [row for row in rows if 100 * (row.overlap_ms or 0) > TELLING_PCT * (row.mean_ttft_ms or 0)]:
         found.append(
             f"measured times overlap and are counted twice: {_listed(twice, lambda row: duration(row.overlap_ms))}"
         )
@@ -84,7 +88,7 @@ def _parts(title: str, rows: Sequence[TimeBudget]) -> ReportTable:
     lines.append(["TTFT", *(_ms(row.mean_ttft_ms) for row in rows), "this client's clock"])
     lines.append(["attributed", *(percent(row.attributed_pct) for row in rows), ""])
     crowded = len(rows) > ROOMY
-    arms = [number(row.arm or NOTHING, wide=crowded and row.arm in LESS_TELLING) for row in rows]
+    arms = [number(_arm(row.arm), wide=crowded and row.arm in LESS_TELLING) for row in rows]
     note = "Means in milliseconds, because means add up and medians do not."
     return ReportTable(title, [words("part, ms"), *arms, words("measured by", wide=True)], lines, note)
 
@@ -98,8 +102,8 @@ def _limits(result: Result) -> ReportTable:
         number("tail tokens", wide=True): lambda row: count(row.tail_tokens),
         number("tail"): lambda row: _measured(row.tail_ms),
         number("limit"): lambda row: _measured(_limit(row)),
-        number("cross_read"): lambda row: duration(row.mean_ttft_ms),
-        number("cross_read / limit"): lambda row: _over_limit(row),
+        number("cross read"): lambda row: duration(row.mean_ttft_ms),
+        number("cross read / limit"): lambda row: _over_limit(row),
     }
     note = (
         "The limit reads the KV's bytes at the volume's own speed (from the page cache, or else from the device) and "
@@ -116,6 +120,11 @@ def _limit(row: PhysicalLimit) -> float | None:
 def _over_limit(row: PhysicalLimit) -> str:
     limit = _limit(row)
     return ratio(row.mean_ttft_ms / limit if limit and row.mean_ttft_ms is not None else None)
+
+
+def _arm(name: str) -> str:
+    """An arm's name as a head of a column, which breaks at spaces."""
+    return name.replace("_", " ") or NOTHING
 
 
 def _name(part: str) -> str:

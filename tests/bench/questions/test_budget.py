@@ -1,7 +1,7 @@
 from contextlib import ExitStack
 
 import pytest
-from bench_results import a_result, on_a_terminal
+from bench_results import a_result, everywhere, on_a_terminal
 from bench_rows import Engines, a_bench, run, sample
 from fake_engine import Behaviour, FakeEngine, Volume, topology_of
 from fakes import collect
@@ -145,6 +145,15 @@ def test_a_server_without_histograms_leaves_more_in_one_part():
     rows = {row["arm"]: row["parts_ms"].keys() for row in budget.budgets(list(samples.values()))}
     assert rows["cold"] == {"outside", "queue", "prefill"}
     assert rows["cross_read"] == {"outside"}
+
+
+def test_the_report_says_which_times_overlap_and_where_too_little_is_attributed():
+    changes = {"budgets.3.overlap_ms": 60.0, "budgets.3.attributed_pct": 80.0, "budgets.2.overlap_ms": 0.2}
+    twice, short = "counted twice: cross_read, 576 tokens: 60.0 ms.", "90 % is attributed: cross_read, 576 tokens: 80 %."
+    for text in everywhere(a_result("budget", changes)):
+        assert "counted twice" in text
+        assert all(sentence in " ".join(text.split()) or "<" in text for sentence in (twice, short))
+    assert "counted twice" not in "".join(everywhere(a_result("budget")))
 
 
 def test_the_plot_has_a_bar_for_each_arm_and_length():
