@@ -149,7 +149,10 @@ def test_a_server_without_histograms_leaves_more_in_one_part():
 
 def test_the_report_says_which_times_overlap_and_where_too_little_is_attributed():
     changes = {"budgets.3.overlap_ms": 60.0, "budgets.3.attributed_pct": 80.0, "budgets.2.overlap_ms": 0.2}
-    twice, short = "counted twice: cross_read, 576 tokens: 60.0 ms.", "90 % is attributed: cross_read, 576 tokens: 80 %."
+    twice, short = (
+        "counted twice: cross_read, 576 tokens: 60.0 ms.",
+        "90 % is attributed: cross_read, 576 tokens: 80 %.",
+    )
     for text in everywhere(a_result("budget", changes)):
         assert "counted twice" in text
         assert all(sentence in " ".join(text.split()) or "<" in text for sentence in (twice, short))
