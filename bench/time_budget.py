@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+from bench.arms import Arm
 from bench.sample import Sample
 
 # In the order of a request. `outside` stands for `http` and `rendering` if they cannot be told apart, and `loading` for
@@ -43,18 +44,18 @@ def split_ttft(sample: Sample) -> TtftSplit | None:
     return TtftSplit(sample.ttft_ms, parts, max(0.0, unknown), overlap)
 
 
-def budgets(samples: Sequence[Sample]) -> list[dict[str, Any]]:
+def budgets(samples: Sequence[Sample], arms: Sequence[Arm]) -> list[dict[str, Any]]:
     """A TimeBudget as JSON for each length and arm, over the samples that count; none where no part is known.
 
     Means are used because they add up: the parts of a median are those of another document for each part.
     """
     found = []
     for input_len in sorted({sample.input_len for sample in samples}):
-        for arm in dict.fromkeys(sample.arm for sample in samples):
-            here = [s for s in samples if (s.arm, s.input_len) == (arm, input_len) and s.valid]
+        for name in (arm.name for arm in arms):
+            here = [s for s in samples if (s.arm, s.input_len) == (name, input_len) and s.valid]
             splits = [split for sample in here if (split := split_ttft(sample))]
             if any(split.parts for split in splits):
-                found.append({"arm": arm, "input_len": input_len, **_mean(splits)})
+                found.append({"arm": name, "input_len": input_len, **_mean(splits)})
     return found
 
 

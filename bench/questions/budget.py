@@ -67,7 +67,7 @@ def study(
         return _with_load_cost(files, trial, ask_with, bench, began)
 
     def summary(samples: Sequence[Sample], _options: Options) -> Mapping[str, Any]:
-        return {"storage": volume, "budgets": budgets(samples), "limits": limits(samples, volume)}
+        return {"storage": volume, "budgets": budgets(samples, ARMS), "limits": limits(samples, volume)}
 
     return replace(
         document_experiment(options, roles, ARMS, (COLD, FIRST_SIGHT, CROSS_READ), summary),

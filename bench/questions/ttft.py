@@ -53,7 +53,7 @@ def summary(samples: Sequence[Sample], options: Options) -> Mapping[str, Any]:
     others = [arm.name for arm in TTFT_ARMS if arm is not COLD]
     comparison = _compare(samples, CROSS_READ, COLD, options, noise=(OTHER_INSTANCE.name, COLD.name))
     ladder = arm_speedups(samples, others, COLD.name, options)
-    return {"comparison": comparison, "ladder": ladder, "budgets": budgets(samples)}
+    return {"comparison": comparison, "ladder": ladder, "budgets": budgets(samples, TTFT_ARMS)}
 
 
 def holds(result: Result) -> bool:
@@ -130,7 +130,7 @@ def two_servers_summary(samples: Sequence[Sample], options: Options) -> Mapping[
     others = [arm.name for arm in TWO_SERVER_ARMS if arm is not SECOND_COLD]
     comparison = _compare(samples, SECOND_READ, SECOND_COLD, options)
     ladder = arm_speedups(samples, others, SECOND_COLD.name, options)
-    return {"comparison": comparison, "ladder": ladder, "budgets": budgets(samples)}
+    return {"comparison": comparison, "ladder": ladder, "budgets": budgets(samples, TWO_SERVER_ARMS)}
 
 
 def _compare(samples: Sequence[Sample], of: Arm, over: Arm, options: Options, **more: Any) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from bench_rows import sample
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bench.questions.budget import ARMS
 from bench.time_budget import PARTS, budgets, split_ttft
 
 always = settings(derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -107,7 +108,7 @@ def test_parts_and_what_is_not_attributed_are_the_ttft_and_nothing_is_negative(r
         assert min(*found.parts.values(), found.not_attributed, found.overlap, 0.0) == 0
         total = sum(found.parts.values()) + found.not_attributed - found.overlap
         assert total == pytest.approx(each.ttft_ms, rel=1e-9, abs=1e-3)
-    for row in budgets(samples):
+    for row in budgets(samples, ARMS):
         total = sum(row["parts_ms"].values()) + row["not_attributed_ms"] - row["overlap_ms"]
         assert total == pytest.approx(row["mean_ttft_ms"], rel=1e-9, abs=1e-3)
 
@@ -116,11 +117,11 @@ def test_means_are_over_the_samples_that_count_at_each_length():
     cold = {"server_queue_ms": 1.0, "server_ttft_ms": 90.0}
     samples = [sample(0, "cold", 100.0, **cold), sample(1, "cold", 200.0, **cold)]
     samples += [sample(2, "cold", 900.0, reason="cached", **cold), sample(3, "cold", 50.0, input_len=64, **cold)]
-    assert [(row["input_len"], row["n"], row["mean_ttft_ms"]) for row in budgets(samples)] == [
+    assert [(row["input_len"], row["n"], row["mean_ttft_ms"]) for row in budgets(samples, ARMS)] == [
         (64, 1, 50),
         (7000, 2, 150),
     ]
 
 
 def test_a_server_that_reports_nothing_has_no_budget_rather_than_an_empty_one():
-    assert budgets([sample(0, "cold")]) == []
+    assert budgets([sample(0, "cold")], ARMS) == []
