@@ -111,6 +111,7 @@ class PhysicalLimit(ResultPart):
     kv_bytes: Number = None  # of the files that were loaded
     read_cached_ms: Number = None  # these bytes over the volume's bandwidth from the page cache
     read_device_ms: Number = None  # the same, from the device
+    decryption_ms: Number = None  # of these bytes on their own, which the limit leaves out
     tail_tokens: Number = None  # that are computed
     tail_ms: Number = None  # these tokens at the rate of a cold prefill of this length
     mean_ttft_ms: Number = None  # of the cross-reads

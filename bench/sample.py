@@ -62,6 +62,7 @@ class Sample(BaseModel):
     volume_gb_per_s: float | None = None  # of that loading, decryption included
     copy_gb_per_s: float | None = None  # from the cache server's memory to the engine
     loaded_bytes: int | None = None  # bench budget: of the document's files, which are read and decrypted once more
+    in_page_cache: bool | None = None  # bench budget: whether all of these files were, before the request
     read_beside_ms: float | None = None  # bench budget: that reading
     decryption_beside_ms: float | None = None  # bench budget: that decryption; 0 without a serde
     queue_ms: float | None = None  # under load: wait in the client, included in TTFT and E2EL

@@ -85,13 +85,21 @@ def _inside(sample: Sample, queue: float, prefill: float) -> dict[str, float]:
 
 
 def _loading(sample: Sample, lookup: float) -> dict[str, float]:
-    """The time in which the cache server looked up, read and decrypted, as far as these can be told apart."""
-    load, cost = _ms(sample.loaded_bytes, sample.volume_gb_per_s), (sample.read_beside_ms, sample.decryption_beside_ms)
-    read, decryption = cost
-    if load is None or read is None or decryption is None:
+    """The time in which the cache server looked up, read and decrypted, as far as these can be told apart.
+
+    A second read of files that were in the page cache takes as long as the first, and decryption is what it leaves of
+    the load. Of other files, the first read is not known: then decryption is what it takes on its own.
+    """
+    load, read, alone = (
+        _ms(sample.loaded_bytes, sample.volume_gb_per_s),
+        sample.read_beside_ms,
+        sample.decryption_beside_ms,
+    )
+    if load is None or read is None or alone is None:
         return {"loading": lookup}
-    if not decryption:
+    if not alone:
         return {"lookup": lookup - load, "read": load}
+    decryption = load - read if sample.in_page_cache else alone
     return {"lookup": lookup - load, "read": read, "decryption": decryption}
 
 

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cache.bandwidth import WORKERS
 
 KEY_BITS, NONCE_BYTES = 256, 12
+PROBE_EVERY = 2**20  # bytes of a file between two probes of the page cache
 BUFFER_BYTES = 2**27  # of frames in turn, so that none is still in the CPU's cache when its turn comes again
 
 
@@ -38,6 +39,15 @@ def kv_files(namespace: Path) -> frozenset[Path]:
     with suppress(OSError):
         return frozenset(namespace.rglob("*.data"))
     return frozenset()
+
+
+def in_page_cache(files: Iterable[Path]) -> bool:
+    """Returns whether all files are in the page cache; False also if that cannot be known, as on NFS.
+
+    A read that must not wait (RWF_NOWAIT) fails instead of reading from the device, so nothing changes by asking.
+    """
+    found = [_is_cached(path) for path in files]
+    return bool(found) and all(found)
 
 
 def time_load(files: Iterable[Path], *, encrypted: bool) -> LoadCost | None:
@@ -77,6 +87,14 @@ def decryption_seconds(sizes: Sequence[int], buffer_bytes: int = BUFFER_BYTES) -
         blob = bytes(frame)  # LMCache copies the frame out of its memory, then its text, then the plaintext back
         output[:] = cipher.decrypt(blob[:NONCE_BYTES], blob[NONCE_BYTES:], None)
     return time.perf_counter() - began
+
+
+def _is_cached(path: Path) -> bool:
+    probe = [bytearray(1)]
+    with suppress(OSError), path.open("rb", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        return all(os.preadv(file.fileno(), probe, at, os.RWF_NOWAIT) == 1 for at in range(0, size, PROBE_EVERY))
+    return False
 
 
 def _read(files: Sequence[Path], buffer: bytearray) -> None:

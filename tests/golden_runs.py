@@ -42,7 +42,7 @@ MEDIA = {
     "refused": {"video": "plain-a: HTTP 400: At most 0 video_url may be provided in one prompt."},
 }
 HOST = {"machine": "x86_64", "cpu": "a CPU", "cpus": 2, "memory_gb": 24.0, "kernel": "6.8.0", "gpus": []}
-FILES = budget.KVFiles(frozenset, lambda _: LoadCost(23_040 * 1024, 0.012, 0.06))
+FILES = budget.KVFiles(frozenset, lambda _: LoadCost(23_040 * 1024, 0.012, 0.06), lambda _: False)
 
 
 async def never(_say: Any) -> Mapping[str, Any]:

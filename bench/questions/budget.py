@@ -24,7 +24,7 @@ from bench.questions.storage import MeasureVolume, Volume
 from bench.result import Result
 from bench.sample import Sample
 from bench.time_budget import budgets
-from cache.load_cost import LoadCost, kv_files, time_load
+from cache.load_cost import LoadCost, in_page_cache, kv_files, time_load
 from cache.volume import current_namespace
 from config.settings import Settings
 
@@ -34,20 +34,26 @@ ATTRIBUTED_PCT = 90.0  # of each mean TTFT
 
 ListFiles = Callable[[], AbstractSet[Path]]
 TimeLoad = Callable[[AbstractSet[Path]], LoadCost | None]
+InPageCache = Callable[[AbstractSet[Path]], bool]
 
 
 @dataclass(frozen=True, slots=True)
 class KVFiles:
-    """The files with stored KV, and the function that reads and decrypts some of them once more."""
+    """The files with stored KV, and functions that read and decrypt some of them once more, and find them in memory."""
 
     list_all: ListFiles
     time_load: TimeLoad
+    in_page_cache: InPageCache
 
     @classmethod
     def of(cls, settings: Settings) -> KVFiles:
         """The files of the arena's KV volume."""
         encrypted = settings.kv_serde != "none"
-        return cls(lambda: kv_files(current_namespace(settings)), lambda files: time_load(files, encrypted=encrypted))
+        return cls(
+            list_all=lambda: kv_files(current_namespace(settings)),
+            time_load=lambda files: time_load(files, encrypted=encrypted),
+            in_page_cache=in_page_cache,
+        )
 
 
 def study(
@@ -86,19 +92,26 @@ async def _with_load_cost(
     second one too.
     """
     reads = {step.arm.name for step in trial.steps if step.arm.reads}
-    before = await asyncio.to_thread(files.list_all)
-    async for sample in measure_document(trial, ask_with, bench, began):
+    before, cached = await asyncio.to_thread(files.list_all), False
+
+    async def prepare() -> None:
+        nonlocal cached
+        await bench.prepare()
+        cached = await asyncio.to_thread(lambda: files.in_page_cache(files.list_all() - before))
+
+    async for sample in measure_document(trial, ask_with, replace(bench, prepare=prepare), began):
         if sample.arm in reads and sample.valid:
             await bench.prepare()
             cost = await asyncio.to_thread(lambda: files.time_load(files.list_all() - before))
-            yield sample.model_copy(update=_fields(cost)) if cost else sample
+            yield sample.model_copy(update=_fields(cost, cached)) if cost else sample
         else:
             yield sample
 
 
-def _fields(cost: LoadCost) -> Mapping[str, Any]:
+def _fields(cost: LoadCost, cached: bool) -> Mapping[str, Any]:
     return {
         "loaded_bytes": cost.loaded_bytes,
+        "in_page_cache": cached,
         "read_beside_ms": cost.read * 1e3,
         "decryption_beside_ms": cost.decryption * 1e3,
     }
@@ -123,6 +136,7 @@ def limits(samples: Sequence[Sample], volume: Volume) -> list[dict[str, Any]]:
                 "kv_bytes": size,
                 "read_cached_ms": _read_ms(size, speeds.read_cached),
                 "read_device_ms": _read_ms(size, speeds.read_device),
+                "decryption_ms": _mean(s.decryption_beside_ms for s in reads),
                 "tail_tokens": tail,
                 "tail_ms": tail * per_token if tail is not None and per_token is not None else None,
                 "mean_ttft_ms": _mean(s.ttft_ms for s in reads),

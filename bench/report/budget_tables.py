@@ -21,7 +21,7 @@ PARTS: Mapping[str, tuple[str, str]] = {  # name in the result to its name in re
     "lookup": ("lookup", "the connector's lookup time, without the load"),
     "loading": ("lookup, read, decrypt", "the connector's lookup time"),
     "read": ("read from the volume", "the same files, read once more (without decryption: LMCache's load time)"),
-    "decryption": ("decryption", "as many bytes, decrypted once more"),
+    "decryption": ("decryption", "the rest of LMCache's load time; without page cache, as many bytes once more"),
     "copy": ("copy into the engine", "vLLM's queue time after the lookup"),
     "prefill": ("prefill", "vLLM's time from queue to first token; after a hit, of the tail"),
 }
@@ -99,6 +99,7 @@ def _limits(result: Result) -> ReportTable:
         number("KV, MB", wide=True): lambda row: NOTHING if row.kv_bytes is None else digits(row.kv_bytes / 1e6),
         number("read, page cache"): lambda row: _measured(row.read_cached_ms),
         number("read, device"): lambda row: _measured(row.read_device_ms),
+        number("decryption alone", wide=True): lambda row: _measured(row.decryption_ms),
         number("tail tokens", wide=True): lambda row: count(row.tail_tokens),
         number("tail"): lambda row: _measured(row.tail_ms),
         number("limit"): lambda row: _measured(_limit(row)),
@@ -107,7 +108,7 @@ def _limits(result: Result) -> ReportTable:
     }
     note = (
         "The limit reads the KV's bytes at the volume's own speed (from the page cache, or else from the device) and "
-        "computes the tail as fast as a cold prompt of this length."
+        "computes the tail as fast as a cold prompt of this length. It does not decrypt."
     )
     return ReportTable.of("The physical limit of a cross-read", result.limits, cells, note)
 

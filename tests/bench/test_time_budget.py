@@ -29,6 +29,12 @@ def test_every_part_of_a_cross_read_is_measured_and_the_rest_of_the_load_is_not_
     assert (found.not_attributed, found.overlap) == (pytest.approx(20), 0)
 
 
+def test_files_that_were_in_the_page_cache_are_read_as_fast_twice_and_the_rest_of_the_load_decrypts_them():
+    found = split(**LOADED, **BESIDE, in_page_cache=True)
+    assert (found.parts["read"], found.parts["decryption"]) == (pytest.approx(20), pytest.approx(230))
+    assert found.not_attributed == pytest.approx(0, abs=1e-6)
+
+
 def test_without_a_serde_reading_is_the_whole_load_and_nothing_is_decrypted():
     parts = split(**LOADED, read_beside_ms=20.0, decryption_beside_ms=0.0).parts
     assert parts["read"] == pytest.approx(250)
@@ -92,6 +98,7 @@ measurements = st.fixed_dictionaries(
         **dict.fromkeys(("server_total_ttft_ms", "server_queue_ms", "server_ttft_ms", "lookup_ms"), ms),
         **dict.fromkeys(("read_beside_ms", "decryption_beside_ms"), ms),
         **dict.fromkeys(("volume_gb_per_s", "copy_gb_per_s"), st.none() | st.floats(1e-3, 1e3)),
+        "in_page_cache": st.none() | st.booleans(),
         "loaded_bytes": st.none() | st.integers(0, 10**10),
         "cached_tokens_details": st.none() | st.just(SHARED) | st.just({"shared": 0}),
     }

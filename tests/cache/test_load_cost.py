@@ -1,6 +1,8 @@
+import os
+
 import pytest
 
-from cache.load_cost import decryption_seconds, kv_files, time_load
+from cache.load_cost import decryption_seconds, in_page_cache, kv_files, time_load
 
 
 @pytest.fixture
@@ -38,3 +40,17 @@ def test_without_files_or_with_one_that_is_gone_or_empty_nothing_is_measured(fil
 
 def test_files_that_are_larger_than_the_buffers_take_turns_with_one():
     assert decryption_seconds([2**20] * 3, buffer_bytes=1) > 0
+
+
+def test_files_that_were_just_written_are_in_the_page_cache_and_what_cannot_be_known_is_not(files, tmp_path):
+    assert in_page_cache(files)
+    assert not in_page_cache([])
+    assert not in_page_cache([*files, tmp_path / "gone.data"])
+
+
+def test_a_file_that_was_dropped_from_the_page_cache_is_not_found_there(files):
+    [first, *_] = files
+    with first.open("rb+") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    assert not in_page_cache(files)
