@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import secrets
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from cache.key import read_key, write_once
@@ -25,6 +28,19 @@ from engines.vllm_command import served_dtype
 SAMPLE_BYTES = 2**20  # at each end of a weights file
 FINGERPRINT = "fingerprint.json"
 SERDE = "arena_aesgcm"  # registered by cache/lmcache_server.py
+ENTRIES = 1000  # of a namespace that are looked at: it can have millions of files, all in one folder
+
+ScanFolder = Callable[[Path], AbstractContextManager[Iterator["os.DirEntry[str]"]]]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredChunks:
+    """What lies in a namespace, as far as it was looked at. Sizes are in bytes."""
+
+    files: int
+    total_bytes: int
+    largest_bytes: int  # 0 without a file
+    is_all: bool  # whether there are no further files
 
 
 def fingerprint(settings: Settings, versions: Versions) -> dict[str, object]:
@@ -115,19 +131,32 @@ def lmcache_storage_config(settings: Settings, side: str, folder: Path) -> Mappi
     return volume | {"serde": {"type": SERDE, "master_key_path": str(settings.kv_key_file), "max_workers": 4}}
 
 
+def stored_chunks(namespace: Path, *, scan: ScanFolder = os.scandir) -> StoredChunks:
+    """Looks at the first ENTRIES entries of the namespace, in no order, so that the time does not grow with its files.
+
+    LMCache writes all finished files directly into this folder. A folder that cannot be read counts as empty.
+    """
+    sizes, is_all = list[int](), True
+    with suppress(OSError), scan(namespace) as entries:
+        sizes.extend(_size(entry) for entry in islice(entries, ENTRIES) if entry.name.endswith(".data"))
+        is_all = next(entries, None) is None
+    found = [size for size in sizes if size]
+    return StoredChunks(len(found), sum(found), max(found, default=0), is_all)
+
+
 def bytes_per_token(namespace: Path, chunk_size: int) -> float | None:
     """Returns the bytes of stored KV for one token, or None if nothing is stored. A chunk has `chunk_size` tokens.
 
-    It is computed from the largest file of the namespace: one whole chunk, and the few bytes that encryption adds.
+    LMCache stores whole chunks only, so any file has the size: one chunk, and the few bytes that encryption adds. The
+    largest of some is taken, because a crash of the machine can leave a file that is too short.
     """
-    sizes = [_size(path) for path in namespace.rglob("*.data")]
-    return max(sizes) / chunk_size if any(sizes) else None
+    return stored_chunks(namespace).largest_bytes / chunk_size or None
 
 
-def _size(path: Path) -> int:
+def _size(entry: os.DirEntry[str]) -> int:
     """Returns 0 for a file that no longer exists: LMCache deletes files when it needs room."""
     with suppress(FileNotFoundError):
-        return path.stat().st_size
+        return entry.stat().st_size
     return 0
 
 

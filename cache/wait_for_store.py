@@ -1,14 +1,16 @@
 """Waits until the KV that an engine computed is on the KV volume.
 
-A cache server counts the chunks that it has stored. Without one, the files on the volume are counted: how many there
+A cache server counts the chunks that it has stored. Without one, the volume is watched for new files: how many there
 will be depends on the connector, so the wait ends when no further file appears.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -21,19 +23,19 @@ from config.topology import CacheServer, KVFolder
 STORED = "lmcache_mp_l2_store_completed_objects_chunks_total"
 POLL_S = 0.05
 QUIET_S = 1.0  # without a further file on the volume
-FILES = (".data", ".bin")  # of LMCache's and of vLLM's connector
 
 Store = CacheServer | KVFolder
 CountStored = Callable[[Store], Awaitable[int]]
 
 
 async def count_stored(store: Store) -> int:
-    """Returns how many chunks this server has written since it started, or how many files are on the volume.
+    """Returns how many chunks this server has written since it started; for a KVFolder, a number that only grows, and
+    does so with each file that appears there.
 
     Raises StackError if the server does not answer.
     """
     if isinstance(store, KVFolder):
-        return await asyncio.to_thread(_count_files, store.path)
+        return await asyncio.to_thread(_count_files if store.connector == "offloading" else last_change, store.path)
     try:
         return int(sum_metrics(await fetch_metrics(store.url), STORED).get(STORED, 0))
     except httpx.HTTPError as exc:
@@ -73,14 +75,25 @@ async def _wait_until_quiet(folder: KVFolder, before: int, within: float, stored
     deadline, seen, since = time.monotonic() + within, before, time.monotonic()
     while seen <= before or time.monotonic() - since < QUIET_S:
         if time.monotonic() > deadline:
-            found = f"{seen - before} new files, and still more," if seen > before else "no new file"
+            found = "new files, and still more," if seen > before else "no new file"
             raise StackError(f"{found} on the KV volume after {within:.0f} s: ./arena logs lmcache-a (or lmcache-b)")
         await asyncio.sleep(POLL_S)
         if (files := await stored(folder)) != seen:
             seen, since = files, time.monotonic()
 
 
-def _count_files(folder: Path) -> int:
-    """Leaves out unfinished files, which lie in folders whose names begin with `.tmp`."""
-    found = (path for path in folder.rglob("*") if path.suffix in FILES)
-    return sum(not any(part.startswith(".tmp") for part in path.parts) for path in found)
+def last_change(volume: Path, *, scan: Callable[[Path], Iterable[os.DirEntry[str]]] = os.scandir) -> int:
+    """Returns when a file last appeared in a namespace, in ns since 1970; 0 without one.
+
+    LMCache moves each finished file into the namespace, which changes that folder's modification time. The files are
+    not listed: there can be millions.
+    """
+    with suppress(FileNotFoundError):
+        return max((entry.stat().st_mtime_ns for entry in scan(volume) if entry.is_dir()), default=0)
+    return 0
+
+
+def _count_files(volume: Path) -> int:
+    """Counts the finished files of vLLM's offloading. The time grows with them: they are spread over up to a million
+    folders, and the modification time of one says nothing about those in it."""
+    return sum(name.endswith(".bin") for _, _, names in os.walk(volume) for name in names)

@@ -64,7 +64,7 @@ class KvBytesPerToken:
         """Returns the measured value. Without `look`, or if the volume is empty or not visible from here, returns the
         recipe's; None without a recipe."""
         if look and self._measured is None:
-            with suppress(OSError):  # in a thread, since a volume can have many thousands of files
+            with suppress(OSError):  # in a thread, since a network file system can be slow
                 self._measured = await asyncio.to_thread(self._measure)
         return self._measured or self._by_recipe()
 

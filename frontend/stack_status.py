@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 
 from cache.lmcache_command import all_commands
-from cache.volume import current_namespace
+from cache.volume import current_namespace, stored_chunks
 from client.http_client import http_client
 from client.metrics import sum_metrics
 from config.settings import Settings
@@ -92,24 +92,18 @@ async def _model(client: httpx.AsyncClient, url: str) -> Mapping[str, Any]:
 
 
 def volume_card(settings: Settings) -> StackCard:
-    """Adds up the files of the namespace; sizes are missing if the volume is not visible from here."""
+    """Describes the namespace and the volume. Sizes are missing if the volume is not visible from here, and lower
+    bounds if the namespace has more files than are looked at."""
     folder, visible = current_namespace(settings), settings.kv_store_dir.is_dir()
-    sizes = [size for path in folder.rglob("*.data") if (size := _file_size(path)) is not None] if visible else []
+    stored = stored_chunks(folder)
+    bound = "" if stored.is_all else "at least "
     facts = {
         "namespace": folder.name,
-        "size": _size(sum(sizes) if visible else None),
-        "files": _count(len(sizes) if visible else None),
+        "size": bound + _size(stored.total_bytes if visible else None),
+        "files": bound + _count(stored.files if visible else None),
         "free": _size(shutil.disk_usage(settings.kv_store_dir).free if visible else None),
     }
     return StackCard("", "KV volume", "" if visible else "Not visible from the page.", None, facts)
-
-
-def _file_size(path: Path) -> int | None:
-    """Returns the size, or None if the file has been evicted in the meantime."""
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return None
 
 
 def stack_commands(settings: Settings) -> dict[str, str]:

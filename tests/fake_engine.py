@@ -126,7 +126,7 @@ class FakeCache:
                 self.volume.chunks |= set(keys)
                 self.stored.inc(len(keys))
                 for key in keys if self.volume.folder else ():
-                    (self.volume.folder / f"{hash(key)}.data").touch()
+                    (self.volume.folder / f"{hash(key)}.bin").touch()
         self.pending = [(looks, keys) for looks, keys in self.pending if looks > 0]
 
 

@@ -3,13 +3,16 @@ import json
 import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from cache.lmcache_command import lmcache_command
 from cache.volume import (
+    ENTRIES,
     FINGERPRINT,
+    StoredChunks,
     bytes_per_token,
     check_writable,
     current_namespace,
@@ -17,6 +20,7 @@ from cache.volume import (
     lmcache_storage_config,
     namespace_path,
     prepare_namespace,
+    stored_chunks,
 )
 from config.errors import ConfigError
 from config.recipe import find_recipe
@@ -145,3 +149,43 @@ def test_a_chunk_that_is_deleted_while_sizes_are_read_is_passed_over(tmp_path):
     (tmp_path / "chunk.data").write_bytes(b"0" * 2560)
     assert bytes_per_token(tmp_path, 256) == 10
     assert bytes_per_token(tmp_path, 64) == 40
+
+
+def test_unfinished_and_other_files_are_no_chunks(tmp_path):
+    for name in (".tmp-a/one.data", "two.tmp", "fingerprint.json"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"0")
+    assert stored_chunks(tmp_path) == StoredChunks(files=0, total_bytes=0, largest_bytes=0, is_all=True)
+    assert stored_chunks(tmp_path / "missing") == stored_chunks(tmp_path)
+
+
+class Entries:
+    """A folder with `count` chunk files that counts how many of its entries are looked at."""
+
+    name = "chunk.data"
+    st_size = 10
+
+    def __init__(self, count):
+        self.left, self.looked_at = count, 0
+
+    def __call__(self, _folder):
+        return nullcontext(self)
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        if self.looked_at == self.left:
+            raise StopIteration
+        self.looked_at += 1
+        return self
+
+    def stat(self):
+        return self
+
+
+def test_with_a_million_files_no_more_are_looked_at_than_with_a_thousand(tmp_path):
+    thousand, million = Entries(ENTRIES), Entries(1_000_000)
+    assert stored_chunks(tmp_path, scan=thousand) == StoredChunks(ENTRIES, 10 * ENTRIES, 10, is_all=True)
+    assert stored_chunks(tmp_path, scan=million) == StoredChunks(ENTRIES, 10 * ENTRIES, 10, is_all=False)
+    assert million.looked_at == ENTRIES + 1

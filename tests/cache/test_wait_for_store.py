@@ -1,11 +1,12 @@
 import asyncio
+import os
 from itertools import chain, repeat
 
 import pytest
 from fakes import a_reply
 
 from cache import wait_for_store
-from cache.wait_for_store import chunks_to_store, count_stored, wait_until_stored
+from cache.wait_for_store import chunks_to_store, count_stored, last_change, wait_until_stored
 from config.errors import StackError
 from config.topology import KVFolder
 
@@ -49,7 +50,7 @@ def test_a_store_that_never_ends_is_reported_with_how_far_it_came(topology):
         waiting(topology, 118, within=-1)
 
 
-# Without a cache server, files on the volume are counted
+# Without a cache server, the volume is watched for new files
 
 
 @pytest.fixture
@@ -89,8 +90,39 @@ def test_files_that_never_appear_are_reported(tmp_path):
         waiting_for_files(tmp_path, 100, within=-1)
 
 
-def test_finished_files_of_both_connectors_are_counted(tmp_path):
-    for name in ("a/one.data", "a/b/two.bin", ".tmp-a/three.data", "a/four.bin.tmp", "a/config.json"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    assert asyncio.run(count_stored(KVFolder(tmp_path, "lmcache"))) == 2
+def files(folder, *names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+
+
+def test_finished_files_of_vllms_offloading_are_counted(tmp_path):
+    files(tmp_path, "a_r0/fff/00_g0/one.bin", "a_r0/fff/01_g0/two.bin", "a_r0/fff/01_g0/three.bin.tmp", "a/config.json")
+    assert asyncio.run(count_stored(KVFolder(tmp_path, "offloading"))) == 2
+
+
+def test_a_file_of_lmcache_is_noticed_when_it_is_finished(tmp_path):
+    def stored():
+        return asyncio.run(count_stored(KVFolder(tmp_path, "lmcache")))
+
+    assert stored() == 0
+    files(tmp_path, "small-1/.tmp-a/one.data", "small-1/old.data")
+    os.utime(tmp_path / "small-1", (1, 1))
+    before = stored()
+    files(tmp_path, "small-1/.tmp-a/two.data")
+    assert stored() == before
+    (tmp_path / "small-1/.tmp-a/two.data").rename(tmp_path / "small-1/two.data")
+    assert stored() > before
+    assert asyncio.run(count_stored(KVFolder(tmp_path / "missing", "lmcache"))) == 0
+
+
+def test_files_of_lmcache_are_not_listed(tmp_path):
+    files(tmp_path, "small-1/one.data", "small-2/two.data")
+    listed = []
+
+    def scan(folder):
+        listed.append(folder)
+        return os.scandir(folder)
+
+    assert last_change(tmp_path, scan=scan)
+    assert listed == [tmp_path]

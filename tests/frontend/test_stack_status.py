@@ -2,7 +2,7 @@ import asyncio
 
 from fake_engine import FakeEngine, Volume, topology_of
 
-from cache.volume import current_namespace
+from cache.volume import ENTRIES, current_namespace
 from config.settings import Settings
 from config.topology import Topology
 from frontend.stack_status import read_stack, stack_commands, volume_card
@@ -39,6 +39,15 @@ def test_the_volumes_size_is_that_of_its_namespace(settings):
     facts = volume_card(settings).facts
     assert (facts["size"], facts["files"]) == ("1 MiB", "1")
     assert "iB" in facts["free"]
+
+
+def test_with_more_files_than_are_looked_at_size_and_number_are_lower_bounds(settings):
+    folder = current_namespace(settings)
+    folder.mkdir(parents=True)
+    for number in range(ENTRIES + 1):
+        (folder / f"{number}.data").write_bytes(b"x" * 2**10)
+    facts = volume_card(settings).facts
+    assert (facts["size"], facts["files"]) == ("at least 1 MiB", "at least 1,000")
 
 
 def test_no_command_line_shows_a_secret(tmp_path):
