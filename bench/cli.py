@@ -23,7 +23,8 @@ from bench.measure import MeasureContext
 from bench.options import Options
 from bench.plan import EngineRoles, assign_plain_pair, assign_roles
 from bench.preflight import describe_engines, read_engines
-from bench.questions import mm, peer, storage, sweep, ttft, verify
+from bench.questions import budget, mm, peer, storage, sweep, ttft, verify
+from bench.questions.budget import KVFiles
 from bench.report.render import report_files, write_reports
 from bench.report.terminal import terminal_report
 from bench.result import Result
@@ -129,6 +130,7 @@ def _studies(settings: Settings, past: PreviousRun) -> Mapping[str, Callable[[Op
         "sweep": sweep.study,
         "peer": partial(peer.study, settings=settings),
         "storage": partial(storage.study, measure_speed=measure_speed, measured=past.storage),
+        "budget": partial(budget.study, files=KVFiles.of(settings), measure_speed=measure_speed, measured=past.storage),
     }
 
 

@@ -91,6 +91,32 @@ class VolumeSummary(ResultPart):
     sequential: dict[str, AccessSpeed] = Field(default_factory=dict)  # the same speeds with one large file
 
 
+class TimeBudget(ResultPart):
+    """Where the TTFT of one arm goes at one prompt length: means over the samples that count."""
+
+    arm: str = ""
+    input_len: Number = None  # tokens
+    n: Number = None  # samples
+    mean_ttft_ms: Number = None
+    parts_ms: dict[str, Number] = Field(default_factory=dict)  # by name of the part (bench/time_budget.py)
+    not_attributed_ms: Number = None  # what lies between measured times and is none of the parts
+    overlap_ms: Number = None  # by how much parts and `not_attributed_ms` are more than the TTFT together
+    attributed_pct: Number = None  # of the TTFT; neither `not_attributed_ms` nor `overlap_ms` is
+
+
+class PhysicalLimit(ResultPart):
+    """How soon a cross-read could start if it only read its bytes and computed the tail of its prompt."""
+
+    input_len: Number = None  # tokens
+    kv_bytes: Number = None  # of the files that were loaded
+    read_cached_ms: Number = None  # these bytes over the volume's bandwidth from the page cache
+    read_device_ms: Number = None  # the same, from the device
+    decryption_ms: Number = None  # of these bytes on their own, which the limit leaves out
+    tail_tokens: Number = None  # that are computed
+    tail_ms: Number = None  # these tokens at the rate of a cold prefill of this length
+    mean_ttft_ms: Number = None  # of the cross-reads
+
+
 class DecodeSummary(ResultPart):
     """Generation after the first token, by arm."""
 

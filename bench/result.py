@@ -18,7 +18,9 @@ from bench.question_results import (
     LoadCellSummary,
     ModalitySummary,
     PeerSummary,
+    PhysicalLimit,
     QueryHits,
+    TimeBudget,
     VerifySummary,
     VolumeSummary,
 )
@@ -63,7 +65,7 @@ class Result(ResultPart):
     """The result of a complete or interrupted run."""
 
     schema_version: Any = Field(default=SCHEMA, alias="schema")
-    kind: str = ""  # the command: ttft, mm, aa, storage, sweep, decode, verify or peer
+    kind: str = ""  # the command: ttft, mm, aa, storage, budget, sweep, decode, verify or peer
     date: str = ""  # ISO 8601, when the run began
     run_id: str = ""
     complete: Flag = None
@@ -102,6 +104,8 @@ class Result(ResultPart):
     storage: VolumeSummary = VolumeSummary()
     lengths: tuple[LengthSummary, ...] = ()
     break_even: BreakEven = BreakEven()
+    budgets: tuple[TimeBudget, ...] = ()  # of ttft and budget
+    limits: tuple[PhysicalLimit, ...] = ()
     goodput: dict[str, Number] = Field(default_factory=dict)  # for sweep: metric to its limit in ms
     cells: tuple[LoadCellSummary, ...] = ()
     peer: PeerSummary = PeerSummary()

@@ -57,6 +57,14 @@ class Sample(BaseModel):
     server_queue_ms: float | None = None  # by the engine's own clock, like the next two fields
     server_ttft_ms: float | None = None  # from leaving the engine's queue to the first token
     server_generation_ms: float | None = None  # from the first token to the last
+    server_total_ttft_ms: float | None = None  # from the request's arrival at the API server to its first token there
+    lookup_ms: float | None = None  # until the cache server answered; includes loading from the volume to its memory
+    volume_gb_per_s: float | None = None  # of that loading, decryption included
+    copy_gb_per_s: float | None = None  # from the cache server's memory to the engine
+    loaded_bytes: int | None = None  # bench budget: of the document's files, which are read and decrypted once more
+    in_page_cache: bool | None = None  # bench budget: whether all of these files were, before the request
+    read_beside_ms: float | None = None  # bench budget: that reading
+    decryption_beside_ms: float | None = None  # bench budget: that decryption; 0 without a serde
     queue_ms: float | None = None  # under load: wait in the client, included in TTFT and E2EL
     cpu_ms: float | None = None  # CPU time of the client's process in a block, divided by the block's requests
     ended_s: float | None = None  # under load: since the run began; also set if the request failed

@@ -19,7 +19,7 @@ from client.chunk import (
     read_server_times,
     read_usage,
 )
-from client.metrics import TokenCounters, read_counters, sources_between
+from client.metrics import TokenCounters, histogram_times, read_counters, sources_between
 from client.prompt import Prompt
 from client.reply import Delta, Reply, Second, ServerTimes, TokenLogprobs
 from client.transport import TIMEOUT_S, http_session, silent_error, stream_chat
@@ -67,10 +67,10 @@ async def ask(
         text = one_line(str(state.usages[-1])) if state.usages else ""
         fact = f"its usage cannot be read: {text}" if text else "the answer has no usage at its end"
         raise StreamBroken(engine.name, fact, server_text=text, hint=engine.if_failed)
-    sources = sources_between(before, await counters(engine), usage.prompt_tokens)
-    yield Reply.of(
-        engine.name, state.deltas, usage, sources, state.logprobs, state.server_times, chunk_size=engine.chunk_size
-    )
+    after = await counters(engine)
+    sources, histograms = sources_between(before, after, usage.prompt_tokens), histogram_times(before, after)
+    found = (state.logprobs, state.server_times, histograms, engine.chunk_size)
+    yield Reply.of(engine.name, state.deltas, usage, sources, *found)
 
 
 async def ask_whole(engine: Engine, prompt: Prompt, *, counters: ReadCounters = read_counters) -> Reply:

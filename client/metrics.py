@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import httpx
 from prometheus_client import Metric
@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from client.http_client import http_client, read_body
-from client.reply import Sources
+from client.reply import HistogramTimes, Sources
 from config.topology import Engine
 
 BY_SOURCE = "vllm:prompt_tokens_by_source"
@@ -20,6 +20,14 @@ COMPUTED, OWN_CACHE, SHARED = "local_compute", "local_cache_hit", "external_kv_t
 MM_CACHE_HITS = "vllm:mm_cache_hits_total"  # media found in the cache of the multimodal processor
 HIT_L1 = "lmcache_mp_lookup_hit_l1_tokens_total"
 HIT_L2 = "lmcache_mp_lookup_hit_l2_tokens_total"
+HISTOGRAMS: Mapping[str, str] = {  # field of HistogramTimes to the engine's histogram
+    "total_ttft": "vllm:time_to_first_token_seconds",
+    "lookup": "vllm:lmcache_mp_lookup_duration_seconds",
+}
+CACHE_HISTOGRAMS: Mapping[str, str] = {  # the same, of the cache server
+    "volume_gb_per_s": "lmcache_mp_l2_load_throughput_GB_per_second",
+    "copy_gb_per_s": "lmcache_mp_l0_l1_load_throughput_GB_per_second",
+}
 MAX_TOTAL = 2.0**63  # larger than any real counter
 
 
@@ -35,6 +43,7 @@ class TokenCounters:
     l2: float | None = None
     tiers: bool = True  # whether the connector has a cache server, which counts them
     mm_cache_hits: float | None = None
+    histograms: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # field of HistogramTimes: count, sum
 
 
 async def read_counters(engine: Engine) -> TokenCounters | None:
@@ -43,14 +52,20 @@ async def read_counters(engine: Engine) -> TokenCounters | None:
         metrics = await fetch_metrics(engine.url, engine)
     except httpx.HTTPError:
         return None
-    engines = TokenCounters(_by_source(metrics), mm_cache_hits=sum_metrics(metrics, MM_CACHE_HITS).get(MM_CACHE_HITS))
+    engines = TokenCounters(
+        _by_source(metrics),
+        mm_cache_hits=sum_metrics(metrics, MM_CACHE_HITS).get(MM_CACHE_HITS),
+        histograms=_histograms(metrics, HISTOGRAMS),
+    )
     if engine.cache is None:
         return replace(engines, tiers=engine.store is None)
     try:
-        cache = sum_metrics(await fetch_metrics(engine.cache.url), HIT_L1, HIT_L2)
+        metrics = await fetch_metrics(engine.cache.url)
     except httpx.HTTPError:
         return engines
-    return replace(engines, l1=cache.get(HIT_L1, 0), l2=cache.get(HIT_L2, 0))
+    cache = sum_metrics(metrics, HIT_L1, HIT_L2)
+    histograms = {**engines.histograms, **_histograms(metrics, CACHE_HISTOGRAMS)}
+    return replace(engines, l1=cache.get(HIT_L1, 0), l2=cache.get(HIT_L2, 0), histograms=histograms)
 
 
 async def fetch_metrics(url: str, engine: Engine | None = None) -> str:
@@ -99,6 +114,32 @@ def sources_between(before: TokenCounters | None, after: TokenCounters | None, p
     if not shared or l1 is None or l2 is None or l1 + l2 < shared:  # the tiers are unknown
         return Sources(computed, own, shared, mm_cache_hits=mm_cache_hits, tiers=after.tiers)
     return Sources(computed, own, shared, min(l1, shared), max(0, shared - l1), mm_cache_hits)
+
+
+def histogram_times(before: TokenCounters | None, after: TokenCounters | None) -> HistogramTimes:
+    """Returns what was observed between two readings, for each histogram with exactly one observation more.
+
+    More observations are those of other requests. A count that fell is that of a server that was restarted.
+    """
+    if before is None or after is None:
+        return HistogramTimes()
+    known = HISTOGRAMS if before.l1 is None else {**HISTOGRAMS, **CACHE_HISTOGRAMS}
+    found = {}
+    for name in after.histograms.keys() & known.keys():
+        count, total = before.histograms.get(name, (0.0, 0.0))  # a histogram appears with its first observation
+        more, value = after.histograms[name][0] - count, after.histograms[name][1] - total
+        if more == 1 and value > 0:
+            found[name] = value
+    return HistogramTimes(**found)
+
+
+def _histograms(metrics: str, names: Mapping[str, str]) -> Mapping[str, tuple[float, float]]:
+    """Returns the count and the sum of each histogram that the page has, over all labels."""
+    sums = sum_metrics(metrics, *(f"{name}_{part}" for name in names.values() for part in ("count", "sum")))
+    counts = {field: sums.get(f"{name}_count") for field, name in names.items()}
+    return {
+        field: (count, sums.get(f"{names[field]}_sum", 0.0)) for field, count in counts.items() if count is not None
+    }
 
 
 def _grown(before: float | None, after: float | None) -> int | None:

@@ -84,6 +84,22 @@ class ServerTimes:
 
 
 @dataclass(frozen=True, slots=True)
+class HistogramTimes:
+    """What the servers' histograms say of one request. None: not reported, or not of this request alone.
+
+    `total_ttft` counts from the request's arrival at the API server to its first token there. `lookup` is what vLLM's
+    connector waited until its cache server had answered, which includes loading from the volume into the cache server's
+    memory. The rates are in 1e9 bytes of KV per second: from the volume to that memory (decryption included), and from
+    there to the engine.
+    """
+
+    total_ttft: Second | None = None
+    lookup: Second | None = None
+    volume_gb_per_s: float | None = None
+    copy_gb_per_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """One complete answer. `0 < ttft <= e2el`; both are in seconds from just before the request was sent."""
 
@@ -96,6 +112,7 @@ class Reply:
     sources: Sources | None = None  # None if other requests were in flight, or the counters could not be read
     logprobs: tuple[TokenLogprobs, ...] = ()  # of each token, if requested
     server: ServerTimes | None = None
+    histograms: HistogramTimes = HistogramTimes()
     text_tokens: int | None = None  # tokens of the same prompt without its media; None if not counted
     before_media: int | None = None  # how many of these come before the media
     chunk_size: int = 1  # of the engine
@@ -109,6 +126,7 @@ class Reply:
         sources: Sources | None = None,
         logprobs: Sequence[TokenLogprobs] = (),
         server: ServerTimes | None = None,
+        histograms: HistogramTimes = HistogramTimes(),
         chunk_size: int = 1,
     ) -> Reply:
         """Computes the reply from its deltas. Raises EmptyReply if there are none."""
@@ -119,8 +137,8 @@ class Reply:
         at = [delta.at for delta in deltas]
         gaps = tuple(later - sooner for sooner, later in pairwise(at))
         text = "".join(delta.text for delta in deltas if not delta.reasoning)
-        times = (at[0], gaps, at[-1])
-        return cls(engine, text, *times, usage, sources, tuple(logprobs), server, chunk_size=chunk_size)
+        found = (sources, tuple(logprobs), server, histograms)
+        return cls(engine, text, at[0], gaps, at[-1], usage, *found, chunk_size=chunk_size)
 
     @property
     def mean_itl(self) -> Second | None:
@@ -151,7 +169,7 @@ class Reply:
 
     def to_json(self) -> dict[str, object]:
         """Returns the reply with names and units of `vllm bench serve`: milliseconds in `…_ms`, seconds in `itls`."""
-        sources, server = self.sources, self.server
+        sources, server, histograms = self.sources, self.server, self.histograms
         return {
             "engine": self.engine,
             "text": self.text,
@@ -172,4 +190,8 @@ class Reply:
             "server_queue_ms": server and server.queue * 1e3,
             "server_ttft_ms": server and server.ttft * 1e3,
             "server_generation_ms": server and server.generation and server.generation * 1e3,
+            "server_total_ttft_ms": histograms.total_ttft and histograms.total_ttft * 1e3,
+            "lookup_ms": histograms.lookup and histograms.lookup * 1e3,
+            "volume_gb_per_s": histograms.volume_gb_per_s,
+            "copy_gb_per_s": histograms.copy_gb_per_s,
         }

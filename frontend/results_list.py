@@ -94,10 +94,16 @@ def _under_load(result: Result) -> str:
     return f"{len(result.cells)} loads, {failed:.0f} requests do not count" if result.cells else ""
 
 
+def _attributed(result: Result) -> str:
+    shares = [row.attributed_pct for row in result.budgets if row.attributed_pct is not None]
+    return f"at least {min(shares):.0f} % of each TTFT attributed" if shares else ""
+
+
 VERDICTS: Mapping[str, Callable[[Result], str]] = {  # in a few words; empty if a result has none
     "mm": _by_modality,
     "verify": _agreement,
     "storage": _break_even,
+    "budget": _attributed,
     "sweep": _under_load,
 }
 

@@ -23,13 +23,14 @@ from pathlib import Path
 from typing import Any, Self
 
 from fakes import CHUNK_SIZE
-from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from config.topology import CacheServer, Engine, KVFolder, ServiceKind, Topology
 
 CHAT = "/v1/chat/completions"
 MAX_MODEL_LEN = 8192
 MEDIA_TOKENS = 2 * CHUNK_SIZE
+LOAD_RATE = 0.5  # GB/s of every load from the volume
 NONCE = re.compile(r"[0-9a-f]{16}")
 
 Key = tuple[str, ...]  # a chunk is identified by all words up to its end
@@ -52,6 +53,8 @@ class Behaviour:
     echoes: bool = False  # the answer ends with the question
     stamps: bool = False  # the answer begins with the Unix time at which it is sent, in ms
     usage: bool = True
+    metrics: Mapping[str, float] | None = None  # of a request, in the chunk with the usage
+    histograms: bool = True
     status: int = 200
     says: str = "the engine is dead"  # the message with any status other than 200
     breaks_after: int | None = None  # chunks of the answer, after which the connection is reset
@@ -90,6 +93,8 @@ class FakeCache:
         self.registry = CollectorRegistry()
         names = [*(f"lookup_hit_{tier}_tokens" for tier in ("l1", "l2")), "l2_store_completed_objects_chunks"]
         *self.hits, self.stored = [Counter(f"lmcache_mp_{name}", "-", registry=self.registry) for name in names]
+        rate = "lmcache_mp_l2_load_throughput_GB_per_second"
+        self.load_rate = Histogram(rate, "-", registry=self.registry)
         self.pending: list[tuple[int, Sequence[Key]]] = []  # counter reads until the store completes, and the chunks
 
     def look_up(self, keys: Sequence[Key]) -> int:
@@ -98,6 +103,8 @@ class FakeCache:
         in_memory = sum(key in self.memory for key in keys[:found])
         for counter, chunks in zip(self.hits, (in_memory, found - in_memory), strict=True):
             counter.inc(chunks * CHUNK_SIZE)
+        if found > in_memory:
+            self.load_rate.observe(LOAD_RATE)
         self.memory |= set(keys[:found])
         return found
 
@@ -141,6 +148,8 @@ class FakeEngine:
         for source in ("local_compute", "local_cache_hit", "external_kv_transfer"):
             self.by_source.labels(source)
         self.mm_cache_hits = Counter("vllm:mm_cache_hits", "-", registry=registry)
+        self.first_tokens = Histogram("vllm:time_to_first_token_seconds", "-", registry=registry)
+        self.lookups = Histogram("vllm:lmcache_mp_lookup_duration_seconds", "-", registry=registry)
         self.running = Gauge("vllm:num_requests_running", "-", registry=registry)
         self.finished = Counter("vllm:request_success", "-", ["finished_reason"], registry=registry).labels("stop")
         facts = {"enable_prefix_caching": "True", "cache_dtype": "auto", "block_size": str(CHUNK_SIZE)}
@@ -218,15 +227,17 @@ class FakeEngine:
         self.finished.inc()
 
     def _answer(self, body: Body, wait: Wait) -> Iterator[str]:
-        does = self.behaviour
+        does, arrived = self.behaviour, time.perf_counter()
         self._process(body)
         keys, words = self._keys(body), self._words(body)
         cached = self._prefill(keys, len(words))
+        looked_up = time.perf_counter()
         role = _event(choice={"role": "assistant", "content": ""})
         if does.early_role:
             yield role
         yield from [": ping\n\n"] * does.keep_alives
         wait(does.until_text + does.per_token * (len(words) - cached))
+        self._observe(arrived, looked_up)
         if not does.early_role:
             yield role
         if does.reasoning:
@@ -247,10 +258,18 @@ class FakeEngine:
         if does.usage:
             prompt_tokens = len(words) if does.counts is None else does.counts
             counted = {"prompt_tokens": prompt_tokens, "completion_tokens": len(answer)}
-            yield _event(usage=counted | {"total_tokens": 0, "prompt_tokens_details": {"cached_tokens": cached}})
+            usage = counted | {"total_tokens": 0, "prompt_tokens_details": {"cached_tokens": cached}}
+            yield _event(usage=usage, metrics=does.metrics)
         yield "data: [DONE]\n\n"
         if does.stays_open:
             wait(20)
+
+    def _observe(self, arrived: float, looked_up: float) -> None:
+        """Puts a request's first token and its lookup into the histograms; connectors without a server have none."""
+        if self.behaviour.histograms:
+            self.first_tokens.observe(time.perf_counter() - arrived)
+            if self.cache and not self.cache.volume.folder:
+                self.lookups.observe(looked_up - arrived)
 
     def _process(self, body: Body) -> None:
         """Simulates preprocessing the media; those of earlier requests are in the processor's cache."""
@@ -353,12 +372,18 @@ def _question(body: Body) -> Sequence[str]:
     return [word for word in _content(body["messages"][-1]["content"]) if not word.startswith("<media ")]
 
 
-def _event(*, choice: Body | None = None, usage: Body | None = None, logprobs: Sequence[str] = ()) -> str:
+def _event(
+    *,
+    choice: Body | None = None,
+    usage: Body | None = None,
+    metrics: Body | None = None,
+    logprobs: Sequence[str] = (),
+) -> str:
     """Returns a chunk as a server-sent event: a choice with a delta, or usage without choices."""
     certain = [{"token": token, "top_logprobs": [{"token": token, "logprob": -0.1}]} for token in logprobs]
     choices = [] if choice is None else [{"index": 0, "delta": choice, "logprobs": {"content": certain}}]
     frame = {"id": "chat-1", "object": "chat.completion.chunk", "created": 0, "model": "arena"}
-    return f"data: {json.dumps({**frame, 'choices': choices, 'usage': usage})}\n\n"
+    return f"data: {json.dumps({**frame, 'choices': choices, 'usage': usage, 'metrics': metrics})}\n\n"
 
 
 class _Server(ThreadingHTTPServer):

@@ -24,10 +24,11 @@ from bench.media_prompts import Sizes
 from bench.options import Options
 from bench.plan import EngineRoles, assign_plain_pair, assign_roles
 from bench.preflight import describe_engines, preflight
-from bench.questions import mm, peer, storage, sweep, ttft, verify
+from bench.questions import budget, mm, peer, storage, sweep, ttft, verify
 from bench.runner import PreviousRun, run_experiment
+from cache.load_cost import LoadCost
 from client.prompt import Prompt
-from client.reply import Reply, ServerTimes
+from client.reply import HistogramTimes, Reply, ServerTimes
 from config.topology import Engine, Topology
 
 SPEED = {"gb_per_s": 2.0, "method": "O_DIRECT", "reason": None}
@@ -41,6 +42,7 @@ MEDIA = {
     "refused": {"video": "plain-a: HTTP 400: At most 0 video_url may be provided in one prompt."},
 }
 HOST = {"machine": "x86_64", "cpu": "a CPU", "cpus": 2, "memory_gb": 24.0, "kernel": "6.8.0", "gpus": []}
+FILES = budget.KVFiles(frozenset, lambda _: LoadCost(23_040 * 1024, 0.012, 0.06), lambda _: False)
 
 
 async def never(_say: Any) -> Mapping[str, Any]:
@@ -78,6 +80,10 @@ RUNS: dict[str, tuple[Callable[..., Experiment], Options]] = {
         partial(storage.study, measure_speed=never, measured=VOLUME),
         of("storage", input_lens=(320, 576, 1088, 2112)),
     ),
+    "budget": (
+        partial(budget.study, files=FILES, measure_speed=never, measured=VOLUME),
+        of("budget", input_lens=(576, 1088, 2112, 1088)),
+    ),
     "sweep": (
         sweep.study,
         of("sweep", 1, num_prompts=3, max_concurrency=(1,), request_rate=(1000.0,), goodput={"ttft": 500}),
@@ -98,8 +104,12 @@ def timed(reply: Reply, number: int) -> Reply:
     computed, shared = reply.usage.prompt_tokens - cached, bool(reply.sources and reply.sources.shared)
     ttft = (50 + 0.5 * computed + 2e-4 * computed**2 + shared * (200 + 0.02 * cached) + number % 7) / 1e3
     itl = (0.04 if reply.engine.startswith("lmcache") and not cached else 0.03,) * len(reply.itl)
-    server = ServerTimes(0.002, ttft - 0.005, sum(itl) + number % 3 * 1e-3)
-    return replace(reply, ttft=ttft, itl=itl, e2el=ttft + sum(itl), server=server)
+    lookup = 0.12 if shared else 0.001
+    queue = lookup + (0.03 if shared else 0.001)
+    server = ServerTimes(queue, ttft - queue - 0.003, sum(itl) + number % 3 * 1e-3)
+    loads = reply.engine.startswith("lmcache")
+    times = HistogramTimes(ttft - 0.001, lookup if loads else None, 0.25 if shared else None)
+    return replace(reply, ttft=ttft, itl=itl, e2el=ttft + sum(itl), server=server, histograms=times)
 
 
 def a_context(kind: str) -> MeasureContext:

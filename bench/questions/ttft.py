@@ -28,6 +28,7 @@ from bench.result import Result
 from bench.sample import Sample
 from bench.sample_warnings import sample_warnings, source_unknown_warnings
 from bench.speedup import SampleMetric, arm_speedups, compare_arms
+from bench.time_budget import budgets
 
 AA_ARMS = (PLAIN_A, PLAIN_B)
 DECODE_ARMS = (COLD, OTHER_INSTANCE, FIRST_SIGHT)
@@ -51,7 +52,8 @@ def summary(samples: Sequence[Sample], options: Options) -> Mapping[str, Any]:
     """The claim (cross-read against cold), and the speed-up of every other arm over cold."""
     others = [arm.name for arm in TTFT_ARMS if arm is not COLD]
     comparison = _compare(samples, CROSS_READ, COLD, options, noise=(OTHER_INSTANCE.name, COLD.name))
-    return {"comparison": comparison, "ladder": arm_speedups(samples, others, COLD.name, options)}
+    ladder = arm_speedups(samples, others, COLD.name, options)
+    return {"comparison": comparison, "ladder": ladder, "budgets": budgets(samples, TTFT_ARMS)}
 
 
 def holds(result: Result) -> bool:
@@ -127,7 +129,8 @@ def two_servers_summary(samples: Sequence[Sample], options: Options) -> Mapping[
     """The claim (the second server against its own cold start), and the speed-up of every other arm over that."""
     others = [arm.name for arm in TWO_SERVER_ARMS if arm is not SECOND_COLD]
     comparison = _compare(samples, SECOND_READ, SECOND_COLD, options)
-    return {"comparison": comparison, "ladder": arm_speedups(samples, others, SECOND_COLD.name, options)}
+    ladder = arm_speedups(samples, others, SECOND_COLD.name, options)
+    return {"comparison": comparison, "ladder": ladder, "budgets": budgets(samples, TWO_SERVER_ARMS)}
 
 
 def _compare(samples: Sequence[Sample], of: Arm, over: Arm, options: Options, **more: Any) -> dict[str, Any]:

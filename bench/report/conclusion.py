@@ -7,6 +7,7 @@ from math import ceil
 from statistics import median
 
 from bench.question_results import VerifySummary
+from bench.report.budget_tables import budget_headline, budget_reasons
 from bench.report.media_tables import media_evidence, media_headline, media_reasons, not_kept_apart
 from bench.report.number_format import (
     change,
@@ -66,7 +67,13 @@ def conclusion(result: Result) -> str:
 def reasons(result: Result) -> Sequence[str]:
     """The reasons for the verdict and the noise that it was compared with, except what the headline already says."""
     why = result.comparison.why or result.break_even.why
-    found = (why, _noise(result.comparison.noise_floor), _needles(result.verify), *media_reasons(result))
+    found = (
+        why,
+        _noise(result.comparison.noise_floor),
+        _needles(result.verify),
+        *media_reasons(result),
+        *budget_reasons(result),
+    )
     claim = headline(result)
     return [sentence(text) for text in found if text and text not in claim]
 
@@ -127,6 +134,7 @@ def _under_load(result: Result) -> str:
 HEADLINES: Mapping[str, Callable[[Result], str]] = {
     "mm": media_headline,
     "storage": _break_even,
+    "budget": budget_headline,
     "verify": _agreement,
     "sweep": _under_load,
 }

@@ -12,6 +12,7 @@ KINDS: Mapping[str, str] = {
     "mm": "TTFT of media, plain against shared",
     "aa": "A/A test, two engines that do the same",
     "storage": "Loading against computing again",
+    "budget": "Where the time to first token goes",
     "decode": "What storing costs while decoding",
     "verify": "Is the fast answer the right one?",
     "sweep": "TTFT under load",

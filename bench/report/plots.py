@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from bench.question_results import LengthSummary
+from bench.report.budget_plot import budget_plot
 from bench.report.number_format import S, TimeUnit, count, duration, unit_for
 from bench.report.plot_style import OTHER, WIDE_TAIL, drawing, in_style, label, look, scale, to_svg
 from bench.result import Result
@@ -128,6 +129,7 @@ def _timeline(result: Result) -> Drawn:
 PLOTS: Mapping[str, Callable[[Result], Drawn]] = {
     "Median TTFT with its interval (bar); each dot is a sample that counted.": _by_arm,
     "TTFT by prompt length: medians with intervals, the fits (lines) and the break-even (dashed).": _by_length,
+    "Parts of the mean TTFT of each arm; parts beyond 100 % are times that overlap.": budget_plot,
     "Gaps between chunks: half lie in the box, 98 % within the whiskers, the rest are dots.": _gaps,
     "Every sample when it was started; a cross does not count, and is at the bottom without a TTFT.": _timeline,
 }

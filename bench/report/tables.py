@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from bench.question_results import AccessSpeed, Confirmation, LengthSummary, LoadCellSummary, VerifyDocument
+from bench.report.budget_tables import budget_tables
 from bench.report.labels import arm_meaning
 from bench.report.media_tables import by_modality, hits, mixup_table
 from bench.report.number_format import (
@@ -33,7 +34,8 @@ NamedArm = tuple[str, ArmSummary]
 
 def tables(result: Result) -> Sequence[ReportTable]:
     """The main tables of a result, except those without rows."""
-    found = [table(result) for table in TABLES.get(result.kind, (_arms,))]
+    main = [table(result) for table in TABLES.get(result.kind, (_arms,))]
+    found = [*main, *budget_tables(result), _volume(result)]
     return [table for table in found if table.rows]
 
 
@@ -189,7 +191,8 @@ def _clients(result: Result) -> ReportTable:
 
 TABLES: Mapping[str, Sequence[Callable[[Result], ReportTable]]] = {
     "decode": (_decode, _arms),
-    "storage": (_lengths, _confirmed, _volume),
+    "storage": (_lengths, _confirmed),
+    "budget": (),
     "mm": (by_modality, hits),
     "verify": (_documents, mixup_table),
     "sweep": (_loads,),

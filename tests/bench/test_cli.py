@@ -142,7 +142,7 @@ def test_what_is_no_address_is_refused(url, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "command", ["ttft", "mm", "aa", "storage", "sweep", "decode", "verify", "peer", "report", "compare"]
+    "command", ["ttft", "mm", "aa", "storage", "budget", "sweep", "decode", "verify", "peer", "report", "compare"]
 )
 def test_every_command_explains_itself(command):
     shown = bench(command, "--help")
@@ -150,7 +150,7 @@ def test_every_command_explains_itself(command):
     assert "--json" in shown.stdout
 
 
-@pytest.mark.parametrize("kind", ["ttft", "mm", "aa", "decode", "sweep", "verify"])
+@pytest.mark.parametrize("kind", ["ttft", "mm", "aa", "budget", "decode", "sweep", "verify"])
 def test_where_nothing_runs_the_next_step_is_to_start_it(tmp_path, kind):
     nowhere = {"ENGINE_URL": "http://127.0.0.1:9", "ARENA_HOME": str(tmp_path), "OPENAI_API_KEY": "k"}
     error = bench(kind, "--result-dir", tmp_path / "new", **nowhere).exception
@@ -170,6 +170,8 @@ def test_where_nothing_runs_the_next_step_is_to_start_it(tmp_path, kind):
         ("peer", {"comparison.verdict": "slower"}),
         ("storage", {"break_even.confirmed": []}),
         ("storage", {"break_even.confirmed": [{"holds": True}, {"holds": None}]}),
+        ("budget", {"budgets.0.attributed_pct": 80}),
+        ("budget", {"budgets": []}),
         ("sweep", {"cells.0.failed": 3}),
         ("verify", {"verify.agrees": False}),
     ],

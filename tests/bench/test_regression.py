@@ -46,7 +46,7 @@ def test_results_of_different_questions_are_refused(other):
         regression.compare_results(a_result(9, 11), a_result(9, 11, **other))
 
 
-@pytest.mark.parametrize("name", ["verify", "storage", "sweep", "mm"])
+@pytest.mark.parametrize("name", ["verify", "storage", "budget", "sweep", "mm"])
 def test_results_without_a_single_speed_up_are_refused(name):
     with pytest.raises(ConfigError, match="ttft, aa, decode and peer"):
         regression.check_expected_gain(Result.model_validate(golden(name)), 2)

@@ -95,7 +95,7 @@ def test_the_same_result_gives_the_same_bytes(name):
     assert render_reports(a_result(name)) == files_of(name)
 
 
-@pytest.mark.parametrize("kind", ["ttft", "mm", "aa", "storage", "decode", "verify", "sweep", "peer"])
+@pytest.mark.parametrize("kind", ["ttft", "mm", "aa", "storage", "budget", "decode", "verify", "sweep", "peer"])
 def test_a_kind_alone_makes_a_report_without_a_claim(kind):
     for text in everywhere(Result(kind=kind)):
         assert "No claim" in text or "No break-even" in text

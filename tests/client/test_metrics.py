@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from client.metrics import TokenCounters, sources_between, sum_metrics
-from client.reply import Sources
+from client.metrics import TokenCounters, histogram_times, sources_between, sum_metrics
+from client.reply import HistogramTimes, Sources
 
 
 def grown(computed=0, own=0, shared=0, l1=0.0, l2=0.0):
@@ -41,3 +41,28 @@ def test_media_that_were_preprocessed_before_are_counted_apart_from_kv(before, a
 def test_totals_sum_over_labels():
     text = '# TYPE hits counter\nhits_total{m="a"} 2\nhits_total{m="b"} 3\n'
     assert sum_metrics(text)["hits_total"] == 5
+
+
+def observed(lookups=(1, 0.5), l1=0.0, **more):
+    return TokenCounters({}, l1=l1, histograms={"lookup": lookups, **more})
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "times"),
+    [
+        pytest.param(observed(), observed((2, 0.75)), HistogramTimes(lookup=0.25), id="alone"),
+        pytest.param(observed(), observed((3, 0.75)), HistogramTimes(), id="with another request in flight"),
+        pytest.param(observed((9, 4.0)), observed((1, 0.2)), HistogramTimes(), id="after a restart"),
+        pytest.param(observed(), observed(), HistogramTimes(), id="nothing observed"),
+        pytest.param(None, observed(), HistogramTimes(), id="no answer before"),
+        pytest.param(observed(), None, HistogramTimes(), id="no answer after"),
+        pytest.param(
+            observed(), observed(volume_gb_per_s=(1, 0.6)), HistogramTimes(volume_gb_per_s=0.6), id="the first load"
+        ),
+        pytest.param(
+            observed(l1=None), observed(volume_gb_per_s=(1, 0.6)), HistogramTimes(), id="no cache server before"
+        ),
+    ],
+)
+def test_a_histogram_speaks_of_one_request_if_it_has_one_observation_more(before, after, times):
+    assert histogram_times(before, after) == times

@@ -56,7 +56,7 @@ def test_nothing_shorter_than_a_chunk_and_a_token_can_be_shared():
     assert "one chunk" in even["why"]
     assert [each["shareable_tokens"] for each in even["confirmed"]] == [0, 512]
     smaller = storage.break_even(list(rows(lambda n: 1 + 0.001 * n)), OPTIONS, VOLUME, 64)
-    assert [each["shareable_tokens"] for each in smaller["confirmed"]] == [128, 576]
+    assert [each["shareable_tokens"] for each in smaller["confirmed"]] == [128, 512]
 
 
 def test_shorter_prompts_than_were_measured_are_not_guessed_at():
