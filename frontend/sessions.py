@@ -175,6 +175,7 @@ class SessionStore:
         self._max_tabs, self._max_bytes = max_tabs, held_bytes
         self._sessions = OrderedDict[str, TabSession]()  # least recently used first
         self._closed = OrderedDict[str, str]()  # session key -> why it was closed
+        self._stopping = set[TabSession]()  # tabs that were removed while busy: their runs still write rows
         self._visitors = OrderedDict[str, Visitor]()
 
     def session(self, key: str) -> TabSession:
@@ -226,14 +227,15 @@ class SessionStore:
         return self._visitors[token]
 
     def _present(self) -> set[Visitor]:
-        """Returns the visitors that have an open tab."""
-        return {tab.visitor for tab in self._sessions.values()}
+        """Returns the visitors that have an open tab, or a closed one whose run has not ended yet."""
+        self._stopping = {tab for tab in self._stopping if tab.busy}
+        return {tab.visitor for tab in (*self._sessions.values(), *self._stopping)}
 
     def _remove(self, key: str, why: str) -> TabSession:
         self._closed[key] = why
         if len(self._closed) > MAX_CLOSED:
             self._closed.popitem(last=False)
-        tab = self._sessions.pop(key)
+        self._stopping.add(tab := self._sessions.pop(key))
         tab.visitor.closed_at = self._clock()
         return tab
 

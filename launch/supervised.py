@@ -63,10 +63,13 @@ def end_session(session: int, folder: Path) -> None:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process lives. Zombies and dying processes, whose command line is already empty, count as dead."""
+    """Whether a process lives. Zombies and dying processes, which have no memory any more, count as dead.
+
+    An empty command line would not do as the sign: a process also has none for a moment while it calls exec.
+    """
     try:
         process = psutil.Process(pid)
-        return process.status() != psutil.STATUS_ZOMBIE and bool(process.cmdline())
+        return process.status() != psutil.STATUS_ZOMBIE and process.memory_info().vms > 0
     except psutil.NoSuchProcess:
         return False
 

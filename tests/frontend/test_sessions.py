@@ -194,6 +194,28 @@ async def test_visitors_who_left_leave_nothing_after_an_hour(state):
     assert (store._sessions, store._visitors) == ({}, {})
 
 
+async def test_a_reload_that_is_faster_than_the_end_of_the_stopped_run_keeps_its_row(store):
+    started, freed = asyncio.Event(), asyncio.Event()
+
+    async def work(tab):
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await freed.wait()  # a request takes a while to be closed
+            tab.visitor.history.add(*ROW)
+
+    before = store.attach_visitor("before", "me")
+    run = asyncio.create_task(all_of(before.run(work(before))))
+    await started.wait()
+    closed = asyncio.create_task(store.close("before"))
+    await asyncio.sleep(0)
+    after = store.attach_visitor("after", "me")
+    freed.set()
+    await asyncio.gather(run, closed)
+    assert len(after.visitor.history.rows) == 1
+
+
 async def test_of_too_many_visitors_one_without_a_tab_is_forgotten_first(store, monkeypatch):
     monkeypatch.setattr(sessions_module, "MAX_VISITORS", 2)
     for number, token in enumerate(("here", "left")):

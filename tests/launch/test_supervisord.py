@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import stat
+import subprocess
 import sys
 import time
 
@@ -60,6 +61,20 @@ def test_a_killed_service_is_started_again_and_what_it_left_behind_is_ended(supe
     os.kill(pid, signal.SIGKILL)
     until(lambda: not is_alive(child.pid))
     assert is_alive(until(lambda: pids(supervisor)["parent"] not in (0, pid) and pids(supervisor)["parent"]))
+
+
+def test_a_process_is_alive_while_it_replaces_itself_and_dead_when_it_has_ended(tmp_path):
+    again = tmp_path / "again.py"  # calls exec 300 times
+    again.write_text(
+        "import os, sys\nleft = int(sys.argv[1])\n"
+        "if left: os.execv(sys.executable, [sys.executable, '-S', '-E', sys.argv[0], str(left - 1)])\n"
+    )
+    child = subprocess.Popen([sys.executable, "-S", "-E", again, "300"])
+    seen = [True]
+    while child.poll() is None:
+        seen.append(is_alive(child.pid))
+    assert seen == sorted(seen, reverse=True)  # nobody who was dead is alive again
+    assert not is_alive(child.pid)
 
 
 def test_a_restarted_service_is_another_process_and_stop_ends_every_process(supervisor):

@@ -18,6 +18,10 @@ TABS = ("Race", "History", "Stack", "Bench")
 ENDED = """name => ["done", "failed", "stopped"].includes(
     document.querySelector(`[data-engine=${name}]`).dataset.stage)"""
 
+# the request has left: a pane's clock starts with it, a pause after the pane shows "asked"
+SENT = """name => { const pane = document.querySelector(`[data-engine=${name}]`);
+    return pane.dataset.stage == "answering" || parseFloat(pane.querySelector(".clock")?.innerText) > 0 }"""
+
 
 def arrive(page, url):
     """Opens the page, and waits until it shows its document's size."""

@@ -16,6 +16,7 @@ from live.page import (
     ENGINES,
     FAKE,
     LIMIT_MS,
+    SENT,
     arrive,
     ask,
     brings,
@@ -182,15 +183,21 @@ def _wait_until(true):
 def test_a_reload_in_mid_run_stops_it_and_the_history_is_there(reader, served):
     page = reader
     ask(page, "Tell me everything about containers.", "plain-a")
-    page.wait_for_selector("[data-engine=plain-a]:is([data-stage=asked], [data-stage=answering])", timeout=LIMIT_MS)
+    page.wait_for_function(SENT, arg="plain-a", timeout=LIMIT_MS)
     arrive(page, served.url + BARE)
-    _wait_until(lambda: metrics(served.engines["plain-a"])["running"] == 0)
     page.said.clear()  # Gradio's client logs an error because the reload closed its stream
     open_tab(page, "History")
-    page.wait_for_function("document.querySelector('#rows').innerText.includes('stopped')")
+    _wait_until(lambda: _is_in_history(page, "stopped"))
+    _wait_until(lambda: metrics(served.engines["plain-a"])["running"] == 0)
     open_tab(page, "Race")
     ask(page, "And?", "plain-b")
     assert ended(page, "plain-b") > 0
+
+
+def _is_in_history(page, text):
+    """Has the open History tab drawn again, since it does not follow what happens, and tells whether it has `text`."""
+    page.click("#newer")
+    return text in page.inner_text("#rows")
 
 
 def test_two_tabs_of_one_visitor_share_the_history_and_two_visitors_do_not(browser, page, url):
