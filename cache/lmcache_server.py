@@ -1,9 +1,10 @@
 """`python -m cache.lmcache_server` is the command `lmcache` with one more serde: the cache servers run it.
 
-The serde `arena_aesgcm` is AES-GCM as in LMCache's `aesgcm`, with two differences. It decrypts from the buffer that a
-file was read into directly to L1, where LMCache's copies each chunk four times through newly allocated memory. And the
-key of a chunk is authenticated with its content, so a file that is copied over another one is refused. It runs where
-LMCache is installed; the page and the benchmarks do not import it.
+The serde `arena_aesgcm` is AES-GCM as in LMCache's `aesgcm`, with three differences. It decrypts from the buffer that a
+file was read into directly to L1, where LMCache's copies each chunk four times through newly allocated memory. The key
+of a chunk is authenticated with its content, so a file that is copied over another one is refused. And a file that is
+refused is deleted, because LMCache never overwrites a file: the next engine that computes the chunk stores it again.
+It runs where LMCache is installed; the page and the benchmarks do not import it.
 """
 
 from __future__ import annotations
@@ -13,9 +14,12 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from lmcache.cli.main import main
+from lmcache.logging import init_logger
 from lmcache.v1.distributed.api import ObjectKey
+from lmcache.v1.distributed.l2_adapters.fs_l2_adapter import _object_key_to_filename as file_name
 from lmcache.v1.distributed.serde.aesgcm import AesGcmDeserializer, AesGcmSerializer
 from lmcache.v1.distributed.serde.async_processor import AsyncSerdeProcessor
 from lmcache.v1.distributed.serde.factory import register_serde_factory
@@ -28,6 +32,8 @@ FRAME_VERSION = b"\2"  # LMCache's own frames have 1
 IV_BYTES, TAG_BYTES = 12, 16
 HEADER_BYTES = len(FRAME_VERSION) + IV_BYTES  # a frame is this header, the ciphertext and the tag: as long as LMCache's
 KEY_PURPOSE = b"ttft-arena-kv-v2"  # HKDF's `info`: no key is used for two formats
+
+logger = init_logger(__name__)
 
 
 class Serializer(AesGcmSerializer):  # type: ignore[misc]
@@ -43,13 +49,32 @@ class Serializer(AesGcmSerializer):  # type: ignore[misc]
 
 
 class Deserializer(AesGcmDeserializer):  # type: ignore[misc]
-    """Decrypts a frame into L1."""
+    """Decrypts a frame into L1. The files lie in `folder`."""
+
+    def __init__(self, keys: HkdfKeyProvider, folder: Path) -> None:
+        super().__init__(keys)
+        self._folder = folder
 
     def deserialize(self, src: MemoryObj, dst: MemoryObj, key: ObjectKey) -> None:
-        """Raises ValueError or InvalidTag for a frame that is damaged or of another key, which LMCache takes as a miss.
+        """Raises ValueError or InvalidTag for a frame that is damaged or of another key, which LMCache takes as a miss,
+        and deletes its file.
 
         What it has written to `dst` by then is not authentic; LMCache deletes it.
         """
+        try:
+            self._decrypt(src, dst, key)
+        except (ValueError, InvalidTag):
+            self._delete(self._folder / file_name(key))
+            raise
+
+    def _delete(self, file: Path) -> None:
+        try:
+            file.unlink(missing_ok=True)
+            logger.warning("Deleted %s, which is damaged or was not written with this key", file)
+        except OSError as exc:
+            logger.error("Cannot delete %s, which is damaged or was not written with this key: %s", file, exc)
+
+    def _decrypt(self, src: MemoryObj, dst: MemoryObj, key: ObjectKey) -> None:
         frame, plaintext = _bytes(src), _bytes(dst)
         end = HEADER_BYTES + len(plaintext) + TAG_BYTES  # the buffer may be longer than the frame
         if len(frame) < end or bytes(frame[:1]) != FRAME_VERSION:
@@ -59,10 +84,11 @@ class Deserializer(AesGcmDeserializer):  # type: ignore[misc]
 
 
 def make_serde(options: Mapping[str, object]) -> AsyncSerdeProcessor:
-    """Builds the serde from `master_key_path` and `max_workers`. Raises OSError if the key cannot be read."""
+    """Builds the serde from `master_key_path`, `folder` and `max_workers`. Raises OSError if the key cannot be read."""
     master_key = Path(str(options["master_key_path"])).read_bytes()
     keys = HkdfKeyProvider(master_key, key_len=32, info_prefix=KEY_PURPOSE)
-    return AsyncSerdeProcessor(Serializer(keys), Deserializer(keys), max_workers=int(str(options["max_workers"])))
+    deserializer = Deserializer(keys, Path(str(options["folder"])))
+    return AsyncSerdeProcessor(Serializer(keys), deserializer, max_workers=int(str(options["max_workers"])))
 
 
 def _cipher(keys: HkdfKeyProvider, key: ObjectKey) -> AESGCM:

@@ -128,7 +128,8 @@ def lmcache_storage_config(settings: Settings, side: str, folder: Path) -> Mappi
     }
     if settings.kv_serde == "none":
         return volume
-    return volume | {"serde": {"type": SERDE, "master_key_path": str(settings.kv_key_file), "max_workers": 4}}
+    serde = {"type": SERDE, "master_key_path": str(settings.kv_key_file), "folder": str(folder), "max_workers": 4}
+    return volume | {"serde": serde}
 
 
 def stored_chunks(namespace: Path, *, scan: ScanFolder = os.scandir) -> StoredChunks:

@@ -1,19 +1,23 @@
 """Encrypts and decrypts chunks with the cache servers' serde. The engines' Python runs it, because LMCache is there.
 
-The last line of standard output is a JSON object: what became of each case, "restored" or the name of an error.
+The last line of standard output is a JSON object: what became of each case, "restored" or the name of an error, and
+whether the chunk's file is still there.
 """
 
 import ctypes
 import json
 import os
 import sys
+import tempfile
+from pathlib import Path
 from types import SimpleNamespace
 
 from lmcache.v1.distributed.serde.aesgcm import AesGcmSerializer
 
-from cache.lmcache_server import KEY_PURPOSE, Deserializer, HkdfKeyProvider, ObjectKey, Serializer
+from cache.lmcache_server import KEY_PURPOSE, Deserializer, HkdfKeyProvider, ObjectKey, Serializer, file_name
 
 KEY, CHUNK = ObjectKey(b"\1" * 32, "owner/name", 0), os.urandom(100_000)
+FOLDER = Path(tempfile.mkdtemp())
 
 
 def memory(content=b"", size=0):
@@ -32,13 +36,14 @@ def frame_by(serializer, padding=0):
     return bytes(frame.held)
 
 
-def outcome(frame, key=KEY, deserializer=None):
-    restored = memory(size=len(CHUNK))
+def outcome(frame, key=KEY, master=b"k" * 32):
+    restored, file = memory(size=len(CHUNK)), FOLDER / file_name(key)
+    file.touch()
     try:
-        (deserializer or Deserializer(keys())).deserialize(memory(frame), restored, key)
+        Deserializer(keys(master), FOLDER).deserialize(memory(frame), restored, key)
     except Exception as exc:  # noqa: BLE001  every error is a result
-        return type(exc).__name__
-    return "restored" if bytes(restored.held) == CHUNK else "another content"
+        return type(exc).__name__, file.exists()
+    return "restored" if bytes(restored.held) == CHUNK else "another content", file.exists()
 
 
 def flipped(frame, at):
@@ -59,7 +64,7 @@ CASES = {
     "the name of another model": outcome(FRAME, ObjectKey(b"\1" * 32, "owner/other", 0)),
     "the name of another rank": outcome(FRAME, ObjectKey(b"\1" * 32, "owner/name", 1)),
     "the name of another visitor": outcome(FRAME, ObjectKey(b"\1" * 32, "owner/name", 0, 0, "visitor")),
-    "another key": outcome(FRAME, deserializer=Deserializer(keys(b"x" * 32))),
+    "another key": outcome(FRAME, master=b"x" * 32),
     "a frame of LMCache's own serde": outcome(frame_by(AesGcmSerializer(keys()))),
 }
 json.dump(CASES, sys.stdout)

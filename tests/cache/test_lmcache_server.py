@@ -42,8 +42,8 @@ def outcomes():
 
 
 @pytest.mark.parametrize("case", EXPECTED)
-def test_a_chunk_is_restored_only_from_its_own_undamaged_file(outcomes, case):
-    assert outcomes[case] == EXPECTED[case]
+def test_a_chunk_is_restored_only_from_its_own_undamaged_file_and_any_other_file_is_deleted(outcomes, case):
+    assert outcomes[case] == [EXPECTED[case], EXPECTED[case] == "restored"]
 
 
 def test_every_case_has_an_expectation(outcomes):

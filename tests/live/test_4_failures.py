@@ -11,12 +11,14 @@ from live.commands import run_arena, service
 from live.leftovers import assert_nothing_is_left
 
 from bench.options import QUESTION
+from cache.volume import current_namespace
 from cache.wait_for_store import chunks_to_store, count_stored, wait_until_stored
 from client.ask import ask_whole
 from client.documents import HANDBOOK, read_document
 from client.prompt import Prompt, new_nonce
 from client.tokenizer import fill_to_length
 from config.errors import EngineError, EngineUnreachable, StackError
+from config.settings import load_settings
 
 pytestmark = pytest.mark.live
 WITHIN_S = 600
@@ -43,10 +45,28 @@ def a_prompt(stack):
     return asyncio.run(fill_to_length(stack.engine("plain-a"), prompt, 2200))
 
 
+def damage_and_restore_a_file(reader, prompt):
+    """Flips a bit in one of the prompt's files, and has an engine that finds the damage store the chunk again."""
+    files = current_namespace(load_settings(os.environ)[0]).glob("*.data")
+    file = max(files, key=lambda file: file.stat().st_mtime_ns)
+    sound = file.read_bytes()
+    damaged = sound[:5000] + bytes((sound[5000] ^ 1,)) + sound[5001:]
+    file.write_bytes(damaged)
+    assert asyncio.run(ask_whole(reader, prompt)).usage.cached_tokens == 0
+    deadline = time.monotonic() + 15
+    while not file.exists() or len(stored := file.read_bytes()) != len(sound) or stored == damaged:
+        assert time.monotonic() < deadline, "the chunk was not stored again"
+        time.sleep(0.1)
+
+
 def test_every_service_survives_a_kill_and_the_volume_still_serves(stack):
-    """Kills all six at once: the worst case, since engines need their cache servers to start."""
+    """Kills all six at once: the worst case, since engines need their cache servers to start.
+
+    What the volume serves then includes a chunk whose file was damaged, and which was stored again.
+    """
     prompt = a_prompt(stack)
     asyncio.run(store(stack, prompt))
+    damage_and_restore_a_file(stack.engine("lmcache-b"), prompt)
     pids = {name: service(name)["pid"] for name in KILLED}
     families = [child for pid in pids.values() for child in psutil.Process(pid).children(recursive=True)]
     for pid in pids.values():
