@@ -1,10 +1,10 @@
-"""`python -m cache.lmcache_server` is the command `lmcache` with one more serde: the cache servers run it.
+"""`python -m cache.lmcache_server` is the command `lmcache` with an L2 adapter and a serde of this project.
 
 The serde `arena_aesgcm` is AES-GCM as in LMCache's `aesgcm`, with three differences. It decrypts from the buffer that a
 file was read into directly to L1, where LMCache's copies each chunk four times through newly allocated memory. The key
 of a chunk is authenticated with its content, so a file that is copied over another one is refused. And a file that is
-refused is deleted, because LMCache never overwrites a file: the next engine that computes the chunk stores it again.
-It runs where LMCache is installed; the page and the benchmarks do not import it.
+refused is deleted (`cache/lmcache_volume.py` says why). The cache servers run this module where LMCache is installed;
+the page and the benchmarks do not import it.
 """
 
 from __future__ import annotations
@@ -17,23 +17,20 @@ from pathlib import Path
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from lmcache.cli.main import main
-from lmcache.logging import init_logger
 from lmcache.v1.distributed.api import ObjectKey
-from lmcache.v1.distributed.l2_adapters.fs_l2_adapter import _object_key_to_filename as file_name
 from lmcache.v1.distributed.serde.aesgcm import AesGcmDeserializer, AesGcmSerializer
 from lmcache.v1.distributed.serde.async_processor import AsyncSerdeProcessor
 from lmcache.v1.distributed.serde.factory import register_serde_factory
 from lmcache.v1.distributed.serde.key_provider import HkdfKeyProvider
 from lmcache.v1.memory_management import MemoryObj
 
+from cache.lmcache_volume import delete_damaged, file_of
 from cache.volume import SERDE
 
 FRAME_VERSION = b"\2"  # LMCache's own frames have 1
 IV_BYTES, TAG_BYTES = 12, 16
 HEADER_BYTES = len(FRAME_VERSION) + IV_BYTES  # a frame is this header, the ciphertext and the tag: as long as LMCache's
 KEY_PURPOSE = b"ttft-arena-kv-v2"  # HKDF's `info`: no key is used for two formats
-
-logger = init_logger(__name__)
 
 
 class Serializer(AesGcmSerializer):  # type: ignore[misc]
@@ -64,15 +61,8 @@ class Deserializer(AesGcmDeserializer):  # type: ignore[misc]
         try:
             self._decrypt(src, dst, key)
         except (ValueError, InvalidTag):
-            self._delete(self._folder / file_name(key))
+            delete_damaged(file_of(self._folder, key), "is damaged or was not written with this key")
             raise
-
-    def _delete(self, file: Path) -> None:
-        try:
-            file.unlink(missing_ok=True)
-            logger.warning("Deleted %s, which is damaged or was not written with this key", file)
-        except OSError as exc:
-            logger.error("Cannot delete %s, which is damaged or was not written with this key: %s", file, exc)
 
     def _decrypt(self, src: MemoryObj, dst: MemoryObj, key: ObjectKey) -> None:
         frame, plaintext = _bytes(src), _bytes(dst)

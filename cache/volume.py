@@ -28,6 +28,7 @@ from engines.vllm_command import served_dtype
 SAMPLE_BYTES = 2**20  # at each end of a weights file
 FINGERPRINT = "fingerprint.json"
 SERDE = "arena_aesgcm"  # registered by cache/lmcache_server.py
+ADAPTER = "arena_fs"  # registered by cache/lmcache_volume.py
 ENTRIES = 1000  # of a namespace that are looked at: it can have millions of files, all in one folder
 
 ScanFolder = Callable[[Path], AbstractContextManager[Iterator["os.DirEntry[str]"]]]
@@ -121,7 +122,7 @@ def lmcache_storage_config(settings: Settings, side: str, folder: Path) -> Mappi
     each other's file, and the damaged file would be served.
     """
     volume: dict[str, object] = {
-        "type": "fs_native",
+        "type": ADAPTER,
         "base_path": str(folder),
         "relative_tmp_dir": f".tmp-{side}",
         "num_workers": 8,

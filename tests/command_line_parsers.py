@@ -36,7 +36,7 @@ from vllm.utils.argparse_utils import FlexibleArgumentParser
 from vllm.v1.kv_offload.factory import OffloadingSpecFactory
 from vllm.v1.kv_offload.tiering.fs.manager import FileSystemTierManager
 
-from cache import lmcache_server as lmcache  # registers the serde
+from cache import lmcache_server as lmcache  # registers the serde and the L2 adapter
 
 MP_KEY = re.compile(r"lmcache\.mp\.\w[\w.]*")
 http_server.uvicorn.Server.run = lambda _: None  # the last step of `lmcache server`
@@ -114,7 +114,7 @@ def lmcache_server(argv):
     for text in args.l2_adapter:
         storage = json.loads(text)
         kind = l2_adapters._L2_ADAPTER_CONFIG_REGISTRY[storage["type"]]
-        only_known("--l2-adapter", storage, strings(l2_adapters, inspect.getmodule(kind)))
+        only_known("--l2-adapter", storage, strings(l2_adapters, *map(inspect.getmodule, kind.__mro__[:2])))
         if serde := storage.get("serde"):
             make = serdes._SERDE_FACTORY_REGISTRY[serde["type"]]
             only_known("serde", serde, strings(inspect.getmodule(make)) | {"type"})

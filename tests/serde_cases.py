@@ -14,7 +14,8 @@ from types import SimpleNamespace
 
 from lmcache.v1.distributed.serde.aesgcm import AesGcmSerializer
 
-from cache.lmcache_server import KEY_PURPOSE, Deserializer, HkdfKeyProvider, ObjectKey, Serializer, file_name
+from cache.lmcache_server import KEY_PURPOSE, Deserializer, HkdfKeyProvider, ObjectKey, Serializer
+from cache.lmcache_volume import file_of
 
 KEY, CHUNK = ObjectKey(b"\1" * 32, "owner/name", 0), os.urandom(100_000)
 FOLDER = Path(tempfile.mkdtemp())
@@ -37,7 +38,7 @@ def frame_by(serializer, padding=0):
 
 
 def outcome(frame, key=KEY, master=b"k" * 32):
-    restored, file = memory(size=len(CHUNK)), FOLDER / file_name(key)
+    restored, file = memory(size=len(CHUNK)), file_of(FOLDER, key)
     file.touch()
     try:
         Deserializer(keys(master), FOLDER).deserialize(memory(frame), restored, key)

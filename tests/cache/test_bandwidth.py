@@ -17,6 +17,7 @@ from cache import bandwidth
 from cache.bandwidth import NO_DEVICE, NOT_INSTALLED, FileLayout, FioFailed, filesystem, parse_report, remove_leftovers
 from config.errors import ConfigError, StackError
 from config.paths import ROOT
+from launch.supervised import is_alive
 
 TOTAL, CHUNK = 2**20, 2**16
 FAKE_FIO = """#!{python}
@@ -202,7 +203,7 @@ def begun(tmp_path):
 def assert_ends(process):
     """A zombie has ended too: not every process 1 collects them."""
     psutil.wait_procs([process], timeout=5)
-    assert not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    assert not is_alive(process.pid)
 
 
 def assert_nothing_is_left(volume, log):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from multiprocessing import get_context
 from statistics import median
@@ -194,8 +195,9 @@ def _in_turns(page, context):
 def _as_if_elsewhere():
     """Lowers the browser's priority, because a real visitor's browser runs on another machine."""
     for process in psutil.Process().children(recursive=True):
-        if "chrom" in process.name():
-            process.nice(19)
+        with suppress(psutil.NoSuchProcess):  # Chromium ends processes at any time
+            if "chrom" in process.name():
+                process.nice(19)
 
 
 def test_every_visitor_gets_the_answers_to_their_own_questions_and_leaves_nothing(url):

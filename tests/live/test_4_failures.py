@@ -19,6 +19,7 @@ from client.prompt import Prompt, new_nonce
 from client.tokenizer import fill_to_length
 from config.errors import EngineError, EngineUnreachable, StackError
 from config.settings import load_settings
+from launch.supervised import is_alive
 
 pytestmark = pytest.mark.live
 WITHIN_S = 600
@@ -45,28 +46,41 @@ def a_prompt(stack):
     return asyncio.run(fill_to_length(stack.engine("plain-a"), prompt, 2200))
 
 
-def damage_and_restore_a_file(reader, prompt):
-    """Flips a bit in one of the prompt's files, and has an engine that finds the damage store the chunk again."""
+DAMAGE = (  # one bit, the end, everything
+    lambda content: content[:5000] + bytes((content[5000] ^ 1,)) + content[5001:],
+    lambda content: content[:-1],
+    lambda content: content[:0],
+)
+
+
+def damage_and_restore_files(reader, prompt):
+    """Damages some of the prompt's files, and has an engine that finds the damage store the chunks again."""
     files = current_namespace(load_settings(os.environ)[0]).glob("*.data")
-    file = max(files, key=lambda file: file.stat().st_mtime_ns)
-    sound = file.read_bytes()
-    damaged = sound[:5000] + bytes((sound[5000] ^ 1,)) + sound[5001:]
-    file.write_bytes(damaged)
-    assert asyncio.run(ask_whole(reader, prompt)).usage.cached_tokens == 0
+    newest = sorted(files, key=lambda file: file.stat().st_mtime_ns)[-len(DAMAGE) :]
+    size = newest[0].stat().st_size
+    damaged = {file: change(file.read_bytes()) for file, change in zip(newest, DAMAGE, strict=True)}
+    for file, content in damaged.items():
+        file.write_bytes(content)
+    reply = asyncio.run(ask_whole(reader, prompt))
+    assert reply.usage.cached_tokens <= reply.usage.prompt_tokens - len(DAMAGE) * reply.chunk_size
     deadline = time.monotonic() + 15
-    while not file.exists() or len(stored := file.read_bytes()) != len(sound) or stored == damaged:
-        assert time.monotonic() < deadline, "the chunk was not stored again"
+    while not all(_is_whole(file, size) and file.read_bytes() != content for file, content in damaged.items()):
+        assert time.monotonic() < deadline, "the chunks were not stored again"
         time.sleep(0.1)
+
+
+def _is_whole(file, size):
+    return file.exists() and file.stat().st_size == size
 
 
 def test_every_service_survives_a_kill_and_the_volume_still_serves(stack):
     """Kills all six at once: the worst case, since engines need their cache servers to start.
 
-    What the volume serves then includes a chunk whose file was damaged, and which was stored again.
+    What the volume serves then includes chunks whose files were damaged, and which were stored again.
     """
     prompt = a_prompt(stack)
     asyncio.run(store(stack, prompt))
-    damage_and_restore_a_file(stack.engine("lmcache-b"), prompt)
+    damage_and_restore_files(stack.engine("lmcache-b"), prompt)
     pids = {name: service(name)["pid"] for name in KILLED}
     families = [child for pid in pids.values() for child in psutil.Process(pid).children(recursive=True)]
     for pid in pids.values():
@@ -75,7 +89,7 @@ def test_every_service_survives_a_kill_and_the_volume_still_serves(stack):
         asyncio.run(ask_whole(stack.engine("plain-a"), prompt))
     for name, pid in pids.items():
         until_healthy(name, pid)
-    assert not any(psutil.pid_exists(child.pid) and child.status() != psutil.STATUS_ZOMBIE for child in families)
+    assert not any(child.is_running() and is_alive(child.pid) for child in families)
     reply = asyncio.run(ask_whole(stack.engine("lmcache-b"), prompt))
     assert reply.usage.cached_tokens >= 2048 - reply.chunk_size
     assert reply.sources
@@ -118,7 +132,7 @@ def test_down_leaves_no_process_no_port_and_no_shared_memory(stack):
     before = service("plain-a")["pid"]
     session = os.getsid(before)
     assert run_arena("down").returncode == 0
-    left = [p for p in psutil.process_iter() if _session(p) == session and p.status() != psutil.STATUS_ZOMBIE]
+    left = [p for p in psutil.process_iter() if _session(p) == session and is_alive(p.pid)]
     assert left == []
     listening = {c.laddr.port for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN}
     assert not listening & {e.port for e in stack.engines} | listening & {c.port for c in stack.caches}

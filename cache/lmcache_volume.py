@@ -1,0 +1,74 @@
+"""The L2 adapter `arena_fs`: LMCache's `fs_native`, which also deletes damaged files. The cache servers use it.
+
+`fs_native` never overwrites a file, so one that cannot be loaded would cost a recompute each time it is asked for. Once
+it is deleted, the engine that computes the chunk stores it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from lmcache.lmcache_fs import LMCacheFSClient
+from lmcache.logging import init_logger
+from lmcache.v1.distributed.api import ObjectKey
+from lmcache.v1.distributed.l2_adapters.config import register_l2_adapter_type
+from lmcache.v1.distributed.l2_adapters.factory import register_l2_adapter_factory
+from lmcache.v1.distributed.l2_adapters.fs_l2_adapter import _object_key_to_filename
+from lmcache.v1.distributed.l2_adapters.fs_native_l2_adapter import FSNativeL2AdapterConfig
+from lmcache.v1.distributed.l2_adapters.native_connector_l2_adapter import NativeConnectorL2Adapter
+from lmcache.v1.memory_management import MemoryObj
+
+from cache.volume import ADAPTER
+
+logger = init_logger(__name__)
+
+
+class VolumeConfig(FSNativeL2AdapterConfig):  # type: ignore[misc]
+    """The options of `fs_native`; of them, `base_path`, `relative_tmp_dir` and `num_workers` are used."""
+
+
+class VolumeAdapter(NativeConnectorL2Adapter):  # type: ignore[misc]
+    """Loads and stores files as `fs_native` does."""
+
+    def __init__(self, config: VolumeConfig, _l1: object = None) -> None:
+        client = LMCacheFSClient(config.base_path, config.num_workers, config.relative_tmp_dir, False, 0)
+        super().__init__(client, type_name="FSNativeL2Adapter")
+        self._folder = Path(config.base_path)
+
+    def submit_load_task(self, keys: Sequence[ObjectKey], objects: Sequence[MemoryObj]) -> int:
+        """Deletes the files that are shorter than their buffers, which a machine that stopped may have left behind.
+
+        LMCache then takes them as a miss.
+        """
+        for key, buffer in zip(keys, objects, strict=True):
+            delete_if_short(file_of(self._folder, key), buffer.get_size())
+        return int(super().submit_load_task(keys, objects))
+
+
+def file_of(folder: Path, key: ObjectKey) -> Path:
+    """Returns a chunk's file; `fs_native` gives it the same name."""
+    return folder / str(_object_key_to_filename(key))
+
+
+def delete_if_short(file: Path, size: int) -> None:
+    """Deletes a file of fewer than `size` bytes."""
+    try:
+        found = file.stat().st_size
+    except OSError:  # LMCache's own attempt to read it says why
+        return
+    if found < size:
+        delete_damaged(file, f"has {found:,} bytes instead of {size:,}")
+
+
+def delete_damaged(file: Path, why: str) -> None:
+    """Deletes a file, which another server may have done meanwhile. If it cannot be deleted, the log says so."""
+    try:
+        file.unlink(missing_ok=True)
+        logger.warning("Deleted %s, which %s", file, why)
+    except OSError as exc:
+        logger.error("Cannot delete %s, which %s: %s", file, why, exc)
+
+
+register_l2_adapter_type(ADAPTER, VolumeConfig)
+register_l2_adapter_factory(ADAPTER, VolumeAdapter)
