@@ -25,15 +25,21 @@ logger = init_logger(__name__)
 
 
 class VolumeConfig(FSNativeL2AdapterConfig):  # type: ignore[misc]
-    """The options of `fs_native`; of them, `base_path`, `relative_tmp_dir` and `num_workers` are used."""
+    """The options of `fs_native`. A class of its own, because LMCache finds an adapter's type by it."""
 
 
 class VolumeAdapter(NativeConnectorL2Adapter):  # type: ignore[misc]
-    """Loads and stores files as `fs_native` does."""
+    """Stores and loads with the same client as `fs_native`."""
 
     def __init__(self, config: VolumeConfig, _l1: object = None) -> None:
-        client = LMCacheFSClient(config.base_path, config.num_workers, config.relative_tmp_dir, False, 0)
-        super().__init__(client, type_name="FSNativeL2Adapter")
+        direct, ahead = config.use_odirect, config.read_ahead_size or 0
+        client = LMCacheFSClient(config.base_path, config.num_workers, config.relative_tmp_dir, direct, ahead)
+        super().__init__(
+            client,
+            max_capacity_gb=config.max_capacity_gb,
+            type_name=type(self).__name__,
+            pad_buffers_to_alignment=direct,
+        )
         self._folder = Path(config.base_path)
 
     def submit_load_task(self, keys: Sequence[ObjectKey], objects: Sequence[MemoryObj]) -> int:

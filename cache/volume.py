@@ -79,7 +79,7 @@ def prepare_namespace(settings: Settings, versions: Versions) -> Path:
     """Creates the namespace and the key if they are missing, and returns the namespace.
 
     Raises ConfigError if either cannot be written, if the key would be inside the volume, or if the namespace was
-    written with another key: its files could not be read, and LMCache never overwrites a file.
+    written with another key: servers with different keys would delete each other's files as damaged.
     """
     key = settings.kv_key_file
     if key.is_relative_to(settings.kv_store_dir):

@@ -175,7 +175,7 @@ class SessionStore:
         self._max_tabs, self._max_bytes = max_tabs, held_bytes
         self._sessions = OrderedDict[str, TabSession]()  # least recently used first
         self._closed = OrderedDict[str, str]()  # session key -> why it was closed
-        self._stopping = set[TabSession]()  # tabs that were removed while busy: their runs still write rows
+        self._stopping = set[TabSession]()  # removed tabs, while their runs still write rows
         self._visitors = OrderedDict[str, Visitor]()
 
     def session(self, key: str) -> TabSession:

@@ -18,7 +18,8 @@ from cache.lmcache_server import KEY_PURPOSE, Deserializer, HkdfKeyProvider, Obj
 from cache.lmcache_volume import file_of
 
 KEY, CHUNK = ObjectKey(b"\1" * 32, "owner/name", 0), os.urandom(100_000)
-FOLDER = Path(tempfile.mkdtemp())
+TEMPORARY = tempfile.TemporaryDirectory()  # deleted when this process ends
+FOLDER = Path(TEMPORARY.name)
 
 
 def memory(content=b"", size=0):
