@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,13 @@ from config.recipe import find_recipe
 from config.settings import Settings
 from config.topology import SERVED_MODEL_NAME, Engine
 from engines.kv_connector import kv_transfer_config
+
+PRELOADER = "ARENA_PRELOADER"  # variable of an engine with the path of the preloader's socket (engines/preload.py)
+# Nearly all that an engine imports on a CPU, but for LMCache, whose compiled functions do not survive a fork
+PRELOADED = (
+    *(f"vllm.entrypoints.cli.{name}" for name in ("main", "benchmark.main", "launch", "preload", "run_batch", "serve")),
+    *("vllm.v1.engine.async_llm", "vllm.v1.engine.core", "vllm.v1.worker.cpu_worker"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +36,12 @@ class Command:
         return " ".join([*(f"{key}={shlex.quote(value)}" for key, value in self.env.items()), shlex.join(self.argv)])
 
     def exec(self) -> NoReturn:
-        """Replaces this process with the command, so that signals reach it directly."""
-        os.execvpe(self.argv[0], self.argv, {**os.environ, **self.env})  # noqa: S606
+        """Replaces this process with the command, so that signals reach it directly; with its fork, if there is one."""
+        env = {**os.environ, **self.env}
+        preloader = env.pop(PRELOADER, "")
+        forked = (sys.executable, "-S", "-m", "engines.forked", preloader) if preloader else ()
+        argv = (*forked, *self.argv)
+        os.execvpe(argv[0], argv, env)  # noqa: S606
 
 
 def vllm_command(engine: Engine, settings: Settings, namespace: Path | None = None) -> Command:

@@ -26,6 +26,7 @@ from config.service_environment import ServiceRole, service_environment, supervi
 from config.settings import Settings
 from config.topology import ServiceKind, Topology
 from engines import prepare_model
+from engines.vllm_command import PRELOADED, PRELOADER, vllm_command
 from launch import install
 from launch.doctor import needed_by_processes
 from launch.ports import is_free
@@ -55,6 +56,8 @@ class LocalStack:
         self.topology = Topology.of(settings)
         self.supervisor = Supervisor(home / "run")
         self._token_file, self._password_file = home / "run" / "hf_token", home / "run" / "ui_password"
+        self._has_preloader = settings.device == "cpu"
+        self._preloader_socket = home / "run" / "preloader.sock"
 
     @classmethod
     def prepare(cls, home: Path, *, page: bool) -> LocalStack:
@@ -85,22 +88,23 @@ class LocalStack:
         return page_url(self.settings)
 
     def start(self) -> str:
-        """Starts the cache servers, then the engines and the page, and preheats every engine.
-
-        Cache servers come first because an lmcache engine gives up if it finds none.
-        """
+        """Starts everything in the order of `_needs`, and preheats every engine."""
         from cache.preheat import preheat  # imported here, because its SDK takes a second to import
 
         began = time.monotonic()
         kinds = {each.name: each.kind for each, _ in expected_services(self.settings)}
-        caches = [cache.name for cache in self.topology.caches]
-        names = [name for name, kind in kinds.items() if self._page or kind is not ServiceKind.PAGE]
-        say(f"starting {len(caches)} cache servers and {len(self.topology.engines)} engines: one to three minutes")
+        if not self._page:
+            kinds = {name: kind for name, kind in kinds.items() if kind is not ServiceKind.PAGE}
+        caches, engines = len(self.topology.caches), len(self.topology.engines)
+        say(f"starting {caches} cache servers and {engines} engines: about a minute")
         with StartProgress(console) as progress:
-            self.supervisor.start([self._program(name, kinds[name]) for name in names], self._common_env())
+            preloader = [self._preloader()] if self._has_preloader else []
+            programs = [*preloader, *(self._program(name, kind) for name, kind in kinds.items())]
+            self.supervisor.start(programs, self._common_env())
             self._record_settings()
-            self._start_together(caches, progress)
-            self._start_together([name for name in names if name not in caches], progress)
+            for program in preloader:
+                self.supervisor.run(program.name)
+            self._start_in_order(_needs(kinds), progress)
             say("preheating every engine")
             asyncio.run(preheat(self.topology, progress.done))
         say(f"everything is up after {time.monotonic() - began:.0f} s; KV volume {self.settings.kv_store_dir}")
@@ -168,21 +172,26 @@ class LocalStack:
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # ignored by Python; tail would report an error in `| head`
         os.execvp("tail", ["tail", *(["-n", "50", "-F"] if follow else ["-n", "+1"]), str(path)])  # noqa: S606, S607
 
-    def _start_together(self, names: Sequence[str], progress: StartProgress) -> None:
+    def _start_in_order(self, needs: Mapping[str, Collection[str]], progress: StartProgress) -> None:
+        """Starts each service when those that it needs are healthy, and waits until all are."""
         began = time.monotonic()
-        for name in names:
-            self.supervisor.run(name)
-        waiting = dict.fromkeys(names)
-        while waiting:
-            waited = time.monotonic() - began
+        started, healthy = dict[str, float](), set[str]()
+        while len(healthy) < len(needs):
+            for name in needs:
+                if name not in started and healthy.issuperset(needs[name]):
+                    self.supervisor.run(name)
+                    started[name] = time.monotonic()
             for service in self.services():
-                if service.name in waiting and service.healthy:
-                    del waiting[service.name]
-                    progress.done(f"{service.name} is healthy", waited)
-                elif service.name in waiting:
-                    self._check_progress(service, waited)
-            if waiting:
-                progress.waiting(waiting, waited)
+                if service.name not in started or service.name in healthy:
+                    continue
+                if service.healthy:
+                    healthy.add(service.name)
+                    where = f", at {self.url}," if service.kind is ServiceKind.PAGE else ""
+                    progress.done(f"{service.name} is healthy{where}", time.monotonic() - began)
+                else:
+                    self._check_progress(service, time.monotonic() - started[service.name])
+            if len(healthy) < len(needs):
+                progress.waiting([name for name in needs if name not in healthy], time.monotonic() - began)
                 time.sleep(POLL_S)
 
     def _check_progress(self, service: ServiceStatus, waited: float) -> None:
@@ -200,13 +209,27 @@ class LocalStack:
         draft.replace(settings_file(self.home))
 
     def _remove_files(self) -> None:
-        for path in (settings_file(self.home), self._token_file, self._password_file):
+        for path in (settings_file(self.home), self._token_file, self._password_file, self._preloader_socket):
             path.unlink(missing_ok=True)
+
+    def _preloader(self) -> SupervisedProgram:
+        """Returns the process that the engines are forked from. It has an engine's environment, which imports read.
+
+        OpenBLAS must not start threads when numpy is imported, because forks would lack them.
+        """
+        command = vllm_command(self.topology.engines[0], self.settings)
+        env = {**self._service_env(ServiceKind.PLAIN), **command.env, "OPENBLAS_NUM_THREADS": "1"}
+        python = self.home / "env" / "engines" / "bin" / "python"
+        return SupervisedProgram(
+            "preloader", (str(python), "-m", "engines.preload", str(self._preloader_socket), *PRELOADED), env
+        )
 
     def _program(self, name: str, kind: ServiceKind) -> SupervisedProgram:
         package = {ServiceKind.PAGE: ("frontend",), ServiceKind.CACHE: ("cache", "serve", name)}
-        module = package.get(kind, ("engines", "serve", name))
-        return SupervisedProgram(name, (sys.executable, "-m", *module), self._service_env(kind))
+        module, env = package.get(kind, ("engines", "serve", name)), self._service_env(kind)
+        if self._has_preloader and ROLE_OF_KIND[kind] is ServiceRole.ENGINE:
+            env[PRELOADER] = str(self._preloader_socket)
+        return SupervisedProgram(name, (sys.executable, "-m", *module), env)
 
     def _common_env(self) -> dict[str, str]:
         """Returns supervisord's environment, mostly paths, which is also part of every service's environment."""
@@ -274,6 +297,17 @@ def last_log_line(log: Path) -> str:
     wrapper = "See root cause above"  # how vLLM ends its log, with the cause some lines before
     errors = [line for line in lines if ("Error" in line or "error:" in line) and wrapper not in line]
     return (errors or lines or ["it wrote nothing"])[-1][:400]
+
+
+def _needs(kinds: Mapping[str, ServiceKind]) -> dict[str, Sequence[str]]:
+    """Returns what has to be healthy before each service is started.
+
+    The page comes first, because it takes seconds and the rest a minute. An lmcache engine gives up if it finds no
+    cache server.
+    """
+    page, caches = ([n for n, kind in kinds.items() if kind is w] for w in (ServiceKind.PAGE, ServiceKind.CACHE))
+    needs = {ServiceKind.PAGE: [], ServiceKind.LMCACHE: caches}
+    return {name: needs.get(kind, page) for name, kind in kinds.items()}
 
 
 def _service(client: httpx.Client, process: ProcessState | None, service: ServiceStatus, path: str) -> ServiceStatus:

@@ -8,7 +8,8 @@ from rich.console import Console
 from cache.lmcache_command import shm_name
 from config.settings import Settings
 from config.topology import ServiceKind
-from launch.processes import ROLE_OF_KIND, SHARED_MEMORY, LocalStack, StartProgress, last_log_line
+from engines.vllm_command import PRELOADER
+from launch.processes import ROLE_OF_KIND, SHARED_MEMORY, LocalStack, StartProgress, _needs, last_log_line
 from launch.stack import expected_services
 
 CALLER = {"PATH": "/bin", "OPENAI_API_KEY": "sk-real", "SECRET_CANARY": "s3cret", "HTTPS_PROXY": "http://proxy:3128"}
@@ -46,6 +47,24 @@ def test_an_engine_reaches_the_outside_through_the_callers_proxy_where_it_fetche
         assert "HTTPS_PROXY" not in {**started["cache-a"].env, **started["page"].env}
     assert "HF_HUB_OFFLINE" not in from_hub["plain-a"].env
     assert of_media["plain-a"].env["HF_HUB_OFFLINE"] == "1"
+
+
+def test_engines_are_forked_on_a_cpu_only_from_a_process_with_their_own_environment(tmp_path):
+    on_cpu, on_gpu = stack(tmp_path, DEVICE="cpu"), stack(tmp_path, DEVICE="cuda")
+    engine = programs(on_cpu)["lmcache-b"].env
+    preloader = on_cpu._preloader()
+    assert preloader.env["OPENBLAS_NUM_THREADS"] == "1"
+    assert engine.items() - preloader.env.items() == {(PRELOADER, preloader.argv[3])}
+    assert "GLIBC_TUNABLES" in preloader.env  # works from the start of a process only
+    others = [programs(on_cpu)[name] for name in ("page", "cache-a")] + list(programs(on_gpu).values())
+    assert not [each.name for each in others if PRELOADER in each.env]
+
+
+def test_the_page_is_started_first_and_lmcache_engines_after_their_cache_servers():
+    kinds = {"c": ServiceKind.CACHE, "e": ServiceKind.PLAIN, "l": ServiceKind.LMCACHE, "p": ServiceKind.PAGE}
+    assert _needs(kinds) == {"c": ["p"], "e": ["p"], "l": ["c"], "p": []}
+    del kinds["p"]
+    assert _needs(kinds) == {"c": [], "e": [], "l": ["c"]}
 
 
 @pytest.mark.parametrize("taken", [True, False])

@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import psutil
 import pytest
@@ -63,6 +64,28 @@ def test_a_killed_service_is_started_again_and_what_it_left_behind_is_ended(supe
     assert is_alive(until(lambda: pids(supervisor)["parent"] not in (0, pid) and pids(supervisor)["parent"]))
 
 
+@pytest.mark.parametrize("killed", ["the sender", "the fork"])
+def test_a_killed_fork_of_the_preloader_is_started_again_and_leaves_nothing_behind(supervisor, tmp_path, killed):
+    """As an engine: supervisord knows the process that sent the command; the fork is in its process group."""
+    script = tmp_path / "parent"
+    script.write_text(f"#!{sys.executable}\n{PARENT[2]}\n")
+    script.chmod(0o700)
+    socket = tmp_path / "preloader.sock"
+    preloader = SupervisedProgram("preloader", (sys.executable, "-m", "engines.preload", str(socket)))
+    forked = SupervisedProgram("forked", (sys.executable, "-S", "-m", "engines.forked", str(socket), str(script)))
+    supervisor.start((preloader, forked), {**os.environ, "PYTHONPATH": str(ROOT)})
+    supervisor.run("preloader")
+    until(socket.exists)
+    supervisor.run("forked")
+    sender = until(lambda: pids(supervisor)["forked"])
+    before = until(lambda: len(found := members(sender)) == 4 and found)  # also the fork's child, and its reserved one
+    (fork,) = (pid for pid in before if psutil.Process(pid).ppid() == pids(supervisor)["preloader"])
+    os.kill(sender if killed == "the sender" else fork, signal.SIGKILL)
+    again = until(lambda: pids(supervisor)["forked"] not in (0, sender) and pids(supervisor)["forked"])
+    until(lambda: len(members(again)) == 4)
+    assert not any(is_alive(pid) for pid in before)
+
+
 def test_a_process_is_alive_while_it_replaces_itself_and_dead_when_it_has_ended(tmp_path):
     again = tmp_path / "again.py"  # calls exec 300 times
     again.write_text(
@@ -102,6 +125,15 @@ def test_a_stale_pid_file_of_somebody_elses_process_harms_nobody(supervisor, tmp
     assert not supervisor.is_running()
     supervisor.sweep()
     assert is_alive(os.getpid())
+
+
+def members(group):
+    """The members of a process group."""
+    found = set()
+    for pid in psutil.pids():
+        with suppress(ProcessLookupError):
+            found |= {pid} if os.getpgid(pid) == group else set()
+    return found
 
 
 ODD = {"QUOTED": "'\"", "PLACEHOLDER": "100%(here)s", "COMMENT": "a ;b #c", "ESCAPE": "\\n", "NOT_UTF8": "\udcff"}

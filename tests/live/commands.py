@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from contextlib import suppress
 from typing import Any
+
+import psutil
 
 from config.paths import ROOT
 
@@ -20,3 +23,27 @@ def service(name: str) -> dict[str, Any]:
     """Returns a service's entry in `status --json`."""
     services = json.loads(run_arena("status", "--json").stdout)["services"]
     return next(each for each in services if each["name"] == name)
+
+
+def session_of(process: psutil.Process) -> int:
+    """Returns the id of a process's session, 0 if it has ended."""
+    with suppress(ProcessLookupError):
+        return os.getsid(process.pid)
+    return 0
+
+
+def stack_processes() -> list[psutil.Process]:
+    """Returns all processes of the stack: supervisord's session. A forked engine is not a child of its service."""
+    session = os.getsid(service("cache-a")["pid"])
+    return [process for process in psutil.process_iter() if session_of(process) == session]
+
+
+def server(name: str) -> psutil.Process:
+    """Returns the process of a service that listens for its requests."""
+    port = int(service(name)["url"].rpartition(":")[2])
+    return next(
+        process
+        for process in stack_processes()
+        for connection in process.net_connections("tcp")
+        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port
+    )

@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+from live.commands import stack_processes
 from live.conftest import PROXIES
 from openai import OpenAI
 
@@ -39,20 +40,14 @@ def test_six_services_and_the_page_are_healthy(stack, arena):
     assert report["kv_store_dir"]
 
 
-def test_the_stack_stays_under_sixteen_gib(stack, arena):
-    services = json.loads(arena("status", "--json").stdout)["services"]
-    family = {
-        p for s in services for p in (psutil.Process(s["pid"]), *psutil.Process(s["pid"]).children(recursive=True))
-    }
-    assert sum(process.memory_full_info().pss for process in family) < 16 * 2**30
+def test_the_stack_stays_under_sixteen_gib(stack):
+    assert sum(process.memory_full_info().pss for process in stack_processes()) < 16 * 2**30
 
 
-def test_nothing_listens_beyond_this_machine(stack, arena):
-    services = json.loads(arena("status", "--json").stdout)["services"]
-    for s in services:
-        for process in (psutil.Process(s["pid"]), *psutil.Process(s["pid"]).children(recursive=True)):
-            listening = [c.laddr.ip for c in process.net_connections("tcp") if c.status == psutil.CONN_LISTEN]
-            assert set(listening) <= {"127.0.0.1", "::1"}, (s["name"], listening)
+def test_nothing_listens_beyond_this_machine(stack):
+    for process in stack_processes():
+        listening = [c.laddr.ip for c in process.net_connections("tcp") if c.status == psutil.CONN_LISTEN]
+        assert set(listening) <= {"127.0.0.1", "::1"}, (process.cmdline(), listening)
 
 
 def admin_pages(cache):
@@ -85,11 +80,9 @@ def test_what_cache_servers_print_has_no_secret_and_no_variable_beyond_the_list(
         assert [name for name in json.loads(pages["/env"]) if name not in known and not name.startswith(patterns)] == []
 
 
-def test_no_process_of_the_stack_has_a_secret_of_the_callers(stack, arena):
-    services = json.loads(arena("status", "--json").stdout)["services"]
-    for s in services:
-        for process in (psutil.Process(s["pid"]), *psutil.Process(s["pid"]).children(recursive=True)):
-            assert not [name for name, value in process.environ().items() if "canary" in value], s["name"]
+def test_no_process_of_the_stack_has_a_secret_of_the_callers(stack):
+    for process in stack_processes():
+        assert not [name for name, value in process.environ().items() if "canary" in value], process.cmdline()
 
 
 @pytest.mark.parametrize(

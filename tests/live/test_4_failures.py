@@ -7,7 +7,7 @@ import time
 
 import psutil
 import pytest
-from live.commands import run_arena, service
+from live.commands import run_arena, server, service, session_of, stack_processes
 from live.leftovers import assert_nothing_is_left
 
 from bench.options import QUESTION
@@ -82,9 +82,9 @@ def test_every_service_survives_a_kill_and_the_volume_still_serves(stack):
     asyncio.run(store(stack, prompt))
     damage_and_restore_files(stack.engine("lmcache-b"), prompt)
     pids = {name: service(name)["pid"] for name in KILLED}
-    families = [child for pid in pids.values() for child in psutil.Process(pid).children(recursive=True)]
-    for pid in pids.values():
-        os.kill(pid, signal.SIGKILL)
+    families = [process for process in stack_processes() if os.getpgid(process.pid) in pids.values()]
+    for each in [server(name) for name in KILLED]:
+        each.kill()
     with pytest.raises(EngineUnreachable):
         asyncio.run(ask_whole(stack.engine("plain-a"), prompt))
     for name, pid in pids.items():
@@ -132,15 +132,8 @@ def test_down_leaves_no_process_no_port_and_no_shared_memory(stack):
     before = service("plain-a")["pid"]
     session = os.getsid(before)
     assert run_arena("down").returncode == 0
-    left = [p for p in psutil.process_iter() if _session(p) == session and is_alive(p.pid)]
+    left = [p for p in psutil.process_iter() if session_of(p) == session and is_alive(p.pid)]
     assert left == []
     listening = {c.laddr.port for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN}
     assert not listening & {e.port for e in stack.engines} | listening & {c.port for c in stack.caches}
     assert_nothing_is_left()
-
-
-def _session(process):
-    try:
-        return os.getsid(process.pid)
-    except ProcessLookupError:
-        return None
