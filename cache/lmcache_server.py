@@ -59,26 +59,31 @@ class Deserializer(AesGcmDeserializer):  # type: ignore[misc]
         What it has written to `dst` by then is not authentic; LMCache deletes it.
         """
         try:
-            self._decrypt(src, dst, key)
+            decrypt_frame(self._keys, key, _bytes(src), _bytes(dst))
         except (ValueError, InvalidTag):
             delete_damaged(file_of(self._folder, key), "is damaged or was not written with this key")
             raise
 
-    def _decrypt(self, src: MemoryObj, dst: MemoryObj, key: ObjectKey) -> None:
-        frame, plaintext = _bytes(src), _bytes(dst)
-        end = HEADER_BYTES + len(plaintext) + TAG_BYTES  # the buffer may be longer than the frame
-        if len(frame) < end or bytes(frame[:1]) != FRAME_VERSION:
-            raise ValueError("not a frame of this version")
-        iv = bytes(frame[1:HEADER_BYTES])
-        _cipher(self._keys, key).decrypt_into(iv, frame[HEADER_BYTES:end], _name(key), plaintext)
+
+def decrypt_frame(keys: HkdfKeyProvider, key: ObjectKey, frame: memoryview, plaintext: memoryview) -> None:
+    """Decrypts a chunk's frame, which may be in a longer buffer. Raises ValueError or InvalidTag if it is not whole."""
+    end = HEADER_BYTES + len(plaintext) + TAG_BYTES
+    if len(frame) < end or bytes(frame[:1]) != FRAME_VERSION:
+        raise ValueError("not a frame of this version")
+    iv = bytes(frame[1:HEADER_BYTES])
+    _cipher(keys, key).decrypt_into(iv, frame[HEADER_BYTES:end], _name(key), plaintext)
 
 
 def make_serde(options: Mapping[str, object]) -> AsyncSerdeProcessor:
     """Builds the serde from `master_key_path`, `folder` and `max_workers`. Raises OSError if the key cannot be read."""
-    master_key = Path(str(options["master_key_path"])).read_bytes()
-    keys = HkdfKeyProvider(master_key, key_len=32, info_prefix=KEY_PURPOSE)
+    keys = key_provider(Path(str(options["master_key_path"])))
     deserializer = Deserializer(keys, Path(str(options["folder"])))
     return AsyncSerdeProcessor(Serializer(keys), deserializer, max_workers=int(str(options["max_workers"])))
+
+
+def key_provider(key_file: Path) -> HkdfKeyProvider:
+    """Derives each salt's key from the master key in the file. Raises OSError if it cannot be read."""
+    return HkdfKeyProvider(key_file.read_bytes(), key_len=32, info_prefix=KEY_PURPOSE)
 
 
 def _cipher(keys: HkdfKeyProvider, key: ObjectKey) -> AESGCM:

@@ -1,12 +1,17 @@
-"""The L2 adapter `arena_fs`: LMCache's `fs_native`, which also deletes damaged files. The cache servers use it.
+"""The L2 adapter `arena_fs`: LMCache's `fs_native`, which also deletes damaged files and renews the times of files that
+it loads. The cache servers use it.
 
 `fs_native` never overwrites a file, so one that cannot be loaded would cost a recompute each time it is asked for. Once
-it is deleted, the engine that computes the chunk stores it again.
+it is deleted, the engine that computes the chunk stores it again. The times tell `cache/keeper.py` which files are
+used: many mounts do not keep access times (noatime, relatime).
 """
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from lmcache.lmcache_fs import LMCacheFSClient
@@ -21,6 +26,7 @@ from lmcache.v1.memory_management import MemoryObj
 
 from cache.volume import ADAPTER
 
+RENEW_S = 60.0  # a time that is younger is not renewed: on NFS, each takes a request to the server
 logger = init_logger(__name__)
 
 
@@ -43,12 +49,10 @@ class VolumeAdapter(NativeConnectorL2Adapter):  # type: ignore[misc]
         self._folder = Path(config.base_path)
 
     def submit_load_task(self, keys: Sequence[ObjectKey], objects: Sequence[MemoryObj]) -> int:
-        """Deletes the files that are shorter than their buffers, which a machine that stopped may have left behind.
-
-        LMCache then takes them as a miss.
-        """
+        """First deletes the files that are shorter than their buffers, which a machine that stopped may have left
+        behind, and which LMCache then takes as a miss; renews the times of the others."""
         for key, buffer in zip(keys, objects, strict=True):
-            delete_if_short(file_of(self._folder, key), buffer.get_size())
+            prepare_load(file_of(self._folder, key), buffer.get_size(), time.time())
         return int(super().submit_load_task(keys, objects))
 
 
@@ -57,14 +61,14 @@ def file_of(folder: Path, key: ObjectKey) -> Path:
     return folder / str(_object_key_to_filename(key))
 
 
-def delete_if_short(file: Path, size: int) -> None:
-    """Deletes a file of fewer than `size` bytes."""
-    try:
-        found = file.stat().st_size
-    except OSError:  # LMCache's own attempt to read it says why
-        return
-    if found < size:
-        delete_damaged(file, f"has {found:,} bytes instead of {size:,}")
+def prepare_load(file: Path, size: int, now: float) -> None:
+    """Deletes a file of fewer than `size` bytes, and renews the modification time of another if it is old."""
+    with suppress(OSError):  # LMCache's own attempt to read it says why
+        found = file.stat()
+        if found.st_size < size:
+            delete_damaged(file, f"has {found.st_size:,} bytes instead of {size:,}")
+        elif now - found.st_mtime > RENEW_S:
+            os.utime(file)
 
 
 def delete_damaged(file: Path, why: str) -> None:

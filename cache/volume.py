@@ -26,7 +26,7 @@ from config.write_hints import unwritable_hint
 from engines.vllm_command import served_dtype
 
 SAMPLE_BYTES = 2**20  # at each end of a weights file
-FINGERPRINT = "fingerprint.json"
+FINGERPRINT, KEY_ID = "fingerprint.json", "key-id"
 SERDE = "arena_aesgcm"  # registered by cache/lmcache_server.py
 ADAPTER = "arena_fs"  # registered by cache/lmcache_volume.py
 ENTRIES = 1000  # of a namespace that are looked at: it can have millions of files, all in one folder
@@ -86,15 +86,20 @@ def prepare_namespace(settings: Settings, versions: Versions) -> Path:
         raise ConfigError(f"KV_KEY_FILE={key} is inside the KV volume, where it protects nothing: move it out")
     folder = namespace_path(settings, versions)
     check_writable(folder)
-    key_id = hashlib.sha256(read_key(key)).hexdigest()[:16].encode()
+    expected = key_id(key)
     try:
-        written = write_once(folder / "key-id", key_id)
-        _replace(folder / FINGERPRINT, json.dumps(fingerprint(settings, versions), indent=1, sort_keys=True) + "\n")
+        written = write_once(folder / KEY_ID, expected)
+        replace_file(folder / FINGERPRINT, json.dumps(fingerprint(settings, versions), indent=1, sort_keys=True) + "\n")
     except OSError as exc:
         raise _unwritable(folder, exc) from exc
-    if written != key_id:
+    if written != expected:
         raise ConfigError(f"{folder} was written with another key than {key}: bring that key, or delete the folder")
     return folder
+
+
+def key_id(key_file: Path) -> bytes:
+    """Returns what a namespace's `key-id` has for this key. Raises ConfigError as `read_key`."""
+    return hashlib.sha256(read_key(key_file)).hexdigest()[:16].encode()
 
 
 def check_writable(folder: Path, *, write: Callable[[Path, bytes], object] = Path.write_bytes) -> None:
@@ -183,7 +188,7 @@ def _modified(file: Path) -> float:
     return 0
 
 
-def _replace(path: Path, text: str) -> None:
+def replace_file(path: Path, text: str) -> None:
     """Replaces the file atomically: a reader sees the old or the new one. Raises OSError, and leaves no draft."""
     draft = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
     try:

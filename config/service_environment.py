@@ -48,6 +48,7 @@ class ServiceRole(StrEnum):
 
     ENGINE = "engine"
     CACHE = "cache"
+    KEEPER = "keeper"
     PAGE = "page"
 
 
@@ -70,6 +71,7 @@ VARIABLES_BY_ROLE = {
         (*PROXIES, *CERTIFICATES, "HF_ENDPOINT"),
     ),
     ServiceRole.CACHE: ServiceVariables((*WHERE, *MODEL, *CONNECTOR, *VOLUME), (*TENSORS, "LMCACHE_*")),
+    ServiceRole.KEEPER: ServiceVariables(("KV_STORE_DIR", "KV_MAX_GB", "KV_KEY_FILE"), ()),
     # the page downloads media without a proxy, and shows the settings of all services
     ServiceRole.PAGE: ServiceVariables((), (*PAGE, *CERTIFICATES)),
 }

@@ -24,6 +24,7 @@ from client.measurement_lock import MeasurementLock
 from client.prompt import Prompt
 from client.reply import Delta, Reply
 from client.tokenizer import fit_to_context
+from client.volume_use import DISK_FULL, VolumeUse
 from config.errors import ConfigError
 from config.exit_codes import caller_settings, run_app
 from config.printable import printable
@@ -126,7 +127,8 @@ def ask(
     TTFT is the time from just before the request is sent to the first chunk with text (docs/metrics.md). Ask lmcache-a
     with a --context of some thousand tokens, then lmcache-b with the same: the second loads what the first stored.
     """
-    chosen = replace(Topology.of(caller_settings()).engine(engine), extra_body=parse_extra_body(extra))
+    settings = caller_settings()
+    chosen = replace(Topology.of(settings).engine(engine), extra_body=parse_extra_body(extra))
     with MeasurementLock.of(os.environ).held(f"ask {engine}", _note):
         document = read_document(context) if context else ""
         prompt = Prompt(question, document, nonce, max_tokens, temperature)
@@ -135,6 +137,8 @@ def ask(
         print(json.dumps(reply.to_json(), indent=1))
     else:
         print(f"\n\n{summary(reply)}")
+    if chosen.store and (use := VolumeUse.read(settings.kv_store_dir)) and use.is_disk_full:
+        _note(f"on the KV volume {DISK_FULL}")
 
 
 @app.command()

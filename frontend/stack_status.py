@@ -15,6 +15,7 @@ from cache.lmcache_command import all_commands
 from cache.volume import current_namespace, stored_chunks
 from client.http_client import http_client
 from client.metrics import sum_metrics
+from client.volume_use import DISK_FULL, VolumeUse
 from config.settings import Settings
 from config.topology import CacheServer, Engine, Topology
 from frontend.bars import title
@@ -97,13 +98,16 @@ def volume_card(settings: Settings) -> StackCard:
     folder, visible = current_namespace(settings), settings.kv_store_dir.is_dir()
     stored = stored_chunks(folder)
     bound = "" if stored.is_all else "at least "
+    use = VolumeUse.read(settings.kv_store_dir)
     facts = {
         "namespace": folder.name,
         "size": bound + _size(stored.total_bytes if visible else None),
         "files": bound + _count(stored.files if visible else None),
+        "all namespaces": f"{_size(use.total_bytes)} of at most {_size(use.max_bytes)}" if use else "–",
         "free": _size(shutil.disk_usage(settings.kv_store_dir).free if visible else None),
     }
-    return StackCard("", "KV volume", "" if visible else "Not visible from the page.", None, facts)
+    kind = "" if visible else "Not visible from the page."
+    return StackCard("", "KV volume", DISK_FULL if use and use.is_disk_full else kind, None, facts)
 
 
 def stack_commands(settings: Settings) -> dict[str, str]:

@@ -1,10 +1,11 @@
-"""`./arena up | down | status | logs | restart | doctor`; `ask | chat | bench` are passed on to their packages."""
+"""`./arena up | down | status | logs | restart | doctor`; other commands are passed on to their packages."""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cache.lmcache_command import all_commands
+from client.volume_use import VolumeUse, describe_use
 from config.errors import ConfigError, StackError
 from config.exit_codes import caller_settings, run_app
 from config.paths import arena_home
@@ -185,14 +187,17 @@ def down(
 def status(as_json: AsJson = False) -> None:
     """Show each service, its URL, and whether it is healthy. The exit code is 1 if any service is not."""
     stack = _running_stack()
-    services = stack.services()
+    services, volume = stack.services(), stack.kv_store()
+    use = VolumeUse.read(Path(volume))
     if as_json:
-        print(json.dumps({"services": [asdict(s) for s in services], "kv_store_dir": stack.kv_store()}, indent=1))
+        report = {"services": [asdict(s) for s in services], "kv_store_dir": volume}
+        print(json.dumps(report | {"kv_volume": use and use.model_dump()}, indent=1))
     else:
         table = Table("service", "kind", "url", "healthy", "pid", "state", box=None)
         for s in services:
             table.add_row(s.name, s.kind, s.url, "yes" if s.healthy else "no", str(s.pid or ""), s.state.lower())
         Console(soft_wrap=True).print(table)
+        print(f"KV volume {volume}" + (f": {describe_use(use, time.time())}" if Path(volume).is_dir() else ""))
     raise typer.Exit(0 if all(service.healthy for service in services) else 1)
 
 
@@ -231,6 +236,7 @@ def doctor(context: typer.Context, docker: AsDocker = False, cpu: OnCpu = False,
 
 
 @app.command(context_settings=PASSED_ON, add_help_option=False)
+@app.command("cache", context_settings=PASSED_ON, add_help_option=False)
 @app.command("chat", context_settings=PASSED_ON, add_help_option=False)
 @app.command("bench", context_settings=PASSED_ON, add_help_option=False)
 def ask(context: typer.Context) -> None:

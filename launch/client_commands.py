@@ -1,4 +1,4 @@
-"""Runs `ask`, `chat` and `bench` on the host or, if the stack runs as containers, in a container beside the engines.
+"""Runs `ask`, `chat`, `bench` and `cache` on the host or, if the stack runs as containers, in a container of its own.
 
 Their options are parsed on the host in both cases.
 """
@@ -32,11 +32,13 @@ def run_client_command(home: Path, command: str, arguments: Sequence[str]) -> No
     the host. Help and usage errors are the command's own. Raises ConfigError for anything that a container cannot do or
     see.
     """
-    bench = command == "bench"
+    own_module = command in ("bench", "cache")
     module, prog, words = (
-        ("bench", "./arena bench", arguments) if bench else ("engines", "./arena", [command, *arguments])
+        (command, f"./arena {command}", arguments) if own_module else ("engines", "./arena", [command, *arguments])
     )
-    if containers_file(home).exists():
+    if command == "cache" and (containers := Containers.running(home)):
+        containers.run_in_keeper(module, prog, words)
+    if command != "cache" and containers_file(home).exists():
         name, values = parse_options(_application(module), prog, words)
         own_engines = name not in ("report", "compare") and not values.get("base_url")
         if own_engines and (containers := Containers.running(home)):

@@ -159,6 +159,11 @@ class Containers:
         with_bench = replace(self.composition, profiles=(*self.composition.profiles, "bench"))
         self._become(with_bench.command(*run))
 
+    def run_in_keeper(self, module: str, prog: str, arguments: Sequence[str]) -> NoReturn:
+        """Replaces this process (exec) with a Python module in the keeper's container, which has the KV volume."""
+        run = ["exec", "--env", f"ARENA_PROG={prog}", *_no_tty(), "keeper", "python", "-m", module, *arguments]
+        self._become(self.composition.command(*run))
+
     def _make_folders(self) -> None:
         chown_folder(compose_path(self._env, "RESULTS_DIR"), self._env, filled=True)
         if not self.composition.cpu:

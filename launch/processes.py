@@ -98,11 +98,11 @@ class LocalStack:
         caches, engines = len(self.topology.caches), len(self.topology.engines)
         say(f"starting {caches} cache servers and {engines} engines: about a minute")
         with StartProgress(console) as progress:
-            preloader = [self._preloader()] if self._has_preloader else []
-            programs = [*preloader, *(self._program(name, kind) for name, kind in kinds.items())]
+            helpers = [self._keeper(), *([self._preloader()] if self._has_preloader else [])]
+            programs = [*helpers, *(self._program(name, kind) for name, kind in kinds.items())]
             self.supervisor.start(programs, self._common_env())
             self._record_settings()
-            for program in preloader:
+            for program in helpers:
                 self.supervisor.run(program.name)
             self._start_in_order(_needs(kinds), progress)
             say("preheating every engine")
@@ -211,6 +211,11 @@ class LocalStack:
     def _remove_files(self) -> None:
         for path in (settings_file(self.home), self._token_file, self._password_file, self._preloader_socket):
             path.unlink(missing_ok=True)
+
+    def _keeper(self) -> SupervisedProgram:
+        """Returns the process that keeps the KV volume within its limits."""
+        env = service_environment(ServiceRole.KEEPER, self._environ, self.settings.to_env(), fetches=False)
+        return SupervisedProgram("keeper", (sys.executable, "-m", "cache", "keep"), env)
 
     def _preloader(self) -> SupervisedProgram:
         """Returns the process that the engines are forked from. It has an engine's environment, which imports read.

@@ -9,13 +9,15 @@ import json
 import os
 import sys
 import tempfile
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
 from lmcache.v1.distributed.serde.aesgcm import AesGcmSerializer
 
 from cache.lmcache_server import KEY_PURPOSE, Deserializer, HkdfKeyProvider, ObjectKey, Serializer
-from cache.lmcache_volume import file_of
+from cache.lmcache_volume import file_of, prepare_load
+from cache.verify_files import is_whole
 
 KEY, CHUNK = ObjectKey(b"\1" * 32, "owner/name", 0), os.urandom(100_000)
 TEMPORARY = tempfile.TemporaryDirectory()  # deleted when this process ends
@@ -40,12 +42,22 @@ def frame_by(serializer, padding=0):
 
 def outcome(frame, key=KEY, master=b"k" * 32):
     restored, file = memory(size=len(CHUNK)), file_of(FOLDER, key)
-    file.touch()
+    file.write_bytes(frame)
+    verified = is_whole(file, keys(master))
     try:
         Deserializer(keys(master), FOLDER).deserialize(memory(frame), restored, key)
     except Exception as exc:  # noqa: BLE001  every error is a result
-        return type(exc).__name__, file.exists()
-    return "restored" if bytes(restored.held) == CHUNK else "another content", file.exists()
+        return type(exc).__name__, file.exists(), verified
+    return "restored" if bytes(restored.held) == CHUNK else "another content", file.exists(), verified
+
+
+def prepared(age, size):
+    """Whether a file of `age` seconds and `size` bytes is there when LMCache loads 100 bytes from it, and is young."""
+    file, now = FOLDER / "any.data", time.time()
+    file.write_bytes(b"x" * size)
+    os.utime(file, (now - age, now - age))
+    prepare_load(file, 100, now)
+    return file.exists(), file.exists() and file.stat().st_mtime > now - 1
 
 
 def flipped(frame, at):
@@ -68,5 +80,6 @@ CASES = {
     "the name of another visitor": outcome(FRAME, ObjectKey(b"\1" * 32, "owner/name", 0, 0, "visitor")),
     "another key": outcome(FRAME, master=b"x" * 32),
     "a frame of LMCache's own serde": outcome(frame_by(AesGcmSerializer(keys()))),
+    "a load": {"old": prepared(90, 100), "young": prepared(30, 100), "short": prepared(90, 99)},
 }
 json.dump(CASES, sys.stdout)

@@ -43,8 +43,13 @@ def outcomes():
 
 @pytest.mark.parametrize("case", EXPECTED)
 def test_a_chunk_is_restored_only_from_its_own_undamaged_file_and_any_other_file_is_deleted(outcomes, case):
-    assert outcomes[case] == [EXPECTED[case], EXPECTED[case] == "restored"]
+    restored = EXPECTED[case] == "restored"
+    assert outcomes[case] == [EXPECTED[case], restored, case == "the frame"]  # a file has no bytes behind its frame
+
+
+def test_a_load_renews_the_time_of_an_old_file_and_deletes_one_that_is_too_short(outcomes):
+    assert outcomes["a load"] == {"old": [True, True], "young": [True, False], "short": [False, False]}
 
 
 def test_every_case_has_an_expectation(outcomes):
-    assert outcomes.keys() == EXPECTED.keys()
+    assert outcomes.keys() == EXPECTED.keys() | {"a load"}

@@ -84,7 +84,7 @@ def test_every_profile_is_valid(profile):
 
 def test_the_services_are_the_topology(gpu, topology):
     names = [server.name for server in (*topology.engines, *topology.caches)]
-    others = {"model", "preheat", "page", "bench", "router", "prometheus", "grafana"}
+    others = {"model", "keeper", "preheat", "page", "bench", "router", "prometheus", "grafana"}
     assert set(gpu["services"]) == set(names) | others
     for server in (*topology.engines, *topology.caches):
         service = gpu["services"][server.name]
@@ -115,6 +115,13 @@ def test_both_cache_servers_have_one_volume(gpu, cpu):
         assert mount(services["cache-a"], "/kv")["source"] == mount(services["cache-b"], "/kv")["source"]
     assert mount(gpu["services"]["cache-a"], "/kv")["type"] == "bind"
     assert mount(cpu["services"]["cache-a"], "/kv")["type"] == "volume"
+
+
+def test_the_keeper_has_the_volume_and_the_key_and_no_network(services):
+    keeper, cache = services["keeper"], services["cache-a"]
+    assert mount(keeper, "/kv")["source"] == mount(cache, "/kv")["source"]
+    assert mount(keeper, "/key")["read_only"]
+    assert (keeper["image"], keeper["network_mode"]) == (cache["image"], "none")
 
 
 def test_both_kinds_of_engine_are_one_image(services):
@@ -158,7 +165,7 @@ def test_each_server_gets_the_settings_that_it_needs_and_no_other(services):
             f"plain-{side}": ServiceRole.ENGINE,
             f"lmcache-{side}": ServiceRole.ENGINE,
         }
-        for name, role in roles.items():
+        for name, role in (roles | {"keeper": ServiceRole.KEEPER}).items():
             assert set(services[name]["environment"]) - SERVERS <= set(VARIABLES_BY_ROLE[role].settings), name
 
 
@@ -167,7 +174,7 @@ def test_what_a_visitor_or_a_benchmark_needs_is_with_the_page_and_the_benchmark(
     assert {n for n, env in having.items() if any(v.startswith("UI_") for v in env)} == {"page"}
     assert {n for n, env in having.items() if any(v.startswith("MEDIA_") for v in env)} == {"page", "bench"}
     assert {n for n, env in having.items() if "RESULTS_DIR" in env} == {"page", "bench"}
-    assert {n for n, env in having.items() if "KV_KEY_FILE" in env} == {"cache-a", "cache-b", "page"}
+    assert {n for n, env in having.items() if "KV_KEY_FILE" in env} == {"cache-a", "cache-b", "keeper", "page"}
     assert {n for n, env in having.items() if "HTTPS_PROXY" in env} == {"model"}
     addresses = {"ARENA_HOME", "ENGINE_URL", "CACHE_URL", "NO_PROXY", "no_proxy"}
     sizes = {"DEVICE", "CHUNK_SIZE", "BLOCK_SIZE"}  # preheating counts chunks
@@ -175,7 +182,10 @@ def test_what_a_visitor_or_a_benchmark_needs_is_with_the_page_and_the_benchmark(
     assert having["model"] - FETCHING == {
         *("ARENA_HOME", "MODEL", "MODEL_REVISION", "LOCAL_HF_HOME", "HF_HUB_OFFLINE", "DEVICE", "DTYPE")
     }
-    assert set(SETTING_NAMES) - set(having["page"]) - {"HF_TOKEN", "ENGINES", "ENGINE_PORT", "CACHE_PORT"} == set()
+    assert (
+        set(SETTING_NAMES) - set(having["page"]) - {"HF_TOKEN", "ENGINES", "ENGINE_PORT", "CACHE_PORT", "KV_MAX_GB"}
+        == set()
+    )
 
 
 @pytest.mark.parametrize("given", [{}, {"CHUNK_SIZE": "128", "BLOCK_SIZE": "64"}], ids=["defaults", "chosen"])
@@ -219,7 +229,8 @@ def test_every_container_is_hardened(gpu, cpu):
         assert service["read_only"], name
         assert not service["user"].startswith(("0:", "root")), name
         assert {"mem_limit", "pids_limit", "logging", "stop_grace_period"} <= set(service), name
-        assert not {"privileged", "ipc", "pid", "network_mode", "cap_add"} & set(service), name
+        assert not {"privileged", "ipc", "pid", "cap_add"} & set(service), name
+        assert service.get("network_mode") in (None, "none"), name
 
 
 def test_the_kv_volume_can_be_an_nfs_export():

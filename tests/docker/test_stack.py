@@ -114,6 +114,13 @@ def test_an_lmcache_engine_loads_from_the_volume_what_the_other_one_has_stored(s
 
 
 @pytest.mark.parametrize("asked", [{"logprobs": True, "top_logprobs": 3}, {"temperature": 1, "top_k": 5}])
+def test_the_keeper_reports_the_volume_and_finds_every_file_whole(stack):
+    assert "0.00 GiB" not in run_arena("cache", "ls").stdout.splitlines()[-1]
+    verified = run_arena("cache", "verify")
+    assert (verified.returncode, verified.stdout) == (0, "")
+    assert " 0 damaged" in verified.stderr
+
+
 def test_without_a_compiler_engines_sample_and_give_log_probabilities(stack, asked):
     """vLLM would compile a function for each of these. The images have no C++ compiler, so the engine would end."""
     post = "import httpx, json, sys; print(httpx.post(sys.argv[1], json=json.loads(sys.argv[2]), timeout=120).text)"

@@ -2,7 +2,9 @@ import asyncio
 
 from fake_engine import FakeEngine, Volume, topology_of
 
+from cache.keeper import Keeper
 from cache.volume import ENTRIES, current_namespace
+from client.volume_use import DISK_FULL, REPORT, VolumeUse
 from config.settings import Settings
 from config.topology import Topology
 from frontend.stack_status import read_stack, stack_commands, volume_card
@@ -39,6 +41,17 @@ def test_the_volumes_size_is_that_of_its_namespace(settings):
     facts = volume_card(settings).facts
     assert (facts["size"], facts["files"]) == ("1 MiB", "1")
     assert "iB" in facts["free"]
+
+
+def test_the_size_of_all_namespaces_and_their_limit_are_what_the_keeper_found(settings):
+    settings.kv_store_dir.mkdir(parents=True)
+    assert volume_card(settings).facts["all namespaces"] == "–"
+    Keeper(settings.kv_store_dir, 3).keep()
+    card = volume_card(settings)
+    assert (card.facts["all namespaces"], card.kind) == ("0 MiB of at most 3.0 GiB", "")
+    full = VolumeUse(files=0, total_bytes=0, max_bytes=0, min_free_bytes=2**60, checked_s=0)
+    (settings.kv_store_dir / REPORT).write_text(full.model_dump_json())
+    assert volume_card(settings).kind == DISK_FULL
 
 
 def test_with_more_files_than_are_looked_at_size_and_number_are_lower_bounds(settings):

@@ -73,6 +73,19 @@ def _is_whole(file, size):
     return file.exists() and file.stat().st_size == size
 
 
+def test_what_was_deleted_from_the_volume_is_computed_and_stored_again(stack):
+    prompt, folder = a_prompt(stack), current_namespace(load_settings(os.environ)[0])
+    asyncio.run(store(stack, prompt))
+    assert run_arena("cache", "rm", folder.name).returncode == 0
+    assert list(folder.glob("*.data")) == []
+    reader = stack.engine("lmcache-b")
+    before = asyncio.run(count_stored(reader.cache))
+    reply = asyncio.run(ask_whole(reader, prompt))
+    assert reply.usage.cached_tokens == 0
+    asyncio.run(wait_until_stored(reader.cache, before, chunks_to_store(reply), within=15))
+    assert len(list(folder.glob("*.data"))) >= chunks_to_store(reply)
+
+
 def test_every_service_survives_a_kill_and_the_volume_still_serves(stack):
     """Kills all six at once: the worst case, since engines need their cache servers to start.
 
