@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
@@ -20,6 +20,7 @@ from lmcache.cli.main import main
 from lmcache.v1.distributed.api import ObjectKey
 from lmcache.v1.distributed.serde.aesgcm import AesGcmDeserializer, AesGcmSerializer
 from lmcache.v1.distributed.serde.async_processor import AsyncSerdeProcessor
+from lmcache.v1.distributed.serde.base import SerdeTaskId
 from lmcache.v1.distributed.serde.factory import register_serde_factory
 from lmcache.v1.distributed.serde.key_provider import HkdfKeyProvider
 from lmcache.v1.memory_management import MemoryObj
@@ -46,23 +47,37 @@ class Serializer(AesGcmSerializer):  # type: ignore[misc]
 
 
 class Deserializer(AesGcmDeserializer):  # type: ignore[misc]
-    """Decrypts a frame into L1. The files lie in `folder`."""
+    """Decrypts the frames of a load into L1. The files lie in `folder`."""
 
     def __init__(self, keys: HkdfKeyProvider, folder: Path) -> None:
         super().__init__(keys)
         self._folder = folder
 
-    def deserialize(self, src: MemoryObj, dst: MemoryObj, key: ObjectKey) -> None:
-        """Raises ValueError or InvalidTag for a frame that is damaged or of another key, which LMCache takes as a miss,
-        and deletes its file.
+    def deserialize(self, src: Sequence[MemoryObj], dst: Sequence[MemoryObj], keys: Sequence[ObjectKey]) -> None:
+        """Deletes the file of each frame that is damaged or of another key, and then raises ValueError or InvalidTag,
+        which LMCache takes as a miss of all.
 
         What it has written to `dst` by then is not authentic; LMCache deletes it.
         """
-        try:
-            decrypt_frame(self._keys, key, _bytes(src), _bytes(dst))
-        except (ValueError, InvalidTag):
-            delete_damaged(file_of(self._folder, key), "is damaged or was not written with this key")
-            raise
+        fault: Exception | None = None
+        for frame, chunk, key in zip(src, dst, keys, strict=True):
+            try:
+                decrypt_frame(self._keys, key, _bytes(frame), _bytes(chunk))
+            except (ValueError, InvalidTag) as exc:
+                delete_damaged(file_of(self._folder, key), "is damaged or was not written with this key")
+                fault = exc
+        if fault:
+            raise fault
+
+
+class WholeLoadProcessor(AsyncSerdeProcessor):  # type: ignore[misc]
+    """Gives the deserializer all chunks of a load at once: LMCache's stops at the first that is refused, and the others
+    would each take another load until they are found."""
+
+    def submit_deserialize(
+        self, src_objs: list[MemoryObj], dst_objs: list[MemoryObj], keys: list[ObjectKey]
+    ) -> SerdeTaskId:
+        return super().submit_deserialize([src_objs], [dst_objs], [keys])
 
 
 def decrypt_frame(keys: HkdfKeyProvider, key: ObjectKey, frame: memoryview, plaintext: memoryview) -> None:
@@ -74,11 +89,11 @@ def decrypt_frame(keys: HkdfKeyProvider, key: ObjectKey, frame: memoryview, plai
     _cipher(keys, key).decrypt_into(iv, frame[HEADER_BYTES:end], _name(key), plaintext)
 
 
-def make_serde(options: Mapping[str, object]) -> AsyncSerdeProcessor:
+def make_serde(options: Mapping[str, object]) -> WholeLoadProcessor:
     """Builds the serde from `master_key_path`, `folder` and `max_workers`. Raises OSError if the key cannot be read."""
     keys = key_provider(Path(str(options["master_key_path"])))
     deserializer = Deserializer(keys, Path(str(options["folder"])))
-    return AsyncSerdeProcessor(Serializer(keys), deserializer, max_workers=int(str(options["max_workers"])))
+    return WholeLoadProcessor(Serializer(keys), deserializer, max_workers=int(str(options["max_workers"])))
 
 
 def key_provider(key_file: Path) -> HkdfKeyProvider:

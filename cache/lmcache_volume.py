@@ -49,8 +49,8 @@ class VolumeAdapter(NativeConnectorL2Adapter):  # type: ignore[misc]
         self._folder = Path(config.base_path)
 
     def submit_load_task(self, keys: Sequence[ObjectKey], objects: Sequence[MemoryObj]) -> int:
-        """First deletes the files that are shorter than their buffers, which a machine that stopped may have left
-        behind, and which LMCache then takes as a miss; renews the times of the others."""
+        """First deletes the files that have not the size of their buffers, as a machine that stopped may leave them;
+        LMCache then takes them as a miss. Renews the times of the others."""
         for key, buffer in zip(keys, objects, strict=True):
             prepare_load(file_of(self._folder, key), buffer.get_size(), time.time())
         return int(super().submit_load_task(keys, objects))
@@ -62,10 +62,10 @@ def file_of(folder: Path, key: ObjectKey) -> Path:
 
 
 def prepare_load(file: Path, size: int, now: float) -> None:
-    """Deletes a file of fewer than `size` bytes, and renews the modification time of another if it is old."""
+    """Deletes a file that has not `size` bytes, and renews the modification time of another if it is old."""
     with suppress(OSError):  # LMCache's own attempt to read it says why
         found = file.stat()
-        if found.st_size < size:
+        if found.st_size != size:
             delete_damaged(file, f"has {found.st_size:,} bytes instead of {size:,}")
         elif now - found.st_mtime > RENEW_S:
             os.utime(file)

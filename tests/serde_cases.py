@@ -15,7 +15,7 @@ from types import SimpleNamespace
 
 from lmcache.v1.distributed.serde.aesgcm import AesGcmSerializer
 
-from cache.lmcache_server import KEY_PURPOSE, Deserializer, HkdfKeyProvider, ObjectKey, Serializer
+from cache.lmcache_server import KEY_PURPOSE, Deserializer, HkdfKeyProvider, ObjectKey, Serializer, WholeLoadProcessor
 from cache.lmcache_volume import file_of, prepare_load
 from cache.verify_files import is_whole
 
@@ -34,9 +34,9 @@ def keys(master=b"k" * 32):
     return HkdfKeyProvider(master, key_len=32, info_prefix=KEY_PURPOSE)
 
 
-def frame_by(serializer, padding=0):
+def frame_by(serializer, padding=0, key=KEY):
     frame = memory(size=len(CHUNK) + 29 + padding)
-    assert serializer.serialize(memory(CHUNK), frame, KEY) == len(CHUNK) + 29
+    assert serializer.serialize(memory(CHUNK), frame, key) == len(CHUNK) + 29
     return bytes(frame.held)
 
 
@@ -45,10 +45,23 @@ def outcome(frame, key=KEY, master=b"k" * 32):
     file.write_bytes(frame)
     verified = is_whole(file, keys(master))
     try:
-        Deserializer(keys(master), FOLDER).deserialize(memory(frame), restored, key)
+        Deserializer(keys(master), FOLDER).deserialize([memory(frame)], [restored], [key])
     except Exception as exc:  # noqa: BLE001  every error is a result
         return type(exc).__name__, file.exists(), verified
     return "restored" if bytes(restored.held) == CHUNK else "another content", file.exists(), verified
+
+
+def damaged_load():
+    """Which files of a load are left, of which the second and the third are damaged; and its result for LMCache."""
+    several = [ObjectKey(bytes([number]) * 32, "owner/name", 0) for number in range(4)]
+    frames = [frame_by(Serializer(keys()), key=key) for key in several]
+    frames[1:3] = (flipped(frames[1], 5000), frames[2][:-1])
+    for key in several:
+        file_of(FOLDER, key).touch()
+    processor = WholeLoadProcessor(Serializer(keys()), Deserializer(keys(), FOLDER))
+    task = processor.submit_deserialize([*map(memory, frames)], [memory(size=len(CHUNK)) for _ in several], several)
+    processor.close()  # waits for the task
+    return [file_of(FOLDER, key).exists() for key in several], processor.query_deserialize_result(task)
 
 
 def prepared(age, size):
@@ -80,6 +93,12 @@ CASES = {
     "the name of another visitor": outcome(FRAME, ObjectKey(b"\1" * 32, "owner/name", 0, 0, "visitor")),
     "another key": outcome(FRAME, master=b"x" * 32),
     "a frame of LMCache's own serde": outcome(frame_by(AesGcmSerializer(keys()))),
-    "a load": {"old": prepared(90, 100), "young": prepared(30, 100), "short": prepared(90, 99)},
+    "a damaged load": damaged_load(),
+    "a load": {
+        "old": prepared(90, 100),
+        "young": prepared(30, 100),
+        "short": prepared(90, 99),
+        "long": prepared(90, 101),
+    },
 }
 json.dump(CASES, sys.stdout)

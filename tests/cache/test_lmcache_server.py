@@ -47,9 +47,18 @@ def test_a_chunk_is_restored_only_from_its_own_undamaged_file_and_any_other_file
     assert outcomes[case] == [EXPECTED[case], restored, case == "the frame"]  # a file has no bytes behind its frame
 
 
-def test_a_load_renews_the_time_of_an_old_file_and_deletes_one_that_is_too_short(outcomes):
-    assert outcomes["a load"] == {"old": [True, True], "young": [True, False], "short": [False, False]}
+def test_every_damaged_file_of_a_load_is_deleted_and_the_load_is_a_miss(outcomes):
+    assert outcomes["a damaged load"] == [[True, False, False, True], False]
+
+
+def test_a_load_renews_the_time_of_an_old_file_and_deletes_one_of_another_size(outcomes):
+    assert outcomes["a load"] == {
+        "old": [True, True],
+        "young": [True, False],
+        "short": [False, False],
+        "long": [False, False],
+    }
 
 
 def test_every_case_has_an_expectation(outcomes):
-    assert outcomes.keys() == EXPECTED.keys() | {"a load"}
+    assert outcomes.keys() == EXPECTED.keys() | {"a load", "a damaged load"}

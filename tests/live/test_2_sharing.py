@@ -5,12 +5,16 @@ not with the prompt: a cross-read and an own-warm request then compute the same 
 blocks of 32, 80 with 256 and 128), so that their answers can be compared exactly.
 """
 
+import asyncio
 import json
 import shutil
 
 import pytest
 
+from cache.wait_for_store import chunks_to_store, count_stored, wait_until_stored
+from client.ask import ask_whole
 from client.prompt import new_nonce
+from frontend.tab_state import TabState
 
 pytestmark = pytest.mark.live
 LENGTH = ("--input-len", "1104", "--num-warmups", "0")
@@ -47,6 +51,22 @@ def test_a_cross_read_changes_no_answer(stack, arena, results):
     print(verify.stdout)
     assert verify.returncode == 0, verify.stdout + verify.stderr
     assert json.loads(out.read_text())["verify"]["agrees"]
+
+
+def test_tabs_of_the_page_share_no_kv_although_their_documents_and_questions_are_equal(stack):
+    """Otherwise TTFT and cached tokens would tell one visitor what another one has asked."""
+    first, second = (TabState.begin(stack.engines, "codecs", "Codecs and containers. " * 100) for _ in range(2))
+    writer, reader = stack.engine("lmcache-a"), stack.engine("lmcache-b")
+
+    async def ask_both():
+        before = await count_stored(writer.cache)
+        stored = await ask_whole(writer, first.next_prompt([writer], "Why?"))
+        await wait_until_stored(writer.cache, before, chunks_to_store(stored))
+        tabs = [(engine, tab) for engine in (reader, writer) for tab in (second, first)]
+        replies = [await ask_whole(engine, tab.next_prompt([engine], "Why?")) for engine, tab in tabs]
+        return [bool(reply.usage.cached_tokens) for reply in replies]
+
+    assert asyncio.run(ask_both()) == [False, True, False, True]
 
 
 def test_a_prompt_under_one_chunk_is_not_shared_and_a_longer_one_is(stack, arena, results):
