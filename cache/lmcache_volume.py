@@ -23,8 +23,10 @@ from lmcache.v1.distributed.l2_adapters.fs_l2_adapter import _object_key_to_file
 from lmcache.v1.distributed.l2_adapters.fs_native_l2_adapter import FSNativeL2AdapterConfig
 from lmcache.v1.distributed.l2_adapters.native_connector_l2_adapter import NativeConnectorL2Adapter
 from lmcache.v1.memory_management import MemoryObj
+from prometheus_client import REGISTRY
 
 from cache.volume import ADAPTER
+from cache.volume_metrics import VolumeCollector
 
 RENEW_S = 60.0  # a time that is younger is not renewed: on NFS, each takes a request to the server
 logger = init_logger(__name__)
@@ -47,6 +49,7 @@ class VolumeAdapter(NativeConnectorL2Adapter):  # type: ignore[misc]
             pad_buffers_to_alignment=direct,
         )
         self._folder = Path(config.base_path)
+        REGISTRY.register(VolumeCollector(self._folder.parent))
 
     def submit_load_task(self, keys: Sequence[ObjectKey], objects: Sequence[MemoryObj]) -> int:
         """First deletes the files that have not the size of their buffers, as a machine that stopped may leave them;

@@ -38,6 +38,8 @@ def test_six_services_and_the_page_are_healthy(stack, arena):
     }
     assert all(s["healthy"] and s["pid"] for s in report["services"])
     assert report["kv_volume"]["max_bytes"] > 0  # the keeper runs
+    for cache in stack.caches:
+        assert "\narena_volume_stored_bytes " in httpx.get(f"{cache.url}/metrics").text
 
 
 def test_the_stack_stays_under_sixteen_gib(stack):
