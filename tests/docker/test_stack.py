@@ -113,7 +113,6 @@ def test_an_lmcache_engine_loads_from_the_volume_what_the_other_one_has_stored(s
     assert crossed["cached_tokens_details"]["storage"] == crossed["cached_tokens"] >= 1536
 
 
-@pytest.mark.parametrize("asked", [{"logprobs": True, "top_logprobs": 3}, {"temperature": 1, "top_k": 5}])
 def test_the_keeper_reports_the_volume_and_finds_every_file_whole(stack):
     assert "0.00 GiB" not in run_arena("cache", "ls").stdout.splitlines()[-1]
     verified = run_arena("cache", "verify")
@@ -121,6 +120,7 @@ def test_the_keeper_reports_the_volume_and_finds_every_file_whole(stack):
     assert " 0 damaged" in verified.stderr
 
 
+@pytest.mark.parametrize("asked", [{"logprobs": True, "top_logprobs": 3}, {"temperature": 1, "top_k": 5}])
 def test_without_a_compiler_engines_sample_and_give_log_probabilities(stack, asked):
     """vLLM would compile a function for each of these. The images have no C++ compiler, so the engine would end."""
     post = "import httpx, json, sys; print(httpx.post(sys.argv[1], json=json.loads(sys.argv[2]), timeout=120).text)"
