@@ -18,8 +18,8 @@ from cache.key import is_readable_by_others
 from cache.lmcache_command import lmcache_command
 from cache.preheat import preheat as preheat_stack
 from cache.versions import serving_versions
-from cache.volume import current_namespace, namespace_path, prepare_namespace
-from cache.volume_files import DeletedFiles, delete_namespace, files_of, namespaces
+from cache.volume import check_writable, namespace_path, prepare_namespace
+from cache.volume_files import DeletedFiles, delete, files_of, namespaces
 from client.volume_use import GIB
 from config.errors import ConfigError, StackError
 from config.exit_codes import run_app
@@ -70,7 +70,7 @@ def preheat() -> None:
 def keep() -> None:
     """Keep the volume within KV_MAX_GB, until the process is ended."""
     settings = _settings()
-    settings.kv_store_dir.mkdir(parents=True, exist_ok=True)
+    check_writable(settings.kv_store_dir)
     keeper = _keeper(settings, settings.kv_max_gb)
     limits = keeper.limits
     _say(
@@ -82,17 +82,16 @@ def keep() -> None:
 
 @app.command("ls")
 def list_namespaces() -> None:
-    """Show each namespace: its size, its number of files, and when it was last used. `*` marks the stack's own."""
-    settings = _settings()
-    current, total = current_namespace(settings), 0
-    table = Table("", "namespace", "GiB", "files", "last used", box=None)
+    """Show each namespace: its size, its number of files, and when one of them was last stored or loaded."""
+    settings, total = _settings(), 0
+    table = Table("namespace", "GiB", "files", "last used", box=None)
     for folder in namespaces(settings.kv_store_dir):
         files = [file for file in files_of(folder) if file.is_finished]
         size = sum(file.size for file in files)
         used = max((file.used_s for file in files), default=0)
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(used)) if files else ""
         total += size
-        table.add_row("*" if folder == current else "", folder.name, f"{size / GIB:.2f}", f"{len(files):,}", when)
+        table.add_row(folder.name, f"{size / GIB:.2f}", f"{len(files):,}", when)
     Console(soft_wrap=True).print(table)
     print(f"{settings.kv_store_dir}: {total / GIB:.2f} GiB")
 
@@ -113,15 +112,12 @@ def trim(
 
 @app.command()
 def rm(name: Annotated[str, typer.Argument(help="A namespace, as ./arena cache ls shows it.")]) -> None:
-    """Delete all that is stored in a namespace. Engines may run: they compute it again."""
+    """Delete all that is stored in a namespace. Its folder stays, and engines may run: they compute again."""
     settings = _settings()
     found = {folder.name: folder for folder in namespaces(settings.kv_store_dir)}
     if name not in found:
         raise ConfigError(f"no namespace '{name}'; there are: {', '.join(found) or 'none'}")
-    try:
-        _print_deleted(delete_namespace(found[name], keep_folder=found[name] == current_namespace(settings)))
-    except OSError as exc:
-        raise ConfigError(f"{found[name]} cannot be deleted: {exc}") from exc
+    _print_deleted(delete(files_of(found[name])))
 
 
 @app.command()

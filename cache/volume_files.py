@@ -7,7 +7,6 @@ file that is gone is a miss. Folders without a fingerprint are not ours, and nev
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -88,11 +87,3 @@ def delete(files: Iterable[VolumeFile]) -> DeletedFiles:
         except OSError as exc:
             fault = f"{file.path} cannot be deleted ({exc.strerror})"
     return DeletedFiles(count, size, fault)
-
-
-def delete_namespace(folder: Path, *, keep_folder: bool) -> DeletedFiles:
-    """Deletes all that is stored in a namespace, and the folder itself unless servers use it. Raises OSError."""
-    deleted = delete(files_of(folder))
-    if not keep_folder and not deleted.fault:
-        shutil.rmtree(folder)
-    return deleted
