@@ -4,9 +4,11 @@ what is on the KV volume; the other commands show and change that."""
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import sys
 import time
+from importlib.util import find_spec
 from typing import Annotated
 
 import typer
@@ -24,6 +26,7 @@ from client.volume_use import GIB
 from config.errors import ConfigError, StackError
 from config.exit_codes import run_app
 from config.paths import arena_home
+from config.printable import printable
 from config.settings import Settings, load_settings
 from config.topology import Topology
 from engines.vllm_command import Command, vllm_command
@@ -91,23 +94,24 @@ def list_namespaces() -> None:
         used = max((file.used_s for file in files), default=0)
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(used)) if files else ""
         total += size
-        table.add_row(folder.name, f"{size / GIB:.2f}", f"{len(files):,}", when)
-    Console(soft_wrap=True).print(table)
+        table.add_row(printable(folder.name), f"{size / GIB:.2f}", f"{len(files):,}", when)
+    Console(soft_wrap=True, markup=False).print(table)
     print(f"{settings.kv_store_dir}: {total / GIB:.2f} GiB")
 
 
 @app.command()
 def trim(
     max_gb: Annotated[
-        float | None, typer.Option(help="GiB to leave, of all namespaces. Default: KV_MAX_GB", min=0.001)
+        float | None,
+        typer.Option(help="Delete if all namespaces have more GiB; 5 % less is left. Default: KV_MAX_GB", min=0.001),
     ] = None,
 ) -> None:
-    """Delete once what was not used for longest, as the stack does all the time. Engines may run."""
+    """Delete what was not used for longest, as the stack does all the time. Engines may run."""
     settings = _settings()
-    try:
-        _print_deleted(_keeper(settings, max_gb or settings.kv_max_gb).keep())
-    except OSError as exc:
-        raise ConfigError(f"{settings.kv_store_dir} cannot be trimmed: {exc}") from exc
+    limit = settings.kv_max_gb if max_gb is None else max_gb
+    if not math.isfinite(limit):
+        raise ConfigError(f"--max-gb {limit}: give a number of GiB")
+    _print_deleted(_keeper(settings, limit).trim())
 
 
 @app.command()
@@ -117,7 +121,7 @@ def rm(name: Annotated[str, typer.Argument(help="A namespace, as ./arena cache l
     found = {folder.name: folder for folder in namespaces(settings.kv_store_dir)}
     if name not in found:
         raise ConfigError(f"no namespace '{name}'; there are: {', '.join(found) or 'none'}")
-    _print_deleted(delete(files_of(found[name])))
+    _print_deleted(delete(settings.kv_store_dir, files_of(found[name])))
 
 
 @app.command()
@@ -127,10 +131,11 @@ def verify(
     """Decrypt every file, and name those that are damaged. The exit code is 1 if any of them is left."""
     settings = _settings()
     python = arena_home(os.environ) / "env" / "engines" / "bin" / "python"  # where LMCache is; in containers it is here
+    if not python.exists() and find_spec("lmcache") is None:
+        raise ConfigError("the engines' environment, which this needs, is not there: ./arena install makes it")
     words = ("-m", "cache.verify_files", str(settings.kv_store_dir), str(settings.kv_key_file))
-    Command(
-        (str(python if python.exists() else sys.executable), *words, *(["--repair"] if repair else [])), QUIET
-    ).exec()
+    interpreter = str(python) if python.exists() else sys.executable
+    Command((interpreter, *words, *(["--repair"] if repair else [])), QUIET).exec()
 
 
 def _settings() -> Settings:

@@ -19,13 +19,12 @@ from cache.volume_files import (
     abandoned,
     delete,
     files_of,
-    least_recently_used,
     namespaces,
 )
 from client.volume_use import GIB, REPORT, FreeSpace, VolumeUse
 
 DEFAULT_SHARE = 0.5  # KV_MAX_GB's default, of what is free and what is stored
-MIN_FREE_SHARE, MIN_FREE_BYTES = 0.05, 10 * GIB  # the smaller one stays free: of the disk's size
+MIN_FREE_SHARE, MIN_FREE_BYTES = 0.05, GIB  # the smaller one stays free: a share of the disk, or so many bytes
 MARGIN = 0.05  # of the limit, also deleted once it is exceeded, so that not every store exceeds it again
 MIN_PAUSE_S, MAX_PAUSE_S = 5.0, 240.0  # between two looks at all files
 PAUSE_FACTOR = 20  # how many times as long as the look before it a pause is
@@ -56,13 +55,22 @@ class Keeper:
 
         Raises OSError if the report cannot be written.
         """
+        deleted, files, total_bytes = self._trim()
+        self._report(files, total_bytes)
+        return deleted
+
+    def trim(self) -> DeletedFiles:
+        """Does the same without a report."""
+        return self._trim()[0]
+
+    def _trim(self) -> tuple[DeletedFiles, int, int]:
+        """Returns what was deleted, and the number and the size in bytes of the files that are left."""
         files = list(self._files())
-        unused = delete(abandoned(files, time.time()))
-        finished = [file for file in files if file.is_finished]
+        unused = delete(self._volume, abandoned(files, time.time()))
+        finished = sorted((file for file in files if file.is_finished), key=lambda file: file.used_s)
         total = sum(file.size for file in finished)
-        old = delete(least_recently_used(finished, self._excess(total)))
-        self._report(len(finished) - old.files, total - old.total_bytes)
-        return unused + old
+        old = delete(self._volume, finished, self._excess(total))
+        return unused + old, len(finished) - old.files, total - old.total_bytes
 
     def _excess(self, total: int) -> int:
         """Returns how many bytes have to go; 0 if the limits hold."""

@@ -1,10 +1,10 @@
 """`python -m cache.lmcache_server` is the command `lmcache` with an L2 adapter and a serde of this project.
 
-The serde `arena_aesgcm` is AES-GCM as in LMCache's `aesgcm`, with three differences. It decrypts from the buffer that a
-file was read into directly to L1, where LMCache's copies each chunk four times through newly allocated memory. The key
-of a chunk is authenticated with its content, so a file that is copied over another one is refused. And a file that is
-refused is deleted (`cache/lmcache_volume.py` says why). The cache servers run this module where LMCache is installed;
-the page and the benchmarks do not import it.
+The serde `arena_aesgcm_3` is AES-GCM as in LMCache's `aesgcm`, with three differences. It decrypts from the buffer that
+a file was read into directly to L1, where LMCache's copies each chunk four times through newly allocated memory. The
+key of a chunk is authenticated with its content, and each namespace has encryption keys of its own, so a file that is
+copied over another one is refused. And a file that is refused is deleted (`cache/lmcache_volume.py` says why). The
+cache servers run this module where LMCache is installed; the page and the benchmarks do not import it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from cache.volume import SERDE
 FRAME_VERSION = b"\2"  # LMCache's own frames have 1
 IV_BYTES, TAG_BYTES = 12, 16
 HEADER_BYTES = len(FRAME_VERSION) + IV_BYTES  # a frame is this header, the ciphertext and the tag: as long as LMCache's
-KEY_PURPOSE = b"ttft-arena-kv-v2"  # HKDF's `info`: no key is used for two formats
+KEY_PURPOSE = b"ttft-arena-kv-3"  # HKDF's `info`: no key is used for two formats
 
 
 class Serializer(AesGcmSerializer):  # type: ignore[misc]
@@ -91,14 +91,16 @@ def decrypt_frame(keys: HkdfKeyProvider, key: ObjectKey, frame: memoryview, plai
 
 def make_serde(options: Mapping[str, object]) -> WholeLoadProcessor:
     """Builds the serde from `master_key_path`, `folder` and `max_workers`. Raises OSError if the key cannot be read."""
-    keys = key_provider(Path(str(options["master_key_path"])))
+    keys = key_provider(Path(str(options["master_key_path"])), Path(str(options["folder"])))
     deserializer = Deserializer(keys, Path(str(options["folder"])))
     return WholeLoadProcessor(Serializer(keys), deserializer, max_workers=int(str(options["max_workers"])))
 
 
-def key_provider(key_file: Path) -> HkdfKeyProvider:
-    """Derives each salt's key from the master key in the file. Raises OSError if it cannot be read."""
-    return HkdfKeyProvider(key_file.read_bytes(), key_len=32, info_prefix=KEY_PURPOSE)
+def key_provider(key_file: Path, namespace: Path) -> HkdfKeyProvider:
+    """Derives a namespace's keys, one for each salt, from the master key in the file. Raises OSError if that cannot be
+    read."""
+    purpose = b"/".join((KEY_PURPOSE, os.fsencode(namespace.name), b""))
+    return HkdfKeyProvider(key_file.read_bytes(), key_len=32, info_prefix=purpose)
 
 
 def _cipher(keys: HkdfKeyProvider, key: ObjectKey) -> AESGCM:

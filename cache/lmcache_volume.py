@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -49,14 +50,19 @@ class VolumeAdapter(NativeConnectorL2Adapter):  # type: ignore[misc]
             pad_buffers_to_alignment=direct,
         )
         self._folder = Path(config.base_path)
-        REGISTRY.register(VolumeCollector(self._folder.parent))
+        self._renewals = ThreadPoolExecutor(1)  # a load does not wait for it
+        volume = VolumeCollector(self._folder.parent)
+        volume.start()
+        REGISTRY.register(volume)
 
     def submit_load_task(self, keys: Sequence[ObjectKey], objects: Sequence[MemoryObj]) -> int:
         """First deletes the files that have not the size of their buffers, as a machine that stopped may leave them;
-        LMCache then takes them as a miss. Renews the times of the others."""
-        for key, buffer in zip(keys, objects, strict=True):
-            prepare_load(file_of(self._folder, key), buffer.get_size(), time.time())
-        return int(super().submit_load_task(keys, objects))
+        LMCache then takes them as a miss. The times of the others are renewed afterwards."""
+        now, files = time.time(), [file_of(self._folder, key) for key in keys]
+        old = [file for file, buffer in zip(files, objects, strict=True) if is_old(file, buffer.get_size(), now)]
+        task = int(super().submit_load_task(keys, objects))
+        self._renewals.submit(renew, old)
+        return task
 
 
 def file_of(folder: Path, key: ObjectKey) -> Path:
@@ -64,13 +70,20 @@ def file_of(folder: Path, key: ObjectKey) -> Path:
     return folder / str(_object_key_to_filename(key))
 
 
-def prepare_load(file: Path, size: int, now: float) -> None:
-    """Deletes a file that has not `size` bytes, and renews the modification time of another if it is old."""
+def is_old(file: Path, size: int, now: float) -> bool:
+    """Whether the modification time of a file has to be renewed. Deletes a file that has not `size` bytes."""
     with suppress(OSError):  # LMCache's own attempt to read it says why
         found = file.stat()
-        if found.st_size != size:
-            delete_damaged(file, f"has {found.st_size:,} bytes instead of {size:,}")
-        elif now - found.st_mtime > RENEW_S:
+        if found.st_size == size:
+            return now - found.st_mtime > RENEW_S
+        delete_damaged(file, f"has {found.st_size:,} bytes instead of {size:,}")
+    return False
+
+
+def renew(files: Sequence[Path]) -> None:
+    """Sets the modification times to now. The first file gets the newest: the others are useless without it."""
+    for file in reversed(files):
+        with suppress(OSError):
             os.utime(file)
 
 

@@ -19,14 +19,14 @@ from rich.progress import track
 from cache.lmcache_server import HEADER_BYTES, TAG_BYTES, decrypt_frame, key_provider
 from cache.volume import FINGERPRINT, KEY_ID, SERDE, key_id
 from cache.volume_files import DeletedFiles, delete, files_of, namespaces
-from config.errors import ArenaError
+from config.errors import ConfigError
 from config.printable import printable
 
 
 def is_whole(path: Path, keys: HkdfKeyProvider) -> bool:
     """Whether the file is one chunk's frame, of the key that is its name. A file that is gone counts as whole."""
     key = _filename_to_object_key(path.name)
-    with suppress(FileNotFoundError, ValueError, InvalidTag):
+    with suppress(OSError, ValueError, InvalidTag):
         frame = memoryview(path.read_bytes())
         plaintext = memoryview(bytearray(max(0, len(frame) - HEADER_BYTES - TAG_BYTES)))
         if key is not None:
@@ -36,35 +36,46 @@ def is_whole(path: Path, keys: HkdfKeyProvider) -> bool:
 
 
 def verify_namespace(folder: Path, key_file: Path, *, repair: bool, console: Console) -> bool:
-    """Names the damaged files on stdout, and deletes them with `repair`. Returns whether all that is left is whole.
-
-    Raises OSError if a file cannot be read or deleted.
-    """
-    keys, files = key_provider(key_file), [file for file in files_of(folder) if file.is_finished]
-    shown = track(files, description=folder.name, console=console, transient=True)
+    """Names the damaged files on stdout, and deletes them with `repair`. Returns whether all that is left is whole."""
+    keys, files = key_provider(key_file, folder), [file for file in files_of(folder) if file.is_finished]
+    shown = track(files, description=printable(folder.name), console=console, transient=True)
     damaged = [file for file in shown if not is_whole(Path(file.path), keys)]
     for file in damaged:
-        print(f"{file.path}: is damaged or was not written with this key")  # noqa: T201
-    deleted = delete(damaged) if repair else DeletedFiles()
-    console.print(f"{folder.name}: {len(files):,} files, {len(damaged):,} damaged, {deleted.files:,} deleted")
-    return repair or not damaged
+        print(printable(f"{file.path}: is damaged or was not written with this key"))  # noqa: T201
+    deleted = delete(folder.parent, damaged) if repair else DeletedFiles()
+    console.print(
+        f"{printable(folder.name)}: {len(files):,} files, {len(damaged):,} damaged, {deleted.files:,} deleted"
+    )
+    if deleted.fault:
+        console.print(f"arena: {printable(deleted.fault)}")
+    return not deleted.fault and (repair or not damaged)
+
+
+def obstacle(folder: Path, key_file: Path) -> str:
+    """Returns why a namespace cannot be verified; empty if it can. Raises ConfigError if the key cannot be read."""
+    try:
+        serde = json.loads((folder / FINGERPRINT).read_bytes())["serde"]
+        if serde != SERDE:
+            return "it was stored without authentication, or by another version"
+        return "" if (folder / KEY_ID).read_bytes() == key_id(key_file) else "it was stored with another key"
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return f"its {FINGERPRINT} or {KEY_ID} cannot be read"
 
 
 def main(volume: Path, key_file: Path, *, repair: bool) -> int:
     """Verifies each namespace that was written with this key; returns the exit code."""
-    console, are_whole = Console(stderr=True, highlight=False, soft_wrap=True), True
+    console, are_whole = Console(stderr=True, highlight=False, soft_wrap=True, markup=False), True
     try:
-        expected = key_id(key_file)
         for folder in namespaces(volume):
-            if json.loads((folder / FINGERPRINT).read_bytes())["serde"] != SERDE:
-                console.print(f"{folder.name}: cannot be verified, because it was stored without authentication")
-            elif (folder / KEY_ID).read_bytes() != expected:
-                console.print(f"{folder.name}: cannot be verified, because it was stored with another key")
+            if why := obstacle(folder, key_file):
+                console.print(f"{printable(folder.name)}: cannot be verified, because {why}")
             else:
                 are_whole &= verify_namespace(folder, key_file, repair=repair, console=console)
-    except (OSError, ArenaError, ValueError, LookupError, TypeError) as exc:
+    except ConfigError as exc:
         console.print(f"arena: {printable(str(exc))}")
-        return 1
+        return 2
+    except KeyboardInterrupt:
+        return 130
     return 0 if are_whole else 1
 
 

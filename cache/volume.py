@@ -27,7 +27,7 @@ from engines.vllm_command import served_dtype
 
 SAMPLE_BYTES = 2**20  # at each end of a weights file
 FINGERPRINT, KEY_ID = "fingerprint.json", "key-id"
-SERDE = "arena_aesgcm"  # registered by cache/lmcache_server.py
+SERDE = "arena_aesgcm_3"  # registered by cache/lmcache_server.py
 ADAPTER = "arena_fs"  # registered by cache/lmcache_volume.py
 ENTRIES = 1000  # of a namespace that are looked at: it can have millions of files, all in one folder
 

@@ -1,11 +1,13 @@
-"""The files on the KV volume, in all its namespaces and whatever wrote them, and what may be deleted of them.
+"""The files on the KV volume, in all its namespaces and whatever wrote them, and how they are deleted.
 
-Reading a namespace is safe at any time, and so is deleting: LMCache looks a file up on the disk at each request, and a
-file that is gone is a miss. Folders without a fingerprint are not ours, and never touched.
+Deleting is safe at any time: LMCache looks a file up on the disk at each request, and a file that is gone is a miss.
+Only folders with a fingerprint and a key-id are ours. Whoever can write to the volume can put links there, so none is
+followed: neither when files are listed nor when they are deleted.
 """
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -15,6 +17,7 @@ from pathlib import Path
 from cache.volume import FINGERPRINT, KEY_ID
 
 UNFINISHED_S = 3600.0  # a writer that has not finished a file after this has ended without it
+FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +28,7 @@ class VolumeFile:
     path: str
     size: int  # bytes
     used_s: float
-    is_finished: bool  # writers rename a finished file; until then it, or its folder, has a name with a dot in front
+    is_finished: bool  # LMCache writes it in a folder with a dot in front of its name, and moves it when it is finished
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +45,10 @@ class DeletedFiles:
 
 
 def namespaces(volume: Path) -> tuple[Path, ...]:
-    """Returns the folders with a fingerprint; none if the volume cannot be read."""
+    """Returns the folders with a fingerprint and a key-id; none if the volume cannot be read."""
     with suppress(OSError):
-        return tuple(sorted(path.parent for path in volume.glob(f"*/{FINGERPRINT}")))
+        found = (path.parent for path in volume.glob(f"*/{FINGERPRINT}"))
+        return tuple(sorted(each for each in found if (each / KEY_ID).exists() and not each.is_symlink()))
     return ()
 
 
@@ -52,22 +56,13 @@ def files_of(folder: Path | str, *, finished: bool = True) -> Iterator[VolumeFil
     """Yields the files of a namespace. A file or folder that vanishes meanwhile, or cannot be read, is left out."""
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
-            ours = finished and not entry.name.startswith(".")
+            is_finished = finished and not entry.name.startswith(".")
             with suppress(OSError):
                 if entry.is_dir(follow_symlinks=False):
-                    yield from files_of(entry.path, finished=ours)
+                    yield from files_of(entry.path, finished=is_finished)
                 elif entry.name not in (FINGERPRINT, KEY_ID) and entry.is_file(follow_symlinks=False):
                     found = entry.stat(follow_symlinks=False)
-                    yield VolumeFile(entry.path, found.st_size, found.st_mtime, ours)
-
-
-def least_recently_used(files: Iterable[VolumeFile], size: int) -> Iterator[VolumeFile]:
-    """Yields finished files, those not used for longest first, until they have at least `size` bytes."""
-    for file in sorted((file for file in files if file.is_finished), key=lambda file: file.used_s):
-        if size <= 0:
-            return
-        size -= file.size
-        yield file
+                    yield VolumeFile(entry.path, found.st_size, found.st_mtime, is_finished)
 
 
 def abandoned(files: Iterable[VolumeFile], now: float) -> Iterator[VolumeFile]:
@@ -75,15 +70,33 @@ def abandoned(files: Iterable[VolumeFile], now: float) -> Iterator[VolumeFile]:
     return (file for file in files if not file.is_finished and now - file.used_s > UNFINISHED_S)
 
 
-def delete(files: Iterable[VolumeFile]) -> DeletedFiles:
-    """Deletes files, which another process may have done meanwhile. Goes on if one cannot be deleted."""
+def delete(volume: Path, files: Iterable[VolumeFile], enough: float = math.inf) -> DeletedFiles:
+    """Deletes files of the volume, one after the other, until they had `enough` bytes.
+
+    Another process may delete the same ones. Goes on if one cannot be deleted.
+    """
     count, size, fault = 0, 0, ""
     for file in files:
+        if size >= enough:
+            break
         try:
-            os.unlink(file.path)
+            _unlink(volume, Path(file.path).relative_to(volume).parts)
             count, size = count + 1, size + file.size
         except FileNotFoundError:
             pass
         except OSError as exc:
             fault = f"{file.path} cannot be deleted ({exc.strerror})"
     return DeletedFiles(count, size, fault)
+
+
+def _unlink(volume: Path, parts: tuple[str, ...]) -> None:
+    """Opens folder after folder, because each of them could have been replaced by a link since it was listed."""
+    folder = os.open(volume, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        for part in parts[:-1]:
+            inner = os.open(part, FOLDER, dir_fd=folder)
+            os.close(folder)
+            folder = inner
+        os.unlink(parts[-1], dir_fd=folder)
+    finally:
+        os.close(folder)

@@ -47,7 +47,7 @@ class Settings(BaseModel):
     model: str = Field(STAND_IN_MODEL, min_length=1)
     model_revision: str = Field("", pattern=REVISION)
     kv_store_dir: Path
-    kv_max_gb: float = Field(0, ge=0, le=2**20)  # of all namespaces; 0: a share of the free space (cache/keeper.py)
+    kv_max_gb: float = Field(0, ge=0, le=2**20, allow_inf_nan=False)  # 0: a share of the disk (cache/keeper.py)
     hf_token: SecretStr = SecretStr("")
     local_hf_home: Path = Field(Path("~/.cache/huggingface"), validate_default=True)
     engines: Literal[2, 4] = 4

@@ -15,6 +15,7 @@ from types import FrameType
 from typing import NoReturn
 
 REQUEST_BYTES = 2**17  # limit of a command with its environment
+PID = b"pid "
 READY = b"ready"  # the answer to a fork's pid: signals reach it from now on
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -33,8 +34,8 @@ def ask(preloader: socket.socket, path: str, argv: list[str]) -> int | None:
     try:
         preloader.connect(path)
         socket.send_fds(preloader, [json.dumps(request).encode()], [0, 1, 2])
-        pid = preloader.recv(REQUEST_BYTES)
-        return os.pidfd_open(int(pid)) if pid else None
+        answer = preloader.recv(REQUEST_BYTES)  # the exit code, if the fork has ended before it could tell its pid
+        return os.pidfd_open(int(answer.removeprefix(PID))) if answer.startswith(PID) else None
     except OSError:
         return None
 

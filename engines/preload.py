@@ -15,6 +15,7 @@ import runpy
 import selectors
 import shlex
 import shutil
+import signal
 import socket
 import sys
 from collections.abc import Mapping, Sequence
@@ -24,7 +25,7 @@ from multiprocessing import util
 from pathlib import Path
 from typing import Any, NoReturn
 
-from engines.forked import READY, REQUEST_BYTES
+from engines.forked import PID, READY, REQUEST_BYTES
 
 THREADS = Path("/proc/self/task")  # one entry for each thread of this process
 SPAWNED = "--multiprocessing-fork"  # the last argument of an interpreter that multiprocessing spawns
@@ -44,7 +45,7 @@ class Request:
 def main(path: Path, modules: Sequence[str]) -> None:
     """Serves commands until the process is ended; in each fork, runs its command and returns.
 
-    The socket exists before the imports, so that commands wait for them. If forks would fail, there is no socket, and
+    The socket exists before the imports, so that commands wait for them. If forks would fail, the socket is closed, and
     senders run their commands themselves.
     """
     listener = listen(path)
@@ -54,14 +55,15 @@ def main(path: Path, modules: Sequence[str]) -> None:
         path.unlink()
         listener.close()
         say("the imports started a thread: commands run without a fork")
-        sys.exit(1)
+        while True:  # supervisord would start a process again that has ended
+            signal.pause()
     gc.freeze()  # otherwise the first collection in each fork would copy all memory
     say(f"{len(sys.modules)} modules are imported")
     run(serve(listener))
 
 
 def listen(path: Path) -> socket.socket:
-    """Returns a socket for this user alone. Of an earlier process, only the path is left."""
+    """Returns a socket for this user alone, after removing the path that an earlier process left."""
     path.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     listener.bind(str(path))
@@ -71,7 +73,7 @@ def listen(path: Path) -> socket.socket:
 
 
 def import_module(name: str) -> None:
-    """Imports a module; a fork that needs one which could not be imported says so itself."""
+    """Imports a module. One that cannot be imported is skipped; a command that needs it fails with its own error."""
     try:
         importlib.import_module(name)
     except Exception as exc:  # noqa: BLE001  # another version's module may raise anything
@@ -120,7 +122,7 @@ def _introduce(sender: socket.socket, group: int) -> None:
     """Tells the sender this fork's pid and waits for its answer; ends the fork if the sender has ended."""
     try:
         os.setpgid(0, group)
-        sender.send(str(os.getpid()).encode())
+        sender.send(PID + str(os.getpid()).encode())
         if sender.recv(len(READY)) == READY:
             sender.close()
             return

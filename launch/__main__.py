@@ -188,7 +188,7 @@ def status(as_json: AsJson = False) -> None:
     """Show each service, its URL, and whether it is healthy. The exit code is 1 if any service is not."""
     stack = _running_stack()
     services, volume = stack.services(), stack.kv_store()
-    use = VolumeUse.read(Path(volume))
+    use = VolumeUse.read(Path(volume)) if Path(volume).is_absolute() else None  # Docker's volume has only a name
     if as_json:
         report = {"services": [asdict(s) for s in services], "kv_store_dir": volume}
         print(json.dumps(report | {"kv_volume": use and use.model_dump()}, indent=1))
@@ -197,7 +197,7 @@ def status(as_json: AsJson = False) -> None:
         for s in services:
             table.add_row(s.name, s.kind, s.url, "yes" if s.healthy else "no", str(s.pid or ""), s.state.lower())
         Console(soft_wrap=True).print(table)
-        print(f"KV volume {volume}" + (f": {describe_use(use, time.time())}" if Path(volume).is_dir() else ""))
+        print(f"KV volume {volume}" + (f": {describe_use(use, time.time())}" if Path(volume).is_absolute() else ""))
     raise typer.Exit(0 if all(service.healthy for service in services) else 1)
 
 

@@ -1,6 +1,6 @@
 """Runs `ask`, `chat`, `bench` and `cache` on the host or, if the stack runs as containers, in a container of its own.
 
-Their options are parsed on the host in both cases.
+Their options are parsed on the host in both cases, except those of `cache`, which runs in the keeper's container.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from rich.console import Console
 
 from cache.lmcache_command import shm_name
 from client.http_client import local_http_client
+from client.measurement_lock import MeasurementLock
 from config.errors import ConfigError, StackError
 from config.exit_codes import caller_settings
 from config.paths import ROOT
@@ -106,7 +107,8 @@ class LocalStack:
                 self.supervisor.run(program.name)
             self._start_in_order(_needs(kinds), progress)
             say("preheating every engine")
-            asyncio.run(preheat(self.topology, progress.done))
+            with MeasurementLock.of(self._environ).held("preheating", say):  # the page is open by now
+                asyncio.run(preheat(self.topology, progress.done))
         say(f"everything is up after {time.monotonic() - began:.0f} s; KV volume {self.settings.kv_store_dir}")
         return f"ready: {self.url}" if self._page else 'ready: ./arena ask lmcache-a "…"'
 

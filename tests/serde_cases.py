@@ -15,9 +15,11 @@ from types import SimpleNamespace
 
 from lmcache.v1.distributed.serde.aesgcm import AesGcmSerializer
 
-from cache.lmcache_server import KEY_PURPOSE, Deserializer, HkdfKeyProvider, ObjectKey, Serializer, WholeLoadProcessor
-from cache.lmcache_volume import file_of, prepare_load
+from cache.lmcache_server import Deserializer, ObjectKey, Serializer, WholeLoadProcessor, key_provider
+from cache.lmcache_volume import file_of, is_old, renew
 from cache.verify_files import is_whole
+from cache.verify_files import main as verify
+from cache.volume import FINGERPRINT, KEY_ID, SERDE, key_id
 
 KEY, CHUNK = ObjectKey(b"\1" * 32, "owner/name", 0), os.urandom(100_000)
 TEMPORARY = tempfile.TemporaryDirectory()  # deleted when this process ends
@@ -30,8 +32,9 @@ def memory(content=b"", size=0):
     return SimpleNamespace(byte_array=memoryview(held), held=held)
 
 
-def keys(master=b"k" * 32):
-    return HkdfKeyProvider(master, key_len=32, info_prefix=KEY_PURPOSE)
+def keys(master=b"k" * 32, namespace=FOLDER):
+    (FOLDER / "master").write_bytes(master)
+    return key_provider(FOLDER / "master", namespace)
 
 
 def frame_by(serializer, padding=0, key=KEY):
@@ -40,15 +43,33 @@ def frame_by(serializer, padding=0, key=KEY):
     return bytes(frame.held)
 
 
-def outcome(frame, key=KEY, master=b"k" * 32):
+def outcome(frame, key=KEY, **of_keys):
     restored, file = memory(size=len(CHUNK)), file_of(FOLDER, key)
     file.write_bytes(frame)
-    verified = is_whole(file, keys(master))
+    verified = is_whole(file, keys(**of_keys))
     try:
-        Deserializer(keys(master), FOLDER).deserialize([memory(frame)], [restored], [key])
+        Deserializer(keys(**of_keys), FOLDER).deserialize([memory(frame)], [restored], [key])
     except Exception as exc:  # noqa: BLE001  every error is a result
         return type(exc).__name__, file.exists(), verified
     return "restored" if bytes(restored.held) == CHUNK else "another content", file.exists(), verified
+
+
+def verified():
+    """Exit codes for a volume with a damaged file: named only, deleted, and verified again; and which file is left."""
+    volume = FOLDER / "volume"
+    for name, fingerprint in (("own", {"serde": SERDE}), ("unauthenticated", {"serde": "none"}), ("unreadable", [])):
+        (volume / name).mkdir(parents=True)
+        (volume / name / FINGERPRINT).write_text(json.dumps(fingerprint))
+        (volume / name / KEY_ID).write_bytes(key_id(FOLDER / "master"))
+        (volume / name / "any.data").touch()
+    own = volume / "own"
+    (own / "any.data").unlink()
+    frame = frame_by(Serializer(keys(namespace=own)))
+    whole, damaged = (file_of(own, ObjectKey(bytes([number]) * 32, "owner/name", 0)) for number in (1, 2))
+    for file in (whole, damaged):
+        file.write_bytes(frame)
+    codes = [verify(volume, FOLDER / "master", repair=repair) for repair in (False, True, False)]
+    return codes, whole.exists(), damaged.exists(), (volume / "unauthenticated" / "any.data").exists()
 
 
 def damaged_load():
@@ -65,12 +86,22 @@ def damaged_load():
 
 
 def prepared(age, size):
-    """Whether a file of `age` seconds and `size` bytes is there when LMCache loads 100 bytes from it, and is young."""
+    """Whether a file of `age` seconds and `size` bytes is left for a load of 100 bytes, and whether it is old."""
     file, now = FOLDER / "any.data", time.time()
     file.write_bytes(b"x" * size)
     os.utime(file, (now - age, now - age))
-    prepare_load(file, 100, now)
-    return file.exists(), file.exists() and file.stat().st_mtime > now - 1
+    return is_old(file, 100, now), file.exists()
+
+
+def renewed():
+    """Whether files get a new time, the first ones the newest, although one of them is gone."""
+    files = [FOLDER / f"{number}.data" for number in range(3)]
+    for file in files[:2]:
+        file.touch()
+        os.utime(file, (0, 0))
+    renew(files)
+    times = [file.stat().st_mtime_ns for file in files[:2]]
+    return times[0] >= times[1] > time.time_ns() - 10**10
 
 
 def flipped(frame, at):
@@ -91,8 +122,11 @@ CASES = {
     "the name of another model": outcome(FRAME, ObjectKey(b"\1" * 32, "owner/other", 0)),
     "the name of another rank": outcome(FRAME, ObjectKey(b"\1" * 32, "owner/name", 1)),
     "the name of another visitor": outcome(FRAME, ObjectKey(b"\1" * 32, "owner/name", 0, 0, "visitor")),
+    "the same name in another namespace": outcome(FRAME, namespace=FOLDER / "other"),
     "another key": outcome(FRAME, master=b"x" * 32),
     "a frame of LMCache's own serde": outcome(frame_by(AesGcmSerializer(keys()))),
+    "verified": verified(),
+    "renewed": renewed(),
     "a damaged load": damaged_load(),
     "a load": {
         "old": prepared(90, 100),

@@ -126,6 +126,36 @@ def test_folders_without_a_fingerprint_and_what_links_lead_to_are_left_alone(vol
     assert (tmp_path / "elsewhere" / "2.data").exists()
 
 
+def test_a_namespace_that_is_a_link_and_a_folder_that_became_one_are_left_alone(volume, tmp_path):
+    folder, elsewhere = volume.namespace("a"), tmp_path / "elsewhere"
+    store(folder / "inner", "1.data", LONG_AGO)
+    listed = list(files_of(folder))
+    (folder / "inner").rename(elsewhere)
+    (folder / "inner").symlink_to(elsewhere)
+    folder.rename(tmp_path / "b")
+    folder.symlink_to(tmp_path / "b")
+    assert volume.keeper(max_mib=0.001).keep().files == 0
+    assert delete(volume.path, listed).fault
+    (tmp_path / "b").rename(tmp_path / "c")
+    folder.unlink()
+    (tmp_path / "c").rename(folder)
+    assert delete(volume.path, listed).fault
+    assert (elsewhere / "1.data").exists()
+
+
+def test_a_folder_without_a_key_id_is_not_ours(volume):
+    store(volume.path / "project", "fingerprint.json", LONG_AGO)
+    store(volume.path / "project", "1.data", LONG_AGO)
+    assert volume.keeper(max_mib=0.001).keep().files == 0
+
+
+def test_a_trim_leaves_the_report_alone(volume):
+    store(volume.namespace("a"), "1.data", LONG_AGO)
+    volume.keeper(max_mib=8).keep()
+    assert volume.keeper(max_mib=0.001).trim().files == 1
+    assert volume.use().max_bytes == 8 * MIB
+
+
 def test_nested_files_are_counted_as_those_of_vllms_offloading(volume):
     folder = volume.namespace("a")
     store(folder / "0a", "1.bin", LONG_AGO, mib=3)
@@ -138,7 +168,7 @@ def test_nested_files_are_counted_as_those_of_vllms_offloading(volume):
 def test_a_report_that_cannot_be_read_is_no_report(volume, content):
     (volume.path / REPORT).write_text(content, encoding="latin-1")
     assert volume.use() is None
-    assert "no keeper" in describe_use(None, 0)
+    assert "not known" in describe_use(None, 0)
 
 
 def test_a_report_says_what_was_found_and_when_it_is_too_old(volume):
@@ -155,8 +185,8 @@ def test_a_file_that_cannot_be_deleted_is_said_and_does_not_keep_the_others(volu
     folder = volume.namespace("a")
     for name in ("1.data", "2.data", "3.data"):
         store(folder, name, LONG_AGO)
-    files = [*files_of(folder), VolumeFile(str(folder), 1, LONG_AGO, True)]  # a folder is no file
-    deleted = delete(sorted(files, key=lambda file: len(file.path)))
+    files = [VolumeFile(str(folder), 9, LONG_AGO, True), *files_of(folder)]  # a folder is no file
+    deleted = delete(volume.path, files, enough=3 * MIB)
     assert (deleted.files, str(folder) in deleted.fault) == (3, True)
 
 

@@ -28,6 +28,7 @@ EXPECTED = {
     "the name of another model": "InvalidTag",
     "the name of another rank": "InvalidTag",
     "the name of another visitor": "InvalidTag",
+    "the same name in another namespace": "InvalidTag",
     "another key": "InvalidTag",
     "a frame of LMCache's own serde": "ValueError",
 }
@@ -51,14 +52,15 @@ def test_every_damaged_file_of_a_load_is_deleted_and_the_load_is_a_miss(outcomes
     assert outcomes["a damaged load"] == [[True, False, False, True], False]
 
 
-def test_a_load_renews_the_time_of_an_old_file_and_deletes_one_of_another_size(outcomes):
-    assert outcomes["a load"] == {
-        "old": [True, True],
-        "young": [True, False],
-        "short": [False, False],
-        "long": [False, False],
-    }
+def test_a_load_deletes_a_file_of_another_size_and_renews_the_times_of_old_ones(outcomes):
+    gone = [False, False]
+    assert outcomes["a load"] == {"old": [True, True], "young": [False, True], "short": gone, "long": gone}
+    assert outcomes["renewed"]
+
+
+def test_verify_finds_and_deletes_damage_where_it_can_tell(outcomes):
+    assert outcomes["verified"] == [[1, 0, 0], True, False, True]
 
 
 def test_every_case_has_an_expectation(outcomes):
-    assert outcomes.keys() == EXPECTED.keys() | {"a load", "a damaged load"}
+    assert outcomes.keys() == EXPECTED.keys() | {"a load", "a damaged load", "renewed", "verified"}

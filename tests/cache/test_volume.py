@@ -83,7 +83,7 @@ def test_sides_share_the_folder_but_not_the_place_for_unfinished_files(settings)
 def test_stored_files_are_authenticated_and_without_that_the_namespace_is_another(settings, changed, topology):
     argv = lmcache_command(topology.cache("cache-a"), settings, FOLDER).argv
     serde = json.loads(argv[argv.index("--l2-adapter") + 1])["serde"]
-    assert (serde["type"], serde["master_key_path"]) == ("arena_aesgcm", str(settings.kv_key_file))
+    assert (serde["type"], serde["master_key_path"]) == ("arena_aesgcm_3", str(settings.kv_key_file))
     open_ = changed(kv_serde="none")
     assert "serde" not in lmcache_storage_config(open_, "a", FOLDER)
     assert namespace_path(open_, VERSIONS) != namespace_path(settings, VERSIONS)

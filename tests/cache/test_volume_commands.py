@@ -1,6 +1,5 @@
 """`./arena cache ls | trim | rm`, without a stack."""
 
-import json
 import os
 import time
 
@@ -24,7 +23,8 @@ def volume(tmp_path, monkeypatch):
     own = prepare_namespace(settings, VERSIONS)
     other = own.with_name("other-0123")
     other.mkdir()
-    (other / "fingerprint.json").write_text(json.dumps({}))
+    for name in ("fingerprint.json", "key-id"):
+        (other / name).touch()
     for number, file in enumerate((other / "1.data", own / "1.data", own / "2.data")):
         file.touch()
         os.truncate(file, 2**20)
@@ -69,3 +69,6 @@ def test_a_volume_that_is_not_there_is_answered_with_what_is_wrong(tmp_path, mon
     assert "0.00 GiB" in run("ls").stdout
     with pytest.raises(ConfigError, match="cannot be read"):
         run("trim")
+    with pytest.raises(ConfigError, match="number"):
+        run("trim", "--max-gb", "inf")
+    assert run("trim", "--max-gb", "nan").exit_code == 2
