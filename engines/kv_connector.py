@@ -56,6 +56,7 @@ def _cache_server(cache: CacheServer, settings: Settings) -> Mapping[str, object
         "lmcache.mp.host": f"tcp://{cache.host}",
         "lmcache.mp.port": cache.mq_port,
         "lmcache.mp.heartbeat_interval": 2,
+        "lmcache.mp.mq_timeout": 30,  # seconds that an engine waits for a cache server that hangs; LMCache has 300
         **isolated,
     }
 
