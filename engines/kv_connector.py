@@ -25,8 +25,8 @@ def kv_transfer_config(engine: Engine, settings: Settings, namespace: Path | Non
     Raises ConfigError if such a connector has no folder or no GPU.
     """
     if isinstance(engine.store, CacheServer):
-        # the module makes a failed import fatal: vLLM would otherwise use its own copy, whose keys leave out media
-        module = {"kv_connector_module_path": "lmcache.integration.vllm.lmcache_mp_connector"}
+        # a module makes a failed import fatal: vLLM would otherwise use its own copy, whose keys leave out media
+        module = {"kv_connector_module_path": "engines.lmcache_connector"}
         return _connector("LMCacheMPConnector", _cache_server(engine.store, settings)) | module
     if settings.device == "cpu":
         raise ConfigError(f"KV_CONNECTOR={settings.kv_connector} needs DEVICE=cuda; on a CPU there is lmcache-mp")
@@ -56,7 +56,7 @@ def _cache_server(cache: CacheServer, settings: Settings) -> Mapping[str, object
         "lmcache.mp.host": f"tcp://{cache.host}",
         "lmcache.mp.port": cache.mq_port,
         "lmcache.mp.heartbeat_interval": 2,
-        "lmcache.mp.mq_timeout": 30,  # seconds that an engine waits for a cache server that hangs; LMCache has 300
+        "lmcache.mp.mq_timeout": 10,  # seconds that an engine waits for a cache server that hangs; LMCache has 300
         **isolated,
     }
 

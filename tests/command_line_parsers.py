@@ -78,7 +78,7 @@ def kv_connector(config):
 
 
 def cache_server(given, connector):
-    package = connector.__module__.rpartition(".")[0]
+    package = connector.__mro__[1].__module__.rpartition(".")[0]  # engines/lmcache_connector.py changes LMCache's own
     sources = [module for name, module in sys.modules.items() if name.startswith(package)]
     read = {text for text in strings(*sources) if MP_KEY.fullmatch(text)}
     read |= {adapter._EXTRA_CONFIG_KEY_PREFIX + item.name for item in adapter.ExtraConfigDefault}

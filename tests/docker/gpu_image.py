@@ -72,15 +72,17 @@ def lmcache_operations():
 
 
 def connector():
-    """vLLM takes LMCache's own connector"""
+    """vLLM takes a connector that is LMCache's own"""
     from vllm.config import KVTransferConfig
     from vllm.distributed.kv_transfer.kv_connector.factory import KVConnectorFactory
 
     argv = vllm_command(Topology.of(SETTINGS).engine("lmcache-a"), SETTINGS).argv
     config = KVTransferConfig(**json.loads(argv[argv.index("--kv-transfer-config") + 1]))
     found = KVConnectorFactory.get_connector_class(config)
-    assert found.__module__ == "lmcache.integration.vllm.lmcache_mp_connector", found
-    return f"{found.__module__}.{found.__name__}"
+    upstream = found.__mro__[1]
+    assert found.__module__ == "engines.lmcache_connector", found
+    assert upstream.__module__ == "lmcache.integration.vllm.lmcache_mp_connector", upstream
+    return f"{found.__module__}.{found.__name__} of {upstream.__module__}"
 
 
 def isolated_ipc():

@@ -37,7 +37,7 @@ def test_a_failed_load_is_recomputed_and_the_connector_is_named(topology, settin
     command = vllm_command(topology.engine("lmcache-b"), settings)
     config = json.loads(command.argv[command.argv.index("--kv-transfer-config") + 1])
     assert config["kv_load_failure_policy"] == "recompute"
-    assert config["kv_connector_module_path"] == "lmcache.integration.vllm.lmcache_mp_connector"
+    assert config["kv_connector_module_path"] == "engines.lmcache_connector"
     assert config["kv_connector_extra_config"]["lmcache.mp.port"] == topology.cache("cache-b").mq_port
 
 

@@ -15,6 +15,7 @@ from cache.volume import current_namespace
 from cache.wait_for_store import chunks_to_store, count_stored, wait_until_stored
 from client.ask import ask_whole
 from client.documents import HANDBOOK, read_document
+from client.metrics import fetch_metrics, sum_metrics
 from client.prompt import Prompt, new_nonce
 from client.tokenizer import fill_to_length
 from config.errors import EngineError, EngineUnreachable, StackError
@@ -23,6 +24,7 @@ from launch.supervised import is_alive
 
 pytestmark = pytest.mark.live
 WITHIN_S = 600
+RUNNING = "vllm:num_requests_running"
 KILLED = ("cache-a", "cache-b", "plain-a", "plain-b", "lmcache-a", "lmcache-b")
 
 
@@ -76,6 +78,25 @@ def test_every_service_survives_a_kill_and_the_volume_still_serves(stack):
     assert reply.usage.cached_tokens >= 2048 - reply.chunk_size
     assert reply.sources
     assert reply.sources.shared == reply.usage.cached_tokens
+
+
+def test_an_engine_answers_and_goes_on_if_its_cache_server_hangs_while_it_computes_and_stores(stack):
+    prompt, engine, pid = a_prompt(stack), stack.engine("lmcache-a"), service("lmcache-a")["pid"]
+    cache = psutil.Process(service("cache-a")["pid"])
+
+    async def ask_and_suspend():
+        asked = asyncio.create_task(ask_whole(engine, prompt))
+        while not sum_metrics(await fetch_metrics(engine.url), RUNNING).get(RUNNING):
+            await asyncio.sleep(0.05)
+        cache.suspend()
+        return await asyncio.wait_for(asked, 60)
+
+    try:
+        assert asyncio.run(ask_and_suspend()).text
+    finally:
+        cache.resume()
+    assert service("lmcache-a")["pid"] == pid
+    until_crossing_over(stack)
 
 
 def test_a_killed_cache_server_is_back_and_documents_cross_over_again(stack):
