@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import pytest
@@ -84,17 +85,15 @@ def test_an_engine_answers_and_goes_on_if_its_cache_server_hangs_while_it_comput
     prompt, engine, pid = a_prompt(stack), stack.engine("lmcache-a"), service("lmcache-a")["pid"]
     cache = psutil.Process(service("cache-a")["pid"])
 
-    async def ask_and_suspend():
-        asked = asyncio.create_task(ask_whole(engine, prompt))
-        while not sum_metrics(await fetch_metrics(engine.url), RUNNING).get(RUNNING):
-            await asyncio.sleep(0.05)
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(asyncio.run, ask_whole(engine, prompt))
+        while not sum_metrics(asyncio.run(fetch_metrics(engine.url)), RUNNING).get(RUNNING):
+            time.sleep(0.05)
         cache.suspend()
-        return await asyncio.wait_for(asked, 60)
-
-    try:
-        assert asyncio.run(ask_and_suspend()).text
-    finally:
-        cache.resume()
+        try:
+            assert asked.result(60).text
+        finally:
+            cache.resume()
     assert service("lmcache-a")["pid"] == pid
     until_crossing_over(stack)
 
