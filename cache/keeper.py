@@ -13,14 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cache.volume import replace_file
-from cache.volume_files import (
-    DeletedFiles,
-    VolumeFile,
-    abandoned,
-    delete,
-    files_of,
-    namespaces,
-)
+from cache.volume_files import DeletedFiles, VolumeFile, abandoned, delete, files_of, namespaces
 from client.volume_use import GIB, REPORT, FreeSpace, VolumeUse
 
 DEFAULT_SHARE = 0.5  # KV_MAX_GB's default, of what is free and what is stored

@@ -28,17 +28,18 @@ PATH_OPTIONS = ("image", "video", "audio", "context", "result_dir", "json_file")
 def run_client_command(home: Path, command: str, arguments: Sequence[str]) -> NoReturn:
     """Replaces this process (exec) with the command.
 
-    The command runs in a container if the stack's containers run and the command uses the stack's engines, otherwise on
-    the host. Help and usage errors are the command's own. Raises ConfigError for anything that a container cannot do or
-    see.
+    The command runs in a container if the stack's containers run and the command uses the stack's engines or volume,
+    otherwise on the host. Help and usage errors are the command's own. Raises ConfigError for anything that a container
+    cannot do or see.
     """
     own_module = command in ("bench", "cache")
     module, prog, words = (
         (command, f"./arena {command}", arguments) if own_module else ("engines", "./arena", [command, *arguments])
     )
-    if command == "cache" and (containers := Containers.running(home)):
-        containers.run_in_keeper(module, prog, words)
-    if command != "cache" and containers_file(home).exists():
+    if command == "cache":
+        if containers := Containers.running(home):
+            containers.run_in_keeper(module, prog, words)
+    elif containers_file(home).exists():
         name, values = parse_options(_application(module), prog, words)
         own_engines = name not in ("report", "compare") and not values.get("base_url")
         if own_engines and (containers := Containers.running(home)):

@@ -6,10 +6,11 @@ import signal
 import stat
 import subprocess
 import sys
-import time
 from pathlib import Path
 
+import psutil
 import pytest
+from waiting import until
 
 from config.paths import ROOT
 from engines.forked import SIGNALS
@@ -40,20 +41,12 @@ if __name__ == "__main__":
             child.start()
             assert ours.recv() and not child.join() and child.exitcode == 0
     if sys.argv[1] == "wait":
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
+        signal.pthread_sigmask(signal.SIG_BLOCK, {{signal.SIGTERM}})  # one that comes before sigwait is not lost
         print("waits", flush=True)
-        time.sleep(60)
+        signal.sigwait({{signal.SIGTERM}})
+        sys.exit(7)
     sys.exit(3)
 """
-
-
-def until(condition, within=20.0):
-    """Waits for an event of another process, which nothing here can be woken by."""
-    deadline = time.monotonic() + within
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
-    return found
 
 
 class Preloader:
@@ -186,7 +179,7 @@ def test_a_sender_that_has_ended_before_the_imports_leaves_no_fork(preloader):
     (preloader.folder / "slow.py").write_text("import time; time.sleep(1)\n")
     process = preloader.start("slow")
     first = preloader.send("wait")
-    time.sleep(0.3)  # by then it waits for the imports
+    until(lambda: psutil.Process(first.pid).net_connections("unix"))
     first.terminate()
     assert first.communicate(timeout=20)[0] == ""
     assert preloader.send("a").wait(20) == 3  # the first was answered before

@@ -6,11 +6,11 @@ import signal
 import stat
 import subprocess
 import sys
-import time
 from contextlib import suppress
 
 import psutil
 import pytest
+from waiting import until
 
 from config.errors import StackError
 from config.paths import ROOT
@@ -27,15 +27,6 @@ PARENT = (
     "-c",
     "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep(601)'])",
 )
-
-
-def until(condition, within=20.0):
-    """Waits for an event of another process, which nothing here can be woken by."""
-    deadline = time.monotonic() + within
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
-    return found
 
 
 @pytest.fixture

@@ -10,7 +10,12 @@ from typing import Any
 
 import psutil
 
+from cache.wait_for_store import chunks_to_store, count_stored, wait_until_stored
+from client.ask import ask_whole
+from client.prompt import Prompt
+from client.reply import Reply
 from config.paths import ROOT
+from config.topology import Engine
 
 
 def run_arena(*arguments: str, timeout: float = 600, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -23,6 +28,15 @@ def service(name: str) -> dict[str, Any]:
     """Returns a service's entry in `status --json`."""
     services = json.loads(run_arena("status", "--json").stdout)["services"]
     return next(each for each in services if each["name"] == name)
+
+
+async def ask_and_store(engine: Engine, prompt: Prompt) -> Reply:
+    """Asks an lmcache engine, and returns when what it computed is on the volume."""
+    assert engine.cache
+    before = await count_stored(engine.cache)
+    reply = await ask_whole(engine, prompt)
+    await wait_until_stored(engine.cache, before, chunks_to_store(reply), within=15)
+    return reply
 
 
 def session_of(process: psutil.Process) -> int:

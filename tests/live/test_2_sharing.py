@@ -10,8 +10,8 @@ import json
 import shutil
 
 import pytest
+from live.commands import ask_and_store
 
-from cache.wait_for_store import chunks_to_store, count_stored, wait_until_stored
 from client.ask import ask_whole
 from client.prompt import new_nonce
 from frontend.tab_state import TabState
@@ -59,9 +59,7 @@ def test_tabs_of_the_page_share_no_kv_although_their_documents_and_questions_are
     writer, reader = stack.engine("lmcache-a"), stack.engine("lmcache-b")
 
     async def ask_both():
-        before = await count_stored(writer.cache)
-        stored = await ask_whole(writer, first.next_prompt([writer], "Why?"))
-        await wait_until_stored(writer.cache, before, chunks_to_store(stored))
+        await ask_and_store(writer, first.next_prompt([writer], "Why?"))
         tabs = ((writer, second), (reader, third), (reader, first))
         replies = [await ask_whole(engine, tab.next_prompt([engine], "Why?")) for engine, tab in tabs]
         return [bool(reply.usage.cached_tokens) for reply in replies]

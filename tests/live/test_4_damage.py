@@ -7,14 +7,14 @@ in test_5_foreground.py.
 import asyncio
 import os
 import random
+import re
 import time
 
 import pytest
-from live.commands import run_arena
+from live.commands import ask_and_store, run_arena
 
 from bench.options import QUESTION
 from cache.volume import current_namespace
-from cache.wait_for_store import chunks_to_store, count_stored, wait_until_stored
 from client.ask import ask_whole
 from client.documents import HANDBOOK, read_document
 from client.prompt import Prompt, new_nonce
@@ -60,7 +60,6 @@ def damage(rng, files):
         others = [each for each in contents if each != content]
         change = rng.choice((*DAMAGE, None))
         file.write_bytes(change(rng, content) if change else rng.choice(others))
-    return contents
 
 
 def apart(one, other):
@@ -72,13 +71,6 @@ def apart(one, other):
         if ours.token != theirs.token:
             break
     return largest
-
-
-async def ask_and_store(engine, prompt):
-    before = await count_stored(engine.cache)
-    reply = await ask_whole(engine, prompt)
-    await wait_until_stored(engine.cache, before, chunks_to_store(reply))
-    return reply
 
 
 def test_no_answer_changes_and_every_file_is_whole_again_after_one_request(stack):
@@ -103,5 +95,6 @@ def test_no_answer_changes_and_every_file_is_whole_again_after_one_request(stack
         corrupted |= set(files)
     verified = run_arena("cache", "verify")
     print(f"{len(corrupted)} files damaged; worst answer {worst:.4f} nats, noise floor {noise:.4f}; {verified.stderr}")
+    assert re.search(rf"^{folder.name}: [\d,]+ files", verified.stderr, re.MULTILINE)
     assert [file.name for file in corrupted if file.name in verified.stdout] == []
     assert worst <= noise

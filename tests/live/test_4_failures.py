@@ -8,12 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import pytest
-from live.commands import run_arena, server, service, session_of, stack_processes
+from live.commands import ask_and_store, run_arena, server, service, session_of, stack_processes
 from live.leftovers import assert_nothing_is_left
 
 from bench.options import QUESTION
 from cache.volume import current_namespace
-from cache.wait_for_store import chunks_to_store, count_stored, wait_until_stored
+from cache.wait_for_store import chunks_to_store
 from client.ask import ask_whole
 from client.documents import HANDBOOK, read_document
 from client.metrics import fetch_metrics, sum_metrics
@@ -37,13 +37,6 @@ def until_healthy(name, other_than):
         time.sleep(1)
 
 
-async def store(stack, prompt):
-    writer = stack.engine("lmcache-a")
-    before = await count_stored(writer.cache)
-    reply = await ask_whole(writer, prompt)
-    await wait_until_stored(writer.cache, before, chunks_to_store(reply), within=15)
-
-
 def a_prompt(stack):
     prompt = Prompt(QUESTION, read_document(HANDBOOK), new_nonce(), 4, ignore_eos=True)
     return asyncio.run(fill_to_length(stack.engine("plain-a"), prompt, 2200))
@@ -51,21 +44,18 @@ def a_prompt(stack):
 
 def test_what_was_deleted_from_the_volume_is_computed_and_stored_again(stack):
     prompt, folder = a_prompt(stack), current_namespace(load_settings(os.environ)[0])
-    asyncio.run(store(stack, prompt))
+    asyncio.run(ask_and_store(stack.engine("lmcache-a"), prompt))
     assert run_arena("cache", "rm", folder.name).returncode == 0
     assert list(folder.glob("*.data")) == []
-    reader = stack.engine("lmcache-b")
-    before = asyncio.run(count_stored(reader.cache))
-    reply = asyncio.run(ask_whole(reader, prompt))
+    reply = asyncio.run(ask_and_store(stack.engine("lmcache-b"), prompt))
     assert reply.usage.cached_tokens == 0
-    asyncio.run(wait_until_stored(reader.cache, before, chunks_to_store(reply), within=15))
     assert len(list(folder.glob("*.data"))) >= chunks_to_store(reply)
 
 
 def test_every_service_survives_a_kill_and_the_volume_still_serves(stack):
     """Kills all six at once: the worst case, since engines need their cache servers to start."""
     prompt = a_prompt(stack)
-    asyncio.run(store(stack, prompt))
+    asyncio.run(ask_and_store(stack.engine("lmcache-a"), prompt))
     pids = {name: service(name)["pid"] for name in KILLED}
     families = [process for process in stack_processes() if os.getpgid(process.pid) in pids.values()]
     for each in [server(name) for name in KILLED]:
@@ -122,7 +112,7 @@ def crosses_over(stack):
     """
     try:
         prompt = a_prompt(stack)
-        asyncio.run(store(stack, prompt))
+        asyncio.run(ask_and_store(stack.engine("lmcache-a"), prompt))
         reply = asyncio.run(ask_whole(stack.engine("lmcache-b"), prompt))
     except (StackError, EngineError) as exc:
         print(f"not yet: {exc}")
