@@ -11,9 +11,9 @@ import time
 from pathlib import Path
 
 import pytest
-from live.commands import run_arena
+from live.commands import ask_and_store, run_arena
 from live.leftovers import assert_nothing_is_left
-from live.test_4_failures import a_prompt, store
+from live.test_4_failures import a_prompt
 
 from cache.volume import current_namespace
 from client.ask import ask_whole
@@ -83,7 +83,7 @@ def test_the_volume_remembers_over_a_full_restart_and_ctrl_c_leaves_nothing(stac
     read_until(foreground, "ready: http")
     damage_is_noticed()
     prompt = a_prompt(stack)
-    asyncio.run(store(stack, prompt))
+    asyncio.run(ask_and_store(stack.engine("lmcache-a"), prompt))
     stop(foreground, signal.SIGINT)
     again = run_arena("up", "--detach", "--no-ui", "--engines", "2", timeout=1500, **OPEN)
     assert again.returncode == 0, again.stderr
